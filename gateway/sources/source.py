@@ -1,0 +1,69 @@
+"""What a source is: it turns bytes from devices into deliveries, and acknowledges when told.
+
+A source never touches the journal. It hands deliveries to the inbox in the order they came and may
+acknowledge to its device only when `Delivery.ack` is called, which the pipeline does in one place,
+after the commit. Per connection, acks come in the order of the deliveries (one FIFO).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Origin(Protocol):
+    """The connection a delivery came over; knows how to acknowledge it."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Tell the sender that the delivery is on the disk. Must not raise when the connection is gone."""
+        ...
+
+
+class Delivery(msgspec.Struct, gc=False):
+    """One message from a device and its acknowledgement."""
+
+    source: str  # the source's name in the config
+    topic: str  # MQTT topic, or the port's name for serial
+    payload: bytes
+    received_ns: int  # wall clock, nanoseconds
+    origin: Origin
+    qos: int = 0
+    retained: bool = False
+    duplicate: bool = False  # DUP flag
+    token: int = 0  # the origin's own mark (MQTT packet id)
+
+    def ack(self) -> None:
+        """Acknowledge to the sender: the events in this message are on the disk."""
+        self.origin.acknowledge(self)
+
+
+Inbox = Callable[[Sequence[Delivery]], None]
+"""Takes deliveries in order, at once; never blocks. Called on the event loop's thread."""
+
+
+class Source(Protocol):
+    """A way into the gateway. `name` is its key under [sources]."""
+
+    name: str
+
+    async def run(self, inbox: Inbox) -> None:
+        """Connect, deliver, reconnect, until cancelled."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading from devices (backpressure); pings are still answered."""
+        ...
+
+    def resume(self) -> None:
+        """Go on reading."""
+        ...
+
+    def send(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> bool:
+        """Send a command's bytes towards a device; False when there is no connection now."""
+        ...
+
+    def status(self) -> dict[str, object]:
+        """Say what `edge-gateway status` shows: connected, since, received, last error."""
+        ...
