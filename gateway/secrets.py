@@ -1,0 +1,117 @@
+"""Secrets: named in the config, read when used, never printed.
+
+A config says where a secret is, not what it is, so that the file can be shown, copied and kept in git::
+
+    password = { credential = "kafka" }          # systemd: $CREDENTIALS_DIRECTORY/kafka (LoadCredential=)
+    password = { file = "/etc/edge-gateway/kafka.password" }
+    password = { env = "KAFKA_PASSWORD" }
+
+Each call reads again: a rotated credential is used at the next connection, without a restart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+from gateway.errors import ConfigError, Fault, probably_meant
+
+SECRET_BYTES_MAX = 64 * 1024  # a key in PEM is 2-4 KB; more is the wrong file
+Place = Literal["file", "credential", "env"]
+PLACES: tuple[str, ...] = get_args(Place)
+
+
+class Secret:
+    """Where a secret is. Call it for the text; `ConfigError` when it cannot be read."""
+
+    __slots__ = ("_line", "_origin", "name", "place")
+
+    def __init__(self, place: Place, name: str, origin: Path | str = "", line: int | None = None) -> None:
+        self.place = place
+        self.name = name
+        self._origin = origin
+        self._line = line
+
+    def __call__(self) -> str:
+        """Read the secret now; a file's line ending at the end does not count."""
+        try:
+            text = _READERS[self.place](self.name)
+        except (OSError, ValueError) as error:
+            what = f"cannot read the secret in {self.where}: {_words(error)}"
+            raise ConfigError([Fault(self._origin, self._line, what, _ADVICE[self.place])]) from None
+        return text
+
+    @property
+    def where(self) -> str:
+        """Say where the secret is, which is no secret: ``file /etc/…``, ``credential kafka``, ``env TOKEN``."""
+        return f"{self.place} {self.name}"
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self.place, self.name) == (other.place, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.place, self.name))
+
+
+def secret_of(table: object, folder: Path, origin: Path | str = "", line: int | None = None) -> Secret:
+    """Make a `Secret` of its table in the config; `file` is relative to `folder`. ValueError says what to write."""
+    if isinstance(table, str):
+        raise ValueError(
+            "a secret does not belong in the config: put it into a file that only the gateway can read and write"
+            ' { file = "…" }, { credential = "…" } or { env = "…" } here'
+        )
+    if not isinstance(table, Mapping) or len(table) != 1:
+        raise ValueError('expected one of { file = "…" }, { credential = "…" }, { env = "…" }')
+    ((place, name),) = table.items()
+    if place not in PLACES:
+        hint = probably_meant(str(place), PLACES)
+        raise ValueError(f"a secret has no {place!r}" + (f": {hint}" if hint else f": use one of {', '.join(PLACES)}"))
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{place} must be a text that is not empty")
+    if place == "file":
+        name = str(folder / name)
+    return Secret(place, name, origin, line)
+
+
+def _read_file(name: str) -> str:
+    with Path(name).open("rb") as file:
+        content = file.read(SECRET_BYTES_MAX + 1)
+    if len(content) > SECRET_BYTES_MAX:
+        raise ValueError(f"it is larger than {SECRET_BYTES_MAX} bytes")
+    return content.decode().rstrip("\r\n")
+
+
+def _read_credential(name: str) -> str:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        raise ValueError("there is no $CREDENTIALS_DIRECTORY: this process was not started by systemd")
+    if "/" in name or name in (".", ".."):
+        raise ValueError("a credential's name has no '/'")
+    return _read_file(str(Path(folder) / name))
+
+
+def _read_env(name: str) -> str:
+    text = os.environ.get(name)
+    if text is None:
+        raise ValueError("the variable is not set")
+    return text
+
+
+def _words(error: OSError | ValueError) -> str:
+    """Say what failed without the content: a UnicodeDecodeError would quote bytes of the secret."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+_READERS: Mapping[str, Callable[[str], str]] = {"file": _read_file, "credential": _read_credential, "env": _read_env}
+_ADVICE = {
+    "file": "does the file exist, and may the gateway's user read it?",
+    "credential": "add LoadCredential= to the unit: systemctl edit edge-gateway",
+    "env": "set it for the service: systemctl edit edge-gateway",
+}
