@@ -1,0 +1,218 @@
+"""What `status` says: frozen types that the daemon fills in, and the one sentence made of them.
+
+The JSON form (`edge-gateway status --json`) is these types as they are. Times are RFC 3339 in UTC;
+bytes, seconds and hours are in the field's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+Level = Literal["ok", "warning", "bad"]
+
+
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in."""
+
+    name: str
+    kind: str  # mqtt | listener
+    state: Literal["connected", "connecting", "listening", "stopped"]
+    where: str = ""  # broker or address, without credentials
+    since: str | None = None  # in this state
+    received: int = 0  # deliveries since start
+    rejected: int = 0  # of these: could not be decoded, dead-lettered
+    duplicates: int = 0  # redeliveries dropped as surely in the journal
+    qos: dict[str, int] = {}  # deliveries by QoS: {"0": 12, "1": 3400}
+    clients: int | None = None  # devices connected to a listener
+    paused: bool = False  # backpressure: reading from devices has stopped
+    last_error: str | None = None
+    detail: dict[str, Any] = {}  # what only this kind of source knows
+
+
+class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits in one lane of the journal for its slowest route."""
+
+    name: str
+    queued: int = 0  # events not yet delivered by every route that reads this lane
+    queued_bytes: int | None = None
+    oldest: str | None = None  # time of the oldest queued event
+    hours_left: float | None = None  # until the lane's limit at today's rate; None: unknown or not filling
+    dropped: int = 0  # evicted undelivered, since the journal was made
+
+
+class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One way out."""
+
+    name: str
+    target: str
+    kind: str  # mqtt | http
+    state: Literal["up", "retrying", "down", "starting"]
+    where: str = ""  # endpoint, without credentials
+    since: str | None = None  # in this state
+    delivered: int = 0  # events since start
+    backlog: int = 0  # events that wait for this route
+    in_flight: int = 0
+    retries: int = 0
+    dead_lettered: int = 0
+    last_error: str | None = None
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that was stopped."""
+
+    name: str
+    reason: str
+    since: str | None = None
+
+
+class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The rule worker."""
+
+    state: Literal["running", "starting", "stopped", "none"] = "none"  # none: no rule is installed
+    loaded: int = 0
+    fired: int = 0  # rule calls that had an outcome, since start
+    behind: int = 0  # events appended and not yet judged
+    quarantined: list[Quarantined] = []
+    commands: Literal["observe", "run"] = "observe"
+    faults: list[str] = []  # rule files that did not load; the last good version runs
+    last_error: str | None = None
+
+
+class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal's folder."""
+
+    folder: str
+    state: Literal["ok", "refused", "full"] = "ok"
+    used_bytes: int = 0
+    budget_bytes: int = 0
+    free_bytes: int | None = None
+    commits: int = 0
+    written_bytes: int = 0
+    damaged_records: int = 0  # set aside at start
+    last_error: str | None = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it."""
+
+    gateway: str
+    version: str
+    pid: int
+    started: str
+    uptime_s: float
+    clock_synced: bool = True
+    log_id: str = ""
+    epoch: int = 0
+    sequence: int = 0  # greatest appended
+    durable: int = 0  # greatest on the disk
+    dead_letters: int = 0
+    sources: list[SourceStatus] = []
+    lanes: list[LaneStatus] = []
+    routes: list[RouteStatus] = []
+    rules: RuleStatus = RuleStatus()
+    disk: DiskStatus
+    warnings: list[str] = []  # faults of the config that do not stop the gateway
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing a person should know, and what to type about it."""
+
+    level: Level
+    text: str
+    command: str | None = None
+
+
+def findings(status: Status) -> list[Finding]:
+    """Judge a status: what is wrong, the worst first; empty when all is well."""
+    found = [*_disk(status), *_routes(status), *_sources(status), *_rules(status), *_rest(status)]
+    return sorted(found, key=lambda finding: finding.level != "bad")
+
+
+def headline(status: Status) -> tuple[Level, str]:
+    """Return the level and the one sentence: overall state, cause, what to type."""
+    found = findings(status)
+    if not found:
+        sources = sum(source.state in ("connected", "listening") for source in status.sources)
+        ways = f"{_count(sources, 'source')} in, {_count(len(status.routes), 'route')} out"
+        return "ok", f"All is well: {ways}, {_waiting(status)}."
+    worst = found[0]
+    more = f" (and {_count(len(found) - 1, 'more finding')})" if len(found) > 1 else ""
+    type_this = f" Type: {worst.command}" if worst.command else ""
+    return worst.level, f"{worst.text}{more}.{type_this}"
+
+
+def _disk(status: Status) -> Iterator[Finding]:
+    disk = status.disk
+    if disk.state == "refused":
+        why = f": {disk.last_error}" if disk.last_error else ""
+        text = f"The disk refuses writes{why}; nothing is acknowledged until it takes them"
+        yield Finding("bad", text, f"df -h {disk.folder}; dmesg | tail")
+    elif disk.state == "full":
+        yield Finding(
+            "bad", "The journal is at its byte limit: the oldest telemetry is being evicted", "edge-gateway events"
+        )
+    if disk.damaged_records:
+        text = f"{_count(disk.damaged_records, 'damaged record')} of the journal set aside at start"
+        yield Finding("warning", text, "edge-gateway journal verify")
+
+
+def _routes(status: Status) -> Iterator[Finding]:
+    if not status.routes:
+        text = f"No target is configured: events stay in the journal, {_waiting(status)}"
+        yield Finding("warning", text, "edge-gateway check")
+    for route in status.routes:
+        if route.state in ("down", "retrying"):
+            why = f": {route.last_error}" if route.last_error else ""
+            since = f" since {route.since}" if route.since else ""
+            kept = f"{_count(route.backlog, 'event')} kept on disk"
+            text = f"Route {route.name} to {route.target} is {route.state}{since}{why}; {kept}"
+            yield Finding("bad" if route.state == "down" else "warning", text, "edge-gateway status --json")
+
+
+def _sources(status: Status) -> Iterator[Finding]:
+    for source in status.sources:
+        if source.state in ("connecting", "stopped"):
+            why = f": {source.last_error}" if source.last_error else ""
+            word = "is not connected" if source.state == "connecting" else "has stopped"
+            where = f" ({source.where})" if source.where else ""
+            yield Finding("bad", f"Source {source.name}{where} {word}{why}", "edge-gateway check")
+        elif source.paused:
+            text = f"Source {source.name} is paused: the disk does not keep up, devices wait"
+            yield Finding("warning", text, "edge-gateway journal stat")
+
+
+def _rules(status: Status) -> Iterator[Finding]:
+    rules = status.rules
+    for rule in rules.quarantined:
+        yield Finding("bad", f"Rule {rule.name} is stopped: {rule.reason}", "edge-gateway rules list")
+    if rules.faults:
+        first = rules.faults[0]
+        yield Finding(
+            "bad", f"{_count(len(rules.faults), 'fault')} in rule files, first: {first}", "edge-gateway check"
+        )
+    if rules.state == "stopped":
+        why = f": {rules.last_error}" if rules.last_error else ""
+        yield Finding("bad", f"The rule worker is not running{why}", "edge-gateway rules test")
+
+
+def _rest(status: Status) -> Iterator[Finding]:
+    if status.dead_letters:
+        yield Finding(
+            "warning", f"{_count(status.dead_letters, 'dead letter')} to look at", "edge-gateway dead-letters list"
+        )
+    if not status.clock_synced:
+        yield Finding("warning", "The clock is not synchronised: times of events are marked", "timedatectl")
+    for warning in status.warnings:
+        yield Finding("warning", warning, "edge-gateway check")
+
+
+def _waiting(status: Status) -> str:
+    queued = sum(lane.queued for lane in status.lanes)
+    return f"{_count(queued, 'event')} waiting" if queued else "nothing waiting"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
