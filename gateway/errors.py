@@ -61,7 +61,11 @@ class DiskRefused(JournalError):
 
 
 class ProtocolError(GatewayError):
-    """A peer sent bytes its protocol forbids."""
+    """A peer sent bytes its protocol forbids; `reason_code` is MQTT 5's word for it (section 2.4)."""
+
+    def __init__(self, what: str, reason_code: int = 0x82) -> None:
+        self.reason_code = reason_code
+        super().__init__(what)
 
 
 class TargetDown(GatewayError):
