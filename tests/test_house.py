@@ -137,7 +137,11 @@ BROKEN = {
     "empty name": ("topic.py", '"""T."""\nclass TopicHelpers:\n    pass\n', "topic.py:2: TopicHelpers: 'helper'"),
     "silent": ("topic.py", "A = 1\n", "topic.py:1: no docstring"),
     "ack": ("sources/a.py", '"""A."""\nlater = delivery.ack\n', "sources/a.py:2: .ack"),
-    "wordless": ("test_a.py", '"""A."""\ndef test_a():\n    """No sentence"""\n', "test_a.py:2: test_a: say its claim"),
+    "wordless": (
+        "journal/test_a.py",
+        '"""A."""\ndef test_a():\n    """No sentence"""\n',
+        "journal/test_a.py:2: test_a: say its claim",
+    ),
     "later": ("topic.py", '"""T."""\nA = NotImplementedError\n', "topic.py:2: NotImplementedError"),
 }
 
