@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
+
+from tests.mqtt.authority import Authority
+from tests.mqtt.broker import Broker, brokers
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Start real brokers: `mosquitto(acl=..., users=..., tls=..., options=...)`; all end with the test."""
+    yield from brokers(tmp_path)
+
+
+@pytest.fixture
+def broker(mosquitto: Callable[..., Broker]) -> Broker:
+    """Run one real broker, anonymous, without limits."""
+    return mosquitto()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Make a certificate authority for TLS tests."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

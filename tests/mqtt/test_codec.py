@@ -14,7 +14,7 @@ from gateway.mqtt.codec import Decoder, encode
 from tests.mqtt.packets import EXAMPLES, packets
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.sampled_from([4, 5]).flatmap(lambda v: st.tuples(st.just(v), st.lists(packets(v), min_size=1, max_size=4))))
 def test_round_trip_every_packet(case: tuple[int, list[p.Packet]]) -> None:
     """Any packets, written one behind the other, are read back equal."""
@@ -22,7 +22,7 @@ def test_round_trip_every_packet(case: tuple[int, list[p.Packet]]) -> None:
     assert Decoder(version).feed(b"".join(encode(packet, version) for packet in sent)) == sent
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.sampled_from([4, 5]).flatmap(lambda v: st.tuples(st.just(v), st.lists(packets(v), min_size=1, max_size=4))),
     st.randoms(),
