@@ -30,6 +30,7 @@ class Verdict(Enum):
     RETRY = "retry"  # not now: throttled or a passing fault; `after` seconds if the cloud said so
     REJECTED = "rejected"  # never: this event is refused for what it is
     DOWN = "down"  # nothing was judged: the connection is away
+    STOP = "stop"  # no event is to blame: credentials, permission, no such place. Nothing is dead-lettered for it
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +39,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     verdict: Verdict
     reason: str = ""
     after: float | None = None  # seconds, only with RETRY
+    throttled: bool = False  # only with RETRY: too much at once; does not count as an attempt
 
 
 DELIVERED = Outcome(Verdict.DELIVERED)
@@ -48,7 +50,7 @@ class Target(Protocol):
 
     name: str
     batch_max: int  # events per `send`
-    windows: int  # how many sends may be in flight at once and still keep their order
+    windows: int  # how many sends of one lane may be in flight at once and still keep their order
 
     async def run(self) -> None:
         """Keep the connection (reconnecting with backoff) until cancelled."""
@@ -59,7 +61,11 @@ class Target(Protocol):
         ...
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[Outcome]:
-        """Send events in order; one outcome per event, in the same order. Raises nothing of the protocol's."""
+        """Send events of one lane in order; one outcome per event, in the same order. Raises nothing of the protocol's.
+
+        A target that judges one event at a time sends nothing more of a device behind an event it could not
+        deliver, and says RETRY for those too.
+        """
         ...
 
     def status(self) -> dict[str, object]:
