@@ -119,7 +119,7 @@ def reason_name(code: int) -> str:
         words = Reason(code).name.replace("_", " ").capitalize()
     except ValueError:
         return f"0x{code:02X}"
-    return words.replace("qos", "QoS")
+    return words.replace("Qos", "QoS").replace("qos", "QoS")
 
 
 def connack_reason(code: int, version: int) -> int:

@@ -24,6 +24,8 @@ filters = st.one_of(
 
 def _value(kind: str, least: int, greatest: int) -> st.SearchStrategy[Any]:
     tops = {"u8": 255, "u16": 65_535, "u32": 0xFFFFFFFF, "varint": p.REMAINING_LENGTH_MAX}
+    if kind == "u32" and least:
+        greatest = p.REMAINING_LENGTH_MAX  # maximum packet size: paho takes no more, though the field does
     if kind in tops:
         return st.integers(least, min(greatest, tops[kind]))
     return {"text": texts, "binary": binaries, "pair": st.tuples(texts, texts)}[kind]
