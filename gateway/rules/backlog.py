@@ -1,0 +1,112 @@
+"""Records on their way to the rule worker: the newest in memory, older ones from the journal.
+
+`push` keeps the newest `records_max` records (and `bytes_max`); when there are more, the oldest is forgotten
+and `behind` says that the journal must be read up to there first.  The same covers a start with a cursor far
+behind, a worker that is slow, and one that died: what it had in flight is given back by `rewind`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+Record = tuple[int, bytes]
+"""Sequence and stored bytes."""
+
+
+class Backlog:
+    """In sequence order; positions are sequences. Nothing is given out twice except after `rewind`."""
+
+    def __init__(self, after: int, last: int, records_max: int, bytes_max: int) -> None:
+        self._records: deque[Record] = deque()
+        self._bytes = 0
+        self._records_max = records_max
+        self._bytes_max = bytes_max
+        self._in_flight: deque[Sequence[Record]] = deque()
+        self._forgotten = last  # records up to here have to come from the journal
+        self._position = after  # given out up to here
+        self.committed = after  # outcome known up to here
+        self.offered = max(after, last)  # everything up to here was either pushed or of no interest
+
+    def push(self, sequence: int, raw: bytes) -> None:
+        """Add a record; forget the oldest when there are too many."""
+        records = self._records
+        records.append((sequence, raw))
+        self._bytes += len(raw)
+        while len(records) > self._records_max or self._bytes > self._bytes_max:
+            self._forgotten, forgotten = records.popleft()
+            self._bytes -= len(forgotten)
+
+    def __len__(self) -> int:
+        """Return how many records wait in memory."""
+        return len(self._records)
+
+    @property
+    def behind(self) -> bool:
+        """Return whether the journal has to be read before what is in memory."""
+        return self._position < self._forgotten
+
+    @property
+    def position(self) -> int:
+        """Return the sequence up to which records were given out."""
+        return self._position
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many batches were given out and have no outcome yet."""
+        return len(self._in_flight)
+
+    @property
+    def idle(self) -> bool:
+        """Return whether there is nothing to do."""
+        return not self._records and not self._in_flight and not self.behind
+
+    def take(self, limit: int) -> Sequence[Record]:
+        """Give out up to `limit` records from memory; not while `behind`."""
+        records = self._records
+        taken: list[Record] = []
+        while records and len(taken) < limit:
+            record = records.popleft()
+            self._bytes -= len(record[1])
+            if record[0] > self._position:
+                taken.append(record)
+        if taken:
+            self._give(taken)
+        return taken
+
+    def read(self, records: Sequence[Record], through: int) -> None:
+        """Give out records read from the journal, which was looked at up to `through`."""
+        if records:
+            self._give(records)
+        self._position = max(self._position, through)
+        while self._records and self._records[0][0] <= self._position:
+            self._bytes -= len(self._records.popleft()[1])
+        if not self._in_flight:
+            self.committed = self._position
+
+    def _give(self, records: Sequence[Record]) -> None:
+        self._in_flight.append(records)
+        self._position = records[-1][0]
+
+    def done(self, upto: int) -> None:
+        """Take note of the outcome of the oldest batch."""
+        self._in_flight.popleft()
+        self.committed = upto
+        if self.idle:
+            self.committed = max(upto, self.offered)
+
+    def settle(self) -> int:
+        """Return up to where nothing has to be run again; what was of no interest counts as done."""
+        if self.idle:
+            self.committed = max(self.committed, self.offered)
+        return self.committed
+
+    def rewind(self) -> None:
+        """Take back what has no outcome: the worker is gone."""
+        for batch in reversed(self._in_flight):
+            for record in reversed(batch):
+                if record[0] > self._forgotten:
+                    self._records.appendleft(record)
+                    self._bytes += len(record[1])
+        self._in_flight.clear()
+        self._position = self.committed

@@ -1,0 +1,166 @@
+"""One worker process as the gateway holds it: start, frames, what it is doing, its end.
+
+Started as ``python -m gateway.rules.worker`` (a fresh interpreter: nothing of the gateway's memory, threads or
+descriptors; 40-60 ms to its first instruction, measured in docs/decisions/0005).  It gets one end of a
+socketpair, the blame slot and a file in memory for stacks, and an environment without the gateway's secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from gateway.rules.blame import Activity, Blame, BlameSlot, shared_memory
+from gateway.rules.protocol import FRAME_BYTES_MAX, LENGTH, FromWorker, ToWorker, decode_from_worker, frame
+
+STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
+STACK_BYTES_MAX = 8192
+STARVED_FACTOR = 5  # a call that got no processor may take this many limits of wall time
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class WorkerProcess(asyncio.Protocol):
+    """A running worker. `ended` when its socket is closed; then `kill` it and ask `blame`."""
+
+    def __init__(self, on_message: Callable[[FromWorker], None], on_end: Callable[[], None]) -> None:
+        self._on_message = on_message
+        self._on_end = on_end
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self.ended = False
+        self.broken = ""  # why its frames can't be read
+        self._slot_fd = shared_memory("edge-gateway-blame")
+        self._stack_fd = os.memfd_create("edge-gateway-stack", os.MFD_CLOEXEC)
+        self._slot = BlameSlot(self._slot_fd)
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        fds = (theirs.fileno(), self._slot_fd, self._stack_fd)
+        command = [sys.executable, "-m", "gateway.rules.worker", *map(str, fds), str(os.getpid())]
+        self._process = subprocess.Popen(  # noqa: S603
+            command, pass_fds=fds, env=_environment(), stdin=subprocess.DEVNULL, stdout=sys.__stderr__
+        )
+        theirs.close()
+        self.pid = self._process.pid
+        self._watched = (0, 0.0, 0.0)  # calls, since (monotonic), processor seconds then
+
+    async def connect(self) -> None:
+        """Attach to the event loop."""
+        self._socket.setblocking(False)
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._socket)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio)."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take apart what came and pass whole messages on (asyncio)."""
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(buffer)
+            if length > FRAME_BYTES_MAX:
+                self._give_up(f"a frame of {length} bytes")
+                return
+            end = LENGTH.size + length
+            if len(buffer) < end:
+                return
+            body = bytes(buffer[LENGTH.size : end])
+            del buffer[:end]
+            try:
+                message = decode_from_worker(body)
+            except msgspec.MsgspecError as error:
+                self._give_up(str(error))
+                return
+            self._on_message(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Note the end (asyncio)."""
+        self.ended = True
+        self._on_end()
+
+    def _give_up(self, why: str) -> None:
+        self.broken = f"sent what is no message: {why}"
+        self._buffer.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def send(self, message: ToWorker) -> None:
+        """Queue a message; what a dead worker does not read is lost, and fed again to the next one."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame(message))
+
+    def blame(self) -> Blame:
+        """Read what the worker was doing last."""
+        return self._slot.read()
+
+    def overdue(self, limit_s: float, load_s: float) -> Blame | None:
+        """Return what the worker has been at for longer than its limit; call this a few times a limit."""
+        blame, now = self._slot.read(), time.monotonic()
+        calls, since, cpu_then = self._watched
+        if blame.calls != calls or blame.activity is Activity.ENGINE:
+            self._watched = (blame.calls, now, self._cpu_s()[1])
+            return None
+        limit = load_s if blame.activity is Activity.LOAD else limit_s
+        if now - since < limit:
+            return None
+        runnable, cpu_s = self._cpu_s()
+        starved = runnable and cpu_s - cpu_then < limit / 2 and now - since < limit * STARVED_FACTOR
+        return None if starved else blame
+
+    def _cpu_s(self) -> tuple[bool, float]:
+        """Return whether the process wants the processor, and how much of it it had (proc(5))."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return False, 0.0
+        return fields[0] == "R", (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    async def stack(self) -> str:
+        """Make the worker write its stack and return it; works while Python code hangs."""
+        try:
+            os.kill(self.pid, signal.SIGUSR1)
+        except ProcessLookupError:
+            return self.written_stack()
+        await asyncio.sleep(STACK_WAIT_S)
+        return self.written_stack()
+
+    def written_stack(self) -> str:
+        """Return the stack a fatal signal or `stack` left behind."""
+        return os.pread(self._stack_fd, STACK_BYTES_MAX, 0).decode(errors="replace")
+
+    async def kill(self) -> int:
+        """End the process, whatever it does, and return its exit status (negative: a signal)."""
+        self._process.kill()
+        status = await asyncio.to_thread(self._process.wait)
+        if self._transport is not None:
+            self._transport.abort()
+        else:
+            self._socket.close()
+        return status
+
+    def close(self) -> None:
+        """Give the shared memory back; after `kill`."""
+        self._slot.close()
+        os.close(self._slot_fd)
+        os.close(self._stack_fd)
+
+
+def _environment() -> dict[str, str]:
+    """Return what the worker may know: where Python's packages are, and nothing else."""
+    return {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path) or str(Path(__file__).parents[2]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",  # sets iterate in the same order each time: a backtest repeats byte for byte
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+    }

@@ -1,0 +1,138 @@
+"""What the gateway and its rule worker say to each other: msgpack frames over a socketpair.
+
+A frame is its length (4 bytes, little endian) and a msgpack array whose first element names the message.
+The gateway sends `Start` once, then `Batch` and `Inventory`; the worker answers `Ready` once and one
+`Outcome` for each batch, in order.  Either side that reads a frame it can't understand gives the other up.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+
+from gateway.event import Event
+
+FRAME_BYTES_MAX = 64 * 1024 * 1024  # `Start` carries all tables; anything longer is a broken peer
+LENGTH = struct.Struct("<I")
+
+Put = tuple[str, str, Any]
+"""A change of a durable table: table, key, value (None deletes)."""
+
+
+class DeviceEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A device as the installation knows it (devices.toml, or seen and not yet adopted)."""
+
+    id: str
+    name: str = ""
+    room: str = ""
+    kind: str = ""
+    labels: tuple[str, ...] = ()
+
+
+class Blamed(msgspec.Struct, frozen=True, array_like=True):
+    """A call that ended a worker: it is not run again but counted as failed, for `reason`."""
+
+    rule: str
+    sequence: int
+    ordinal: int
+    reason: str
+
+
+class RuleInfo(msgspec.Struct, frozen=True, array_like=True):
+    """A loaded rule, as `rules list` shows it."""
+
+    name: str
+    title: str
+    trigger: str
+    file: str
+    line: int
+
+
+class RuleFault(msgspec.Struct, frozen=True, array_like=True):
+    """Something wrong with a rule or a file of rules: at load (`rule` empty) or in a call."""
+
+    rule: str
+    file: str
+    line: int
+    what: str
+    hint: str = ""
+    stack: str = ""
+    attempts: int = 0
+
+    def __str__(self) -> str:
+        """Render as ``file:line: what (hint)``."""
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+class Start(msgspec.Struct, array_like=True, tag="start"):
+    """Everything a worker needs to go on where the last committed outcome ended."""
+
+    folder: str
+    gateway: str
+    log_id: str
+    devices: list[DeviceEntry]
+    modes: tuple[str, ...]
+    timezone: str
+    tables: dict[str, dict[str, Any]]
+    excluded: dict[str, str]  # file -> why it is not loaded (it hung or killed a worker)
+    blamed: list[Blamed]
+    late_s: float
+    memory_bytes_max: int
+
+
+class Batch(msgspec.Struct, array_like=True, tag="batch"):
+    """Records of the journal in order, as stored."""
+
+    raws: list[bytes]
+    upto: int  # sequence of the last one
+    now_ns: int  # wall clock of the gateway
+    live_after: int  # records with a greater sequence were appended since the gateway started
+
+
+class Inventory(msgspec.Struct, array_like=True, tag="inventory"):
+    """Devices added or changed since the start."""
+
+    devices: list[DeviceEntry]
+
+
+class Ready(msgspec.Struct, array_like=True, tag="ready"):
+    """What was loaded, and which events it wants to see."""
+
+    rules: list[RuleInfo]  # the index is what the blame slot names
+    faults: list[RuleFault]
+    types: list[str]  # event types rules react to
+    fields: list[str] | None  # fields rules may read; None = any
+    hash: str  # of all files
+
+
+class Outcome(msgspec.Struct, array_like=True, tag="outcome"):
+    """What rules made of the records up to `upto`: appended in one journal batch, with the cursor."""
+
+    upto: int
+    outputs: list[Event] = []
+    puts: list[Put] = []
+    faults: list[RuleFault] = []
+    fired: dict[str, int] = {}  # rule -> calls that went well
+    logs: list[tuple[str, str]] = []  # (rule, text)
+
+    @property
+    def empty(self) -> bool:
+        """Return whether nothing but the cursor moved."""
+        return not (self.outputs or self.puts or self.faults or self.fired or self.logs)
+
+
+ToWorker = Start | Batch | Inventory
+FromWorker = Ready | Outcome
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+
+
+def frame(message: ToWorker | FromWorker) -> bytes:
+    """Encode a message with its length in front."""
+    body = encode(message)
+    return LENGTH.pack(len(body)) + body

@@ -1,0 +1,431 @@
+"""The rule worker from the gateway's side: feed it, watch it, end it at its limit, start the next one.
+
+Runs on the event loop of the gateway and never waits for a rule.  `feed` takes records at append, before they
+are on the disk; the outcome of a batch comes back through `on_outcome`, to be appended in one journal batch with
+the cursor it carries.  So whatever happens to the worker, the tables hold the state of the last committed
+outcome, and the next worker starts from there and gets the same records again.
+
+Bounds: `records_max` and `bytes_max` of backlog in memory (older records are read back from the journal),
+`FRAMES_IN_FLIGHT_MAX` batches of `BATCH_RECORDS` without an outcome, `call_s_max` a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.clock import Clock, rfc3339
+from gateway.event import Event
+from gateway.rules.backlog import Backlog, Record
+from gateway.rules.blame import Activity, Blame
+from gateway.rules.process import WorkerProcess
+from gateway.rules.protocol import (
+    Batch,
+    Blamed,
+    DeviceEntry,
+    FromWorker,
+    Inventory,
+    Outcome,
+    Ready,
+    RuleFault,
+    RuleInfo,
+    Start,
+)
+from gateway.rules.schedule import Schedule
+
+log = logging.getLogger(__name__)
+
+RuleOutcome = Outcome
+TABLES = ("values", "rule_state", "timers", "holds", "alerts", "modes")  # what a worker starts from
+CURSOR_KEY = "rules"  # of the table "cursors"
+BATCH_RECORDS = 256
+FRAMES_IN_FLIGHT_MAX = 2
+WATCH_S = 0.1  # how often a running call is looked at
+FRAME_S_MAX = 30.0  # a batch without an outcome and without a call to blame
+IDLE_CURSOR_S = 5.0  # how often a cursor that moved over uninteresting records is written
+TIMERS_PER_TURN_MAX = 100
+TIMER_CHECK_S_MAX = 30.0  # the machine may have slept
+CATCH_UP_POLL_S = 0.05
+BACKOFF_S = (0.0, 0.2, 1.0, 5.0, 30.0)  # before a new worker, by deaths in a row that no rule can be blamed for
+FAULTS_KEPT_MAX = 100
+
+
+class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """[rules] in gateway.toml."""
+
+    folder: Path = Path("rules")
+    modes: tuple[str, ...] = ("home", "away", "night", "vacation")
+    call_s_max: float = 1.0
+    load_s_max: float = 5.0  # running a file's top level
+    memory_bytes_max: int = 256 * 1024 * 1024
+    late_s: float = 60.0
+    records_max: int = 10_000
+    bytes_max: int = 8 * 1024 * 1024
+
+
+class State(Enum):
+    """What `status` says about the worker."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"  # before the next start
+    STOPPED = "stopped"
+
+
+Behind = tuple[Sequence[Record], int]
+"""Records read back, and the sequence up to which everything durable was looked at."""
+
+
+class RuleWorker:
+    """Supervises the worker process. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        options: RuleOptions,
+        *,
+        gateway: str,
+        log_id: str,
+        clock: Clock,
+        table: Callable[[str], Mapping[str, Any]],
+        devices: Callable[[], Sequence[DeviceEntry]],
+        read: Callable[[int, int], Behind],
+        append: Callable[[Event], None],
+        on_outcome: Callable[[RuleOutcome], None],
+        last_sequence: int,
+    ) -> None:
+        """Wire it up.
+
+        `table` gives a durable table, and for "values" what the decoders hold now; `devices` the installation; `read(after, limit)` is called in a thread and
+        returns durable records of the lanes alarm, telemetry and timer behind `after`, oldest first; `append`
+        journals a `timer_fired` event and feeds it like any other; `on_outcome` appends outputs (feeding them
+        back) and puts; `last_sequence` is the journal's at start.
+        """
+        self._options = options
+        self._gateway = gateway
+        self._log_id = log_id
+        self._clock = clock
+        self._table = table
+        self._devices = devices
+        self._read = read
+        self._append = append
+        self._on_outcome = on_outcome
+        self._live_after = last_sequence
+        saved = table("cursors").get(CURSOR_KEY)
+        after = saved["after"] if saved else last_sequence  # a first start does not run over history
+        self._backlog = Backlog(after, last_sequence, options.records_max, options.bytes_max)
+        self._saved_cursor = after
+        self._schedule = Schedule(clock)
+        self._process: WorkerProcess | None = None
+        self._ready: Ready | None = None
+        self._types: frozenset[str] | None = None  # None: every event
+        self._fields: frozenset[str] | None = None
+        self._flush_wanted = False
+        self._catching_up: asyncio.Task[None] | None = None
+        self._sent_at = 0.0
+        self._stir = asyncio.Event()  # something was sent, or the worker ended
+        self._timers_moved = asyncio.Event()
+        self._excluded: dict[str, tuple[str, tuple[int, int]]] = {}  # file -> why, its (mtime, size) then
+        self._blamed: list[Blamed] = []
+        self._deaths = 0
+        self.state = State.STOPPED
+        self.faults: list[RuleFault] = []
+        self.fired: dict[str, int] = {}
+        self.starts = 0
+
+    # ---- the hot path -------------------------------------------------------------------------------
+
+    def feed(self, events: Sequence[Event], raws: Sequence[bytes]) -> None:
+        """Take appended events, in order: one set lookup for an event that no rule looks at."""
+        types, fields, push = self._types, self._fields, self._backlog.push
+        for event, raw in zip(events, raws, strict=True):
+            if (
+                types is None
+                or event.type in types
+                or ((fields is None or not fields.isdisjoint(event.data)) and event.lane in _LANES)
+            ):
+                push(int(event.sequence), raw)
+        self._backlog.offered = int(events[-1].sequence)
+        if not self._flush_wanted and self._backlog:
+            self._flush_wanted = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what waits, as long as the worker keeps up."""
+        self._flush_wanted = False
+        process, backlog = self._process, self._backlog
+        if process is None or self._ready is None:
+            return
+        if backlog.behind:
+            if self._catching_up is None or self._catching_up.done():
+                self._catching_up = asyncio.create_task(self._catch_up(process), name="gateway.rules[catch up]")
+            return
+        while backlog.in_flight < FRAMES_IN_FLIGHT_MAX:
+            records = backlog.take(BATCH_RECORDS)
+            if not records:
+                return
+            self._send(process, records)
+
+    def _send(self, process: WorkerProcess, records: Sequence[Record]) -> None:
+        self._sent_at = time.monotonic()
+        self._stir.set()
+        raws = [raw for _, raw in records]
+        process.send(Batch(raws, records[-1][0], self._clock.wall_ns(), self._live_after))
+
+    async def _catch_up(self, process: WorkerProcess) -> None:
+        """Read from the journal until memory holds the rest."""
+        backlog = self._backlog
+        while backlog.behind and process is self._process:
+            if backlog.in_flight >= FRAMES_IN_FLIGHT_MAX:
+                await asyncio.sleep(CATCH_UP_POLL_S / 10)
+                continue
+            position = backlog.position
+            records, through = await asyncio.to_thread(self._read, position, BATCH_RECORDS)
+            if process is not self._process or backlog.position != position:
+                return
+            backlog.read(records, through)
+            if records:
+                self._send(process, records)
+            elif through <= position:
+                await asyncio.sleep(CATCH_UP_POLL_S)  # appended and not durable yet
+        if process is self._process:
+            self._flush()
+
+    # ---- what comes back ----------------------------------------------------------------------------
+
+    def _received(self, message: FromWorker) -> None:
+        if isinstance(message, Ready):
+            self._loaded(message)
+        else:
+            self._settle(message)
+
+    def _loaded(self, ready: Ready) -> None:
+        self._ready = ready
+        self._types = frozenset(ready.types)
+        self._fields = None if ready.fields is None else frozenset(ready.fields)
+        self.state = State.RUNNING
+        self.faults = list(ready.faults)
+        for fault in ready.faults:
+            log.error("rules: %s", fault)
+        log.info("rules: %d loaded, worker %d", len(ready.rules), self._process.pid if self._process else 0)
+        self._append(self._event("rules_loaded", "", {"hash": ready.hash, "rules": len(ready.rules)}))
+        self._flush()
+
+    def _settle(self, outcome: Outcome) -> None:
+        self._backlog.done(outcome.upto)
+        self._deaths = 0
+        self._sent_at = time.monotonic()
+        self._blamed = [blamed for blamed in self._blamed if blamed.sequence > outcome.upto]
+        if not outcome.empty:
+            self._commit(outcome)
+        self._flush()
+
+    def _commit(self, outcome: Outcome) -> None:
+        """Hand an outcome over with its cursor, and wait for the timers it sets."""
+        for fault in outcome.faults:
+            log.error("rules: %s", fault)
+        for rule, text in outcome.logs:
+            log.info("rule %s: %s", rule, text)
+        for rule, count in outcome.fired.items():
+            self.fired[rule] = self.fired.get(rule, 0) + count
+        self.faults = (self.faults + outcome.faults)[-FAULTS_KEPT_MAX:]
+        outcome.puts = [self._scheduled(*put) for put in outcome.puts]
+        self._saved_cursor = self._backlog.committed
+        outcome.puts.append(("cursors", CURSOR_KEY, {"after": self._saved_cursor, "done": []}))
+        self._on_outcome(outcome)
+
+    def _scheduled(self, table: str, key: str, row: Any) -> tuple[str, str, Any]:
+        if table == "timers":
+            self._schedule.remove(key)
+            if row is not None:
+                row = self._schedule.anchored(row)
+                self._schedule.add(key, row)
+            self._timers_moved.set()
+        return table, key, row
+
+    # ---- time ---------------------------------------------------------------------------------------
+
+    async def _keep_time(self) -> None:
+        """Append a `timer_fired` record for each timer that is due; write the cursor now and then."""
+        while True:
+            wait = self._schedule.wait_s()
+            wait = TIMER_CHECK_S_MAX if wait is None else min(wait, TIMER_CHECK_S_MAX)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._timers_moved.wait(), wait)
+            self._timers_moved.clear()
+            for due in self._schedule.due(TIMERS_PER_TURN_MAX):
+                rule, kind = str(due.row.get("rule", "")), str(due.row.get("kind", ""))
+                data = {"timer": due.key, "rule": rule, "kind": kind, "due": rfc3339(int(due.row["due"]))}
+                event = self._event("timer_fired", f"rule:{rule}", data, due.wall_ns)
+                if not due.trusted:
+                    msgspec.structs.force_setattr(event, "clock", "unsynced")
+                self._append(event)
+
+    async def _keep_cursor(self) -> None:
+        """Write a cursor that moved over records no rule looks at, so that the journal may reclaim them."""
+        while True:
+            await asyncio.sleep(IDLE_CURSOR_S)
+            cursor = self._backlog.settle()
+            if cursor != self._saved_cursor:
+                self._commit(Outcome(cursor))
+
+    def _event(self, event_type: str, subject: str, data: dict[str, Any], wall_ns: int | None = None) -> Event:
+        return Event(
+            source=f"/{self._gateway}/rules",
+            type=event_type,
+            subject=subject,
+            time=rfc3339(self._clock.wall_ns() if wall_ns is None else wall_ns),
+            lane="timer",
+            actor="gateway",
+            clock=None if self._clock.synced() else "unsynced",
+            data=data,
+        )
+
+    # ---- life and death of workers ------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep a worker running until cancelled."""
+        for key, row in self._table("timers").items():
+            self._schedule.add(key, row)
+        keepers = [
+            asyncio.create_task(self._keep_time(), name="gateway.rules[time]"),
+            asyncio.create_task(self._keep_cursor(), name="gateway.rules[cursor]"),
+        ]
+        try:
+            while True:
+                await self._one_life()
+                self.state = State.WAITING
+                await asyncio.sleep(BACKOFF_S[min(self._deaths, len(BACKOFF_S) - 1)])
+        finally:
+            self.state = State.STOPPED
+            for keeper in keepers:
+                keeper.cancel()
+
+    async def _one_life(self) -> None:
+        """Start a worker and stay with it to its end."""
+        self.state = State.STARTING
+        self.starts += 1
+        process = WorkerProcess(self._received, self._stir.set)
+        try:
+            await process.connect()
+            self._process, self._sent_at = process, time.monotonic()
+            process.send(self._start_message())
+            await self._watch(process)
+        finally:
+            self._process = self._ready = self._types = self._fields = None
+            if self._catching_up is not None:
+                self._catching_up.cancel()
+            await asyncio.shield(process.kill())
+            self._backlog.rewind()
+            process.close()
+
+    async def _watch(self, process: WorkerProcess) -> None:
+        """Return when the worker has ended or has to; find out why and whose fault it is."""
+        while not process.ended:
+            busy = self._ready is None or self._backlog.in_flight
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stir.wait(), WATCH_S if busy else None)
+            self._stir.clear()
+            if not busy or process.ended:
+                continue
+            overdue = process.overdue(self._options.call_s_max, self._options.load_s_max)
+            if overdue is not None:
+                reason = f"did not return within {self._limit_of(overdue):g} s"
+                return self._judge(overdue, reason, await process.stack())
+            if time.monotonic() - self._sent_at > FRAME_S_MAX:
+                return self._judge(process.blame(), f"no answer within {FRAME_S_MAX:g} s", await process.stack())
+        status = await process.kill()
+        return self._judge(process.blame(), process.broken or ending(status), process.written_stack())
+
+    def _limit_of(self, blame: Blame) -> float:
+        return self._options.load_s_max if blame.activity is Activity.LOAD else self._options.call_s_max
+
+    def _judge(self, blame: Blame, reason: str, stack: str) -> None:
+        """Blame a rule or a file for the end of a worker, so that the next one does without it."""
+        rules = self._ready.rules if self._ready else []
+        if blame.activity is Activity.LOAD:
+            self._excluded[blame.file] = (f"loading it {reason}", _fingerprint(blame.file))
+            log.error("rules: %s: loading it %s\n%s", blame.file, reason, stack)
+        elif blame.activity is Activity.CALL and blame.rule < len(rules):
+            rule = rules[blame.rule]
+            where = f"{rule.file}:{line_in(stack, rule.file) or rule.line}"
+            log.error("rules: %s: rule %s %s\n%s", where, rule.name, reason, stack)
+            self._blamed.append(Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"))
+        else:
+            self._deaths += 1
+            log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack)
+
+    def _start_message(self) -> Start:
+        self._excluded = {
+            file: (why, mark) for file, (why, mark) in self._excluded.items() if _fingerprint(file) == mark
+        }
+        return Start(
+            folder=str(self._options.folder),
+            gateway=self._gateway,
+            log_id=self._log_id,
+            devices=list(self._devices()),
+            modes=self._options.modes,
+            timezone="UTC",
+            tables={name: dict(self._table(name)) for name in TABLES},
+            excluded={file: why for file, (why, _) in self._excluded.items()},
+            blamed=self._blamed,
+            late_s=self._options.late_s,
+            memory_bytes_max=self._options.memory_bytes_max,
+        )
+
+    # ---- for others ---------------------------------------------------------------------------------
+
+    def devices_changed(self, devices: Sequence[DeviceEntry]) -> None:
+        """Tell the worker of devices that were added, renamed or moved."""
+        if self._process is not None:
+            self._process.send(Inventory(list(devices)))
+
+    @property
+    def rules(self) -> Sequence[RuleInfo]:
+        """The rules the running worker has loaded."""
+        return self._ready.rules if self._ready else ()
+
+    def status(self) -> dict[str, object]:
+        """Say what `edge-gateway status` shows."""
+        return {
+            "state": self.state.value,
+            "rules": len(self.rules),
+            "fired": sum(self.fired.values()),
+            "backlog": len(self._backlog),
+            "behind": self._backlog.behind,
+            "timers": len(self._schedule),
+            "starts": self.starts,
+            "faults": [str(fault) for fault in self.faults[-10:]],
+        }
+
+
+_LANES = frozenset(("alarm", "telemetry"))
+
+
+def _fingerprint(file: str) -> tuple[int, int]:
+    try:
+        stat = Path(file).stat()
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)
+
+
+def ending(status: int) -> str:
+    """Say how a process ended, for a person."""
+    return f"ended the worker with signal {-status}" if status < 0 else f"ended the worker with exit status {status}"
+
+
+def line_in(stack: str, file: str) -> int | None:
+    """Return the innermost line of `file` in a stack written by faulthandler (most recent call first)."""
+    for text in stack.splitlines():
+        if f'"{file}", line ' in text:
+            number = text.partition(f'"{file}", line ')[2].partition(" ")[0]
+            return int(number) if number.isdigit() else None
+    return None
