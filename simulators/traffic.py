@@ -48,10 +48,10 @@ class Moments:
     """A file of unsigned 64-bit numbers that processes share by mapping it: a moment (monotonic ns) per message."""
 
     def __init__(self, path: Path, count: int) -> None:
-        """Map `path`, which is made and zeroed if it is too short."""
+        """Map `path`, which is made, or grown with zeros, if it is too short."""
         size = count * 8
-        if not path.exists() or path.stat().st_size < size:
-            path.write_bytes(bytes(size))
-        with path.open("r+b") as file:
+        with path.open("a+b") as file:
+            if path.stat().st_size < size:
+                file.truncate(size)
             self._map = mmap.mmap(file.fileno(), size)
         self.values = memoryview(self._map).cast("Q")
