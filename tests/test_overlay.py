@@ -12,7 +12,7 @@ from gateway.overlay import Overlaid, read_overlaid
 
 
 def overlaid(*texts: str) -> Overlaid:
-    """Merge texts; their names are 0.toml, 1.toml …"""
+    """Merge texts; their names are 0.toml, 1.toml and so on."""
     return Overlaid([Document(text, f"{i}.toml") for i, text in enumerate(texts)])
 
 

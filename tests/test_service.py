@@ -14,7 +14,7 @@ from gateway.service import STATUS_CHARS_MAX, Service
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    """A service manager's end of the socket."""
+    """Give a service manager's end of the socket."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listening.bind(str(tmp_path / "notify"))
     listening.settimeout(5)
