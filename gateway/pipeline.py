@@ -1,0 +1,170 @@
+"""The one path of an event, top to bottom.
+
+::
+
+    deliveries --decode--> events --journal.append--> open batch --commit (fdatasync)--> durable
+        ^                                    \\--feed--> rules --outcome--> append, same log     |
+        +------------------------ delivery.ack() <---------------------------------------------+
+
+Where is a QoS 1 message acknowledged, and what is on the disk then?  In `Pipeline.durable`, the only
+call of `Delivery.ack` in the program: every record appended before or with that message has been
+written and fdatasync has returned.  A message that yields no event waits in the same queue for what
+came before it, because an equal value may hide an earlier message that is not on the disk yet.
+
+Bounds: at most `UNACKNOWLEDGED_BYTES_MAX` of payload wait for a commit; above it the sources pause
+(pings are still answered), below half of it they go on.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from gateway.clock import Clock, rfc3339
+from gateway.errors import JournalError
+from gateway.event import Event
+from gateway.journal.committer import Committer
+from gateway.journal.journal import Journal
+from gateway.profiles.decode import Decoder
+from gateway.rules.supervisor import RuleOutcome
+from gateway.sources.source import Delivery
+
+log = logging.getLogger(__name__)
+
+UNACKNOWLEDGED_BYTES_MAX = 8 * 1024 * 1024
+DEAD_LETTER_PAYLOAD_BYTES_MAX = 64 * 1024  # whole payload up to here; beyond it length, hash and the head
+DEAD_LETTER_HEAD_BYTES = 4096
+
+
+class RuleFeed(Protocol):
+    """The rule worker as the path sees it."""
+
+    def feed(self, events: Sequence[Event], raws: Sequence[bytes]) -> None:
+        """Take events at append, before they are durable; what rules make of them comes back later."""
+        ...
+
+
+class Pipeline:
+    """Decode, append, acknowledge; and append what rules made of it. Lives on the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        journal: Journal,
+        committer: Committer,
+        decoders: Mapping[str, Decoder],
+        values: Mapping[str, dict[str, Any]],
+        clock: Clock,
+    ) -> None:
+        self._gateway = gateway
+        self._journal = journal
+        self._committer = committer
+        self._decoders = decoders
+        self._values = values
+        self._clock = clock
+        self._dirty: set[str] = set()  # devices whose last values changed since the last seal
+        self._waiting: deque[tuple[int, Sequence[Delivery], int]] = deque()  # (batch, deliveries, bytes)
+        self._waiting_bytes = 0
+        self._paused = False
+        self.rules: RuleFeed | None = None
+        self.on_pressure: Callable[[bool], None] = lambda paused: None
+        self.received = 0
+        self.rejected = 0
+        committer.before_seal.append(self.put_values)
+
+    def inbox(self, deliveries: Sequence[Delivery]) -> None:
+        """Take deliveries of one source, in order: decode, append, queue their acknowledgement."""
+        decode = self._decoders[deliveries[0].source].decode
+        append = self._journal.append
+        events: list[Event] = []
+        raws: list[bytes] = []
+        size, urgent = 0, False
+        for delivery in deliveries:
+            size += len(delivery.payload)
+            if delivery.known:
+                continue  # journalled before; only its acknowledgement was lost
+            decoded = decode(delivery)
+            if decoded.rejected is not None:
+                append(self._dead_letter(delivery, decoded.rejected))
+                continue
+            self._dirty.update(decoded.changed)
+            for event in decoded.events:
+                try:
+                    raws.append(append(event))
+                except JournalError as error:  # too large for a record: nothing may wait behind it
+                    append(self._dead_letter(delivery, str(error)))
+                    continue
+                events.append(event)
+                urgent = urgent or event.lane == "alarm"
+        self.received += len(deliveries)
+        self._waiting.append((self._journal.batch, deliveries, size))
+        self._waiting_bytes += size
+        if not self._paused and self._waiting_bytes > UNACKNOWLEDGED_BYTES_MAX:
+            self._paused = True
+            self.on_pressure(True)
+        self._committer.wake(urgent)
+        if events and self.rules is not None:
+            self.rules.feed(events, raws)
+
+    def durable(self, batch: int) -> None:
+        """Acknowledge, in order of receipt, all deliveries whose batch is on the disk."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= batch:
+            _, deliveries, size = waiting.popleft()
+            self._waiting_bytes -= size
+            for delivery in deliveries:
+                delivery.ack()
+        if self._paused and self._waiting_bytes < UNACKNOWLEDGED_BYTES_MAX // 2:
+            self._paused = False
+            self.on_pressure(False)
+
+    def on_rule_outcome(self, outcome: RuleOutcome) -> None:
+        """Append a rule batch: outputs, state and cursor become durable together or not at all."""
+        journal = self._journal
+        urgent = False
+        for event in outcome.outputs:
+            journal.append(event)
+            urgent = urgent or event.lane in ("alarm", "command")
+        for table, key, value in outcome.puts:
+            journal.put(table, key, value)
+        self._committer.wake(urgent)
+
+    def record(self, event: Event) -> None:
+        """Append an event of the gateway's own making (alerts, timers, command results)."""
+        raw = self._journal.append(event)
+        self._committer.wake(urgent=event.lane in ("alarm", "command", "timer"))
+        if self.rules is not None:
+            self.rules.feed([event], [raw])
+
+    def put_values(self) -> None:
+        """Journal the last values of devices that changed, in the block of their events."""
+        for device in self._dirty:
+            self._journal.put("values", device, self._values.get(device))
+        self._dirty.clear()
+
+    def _dead_letter(self, delivery: Delivery, reason: str) -> Event:
+        self.rejected += 1
+        return Event(
+            source=f"/{self._gateway}/{delivery.source}",
+            type="message_rejected",
+            time=rfc3339(delivery.received_ns),
+            lane="dead_letter",
+            actor="gateway",
+            data={"reason": reason, "topic": delivery.topic, **raw_payload(delivery.payload)},
+        )
+
+
+def raw_payload(payload: bytes) -> dict[str, object]:
+    """Keep raw bytes for a dead letter: whole when small, else length, SHA-256 and the first 4 KB."""
+    if len(payload) <= DEAD_LETTER_PAYLOAD_BYTES_MAX:
+        return {"payload_b64": base64.b64encode(payload).decode()}
+    return {
+        "payload_bytes": len(payload),
+        "payload_sha256": hashlib.sha256(payload).hexdigest(),
+        "payload_head_b64": base64.b64encode(payload[:DEAD_LETTER_HEAD_BYTES]).decode(),
+    }
