@@ -99,7 +99,7 @@ class SimDisk:
 
     # -- what the journal calls -------------------------------------------------------------------------
 
-    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:  # noqa: ARG002
         """Open a file; a new name is durable after `sync_folder`."""
         name = str(path)
         if create:
@@ -154,7 +154,7 @@ class SimDisk:
         """Return the length that reads see."""
         return len(self._handles[handle].seen)
 
-    def sync_folder(self, folder: Path) -> None:
+    def sync_folder(self, folder: Path) -> None:  # noqa: ARG002 - one folder's names are as good as all
         """Make names durable."""
         self._step("sync_folder")
         self._settle_names(len(self._name_changes))
@@ -179,13 +179,13 @@ class SimDisk:
         if str(path) not in self._files:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
         self._step("unlink")
-        self._rename_later(lambda names: names.pop(str(path), None) and None)
+        self._rename_later(lambda names: names.__delitem__(str(path)) if str(path) in names else None)
 
     def names(self, folder: Path) -> list[str]:
         """List a folder's files."""
         return sorted(Path(name).name for name in self._files if Path(name).parent == folder)
 
-    def free_bytes(self, folder: Path) -> int:
+    def free_bytes(self, folder: Path) -> int:  # noqa: ARG002
         """Return what is left of the capacity."""
         return self.capacity_bytes - sum(len(file.seen) for file in self._files.values())
 
@@ -214,6 +214,10 @@ class SimDisk:
         self._settle_names(self.random.randrange(len(self._name_changes) + 1))
         self._name_changes.clear()
         self._files = dict(self._durable)
+
+    def image(self, path: Path) -> bytes:
+        """Return what reads of a file see."""
+        return bytes(self._files[str(path)].seen)
 
     def contents(self, path: Path) -> bytearray:
         """Return the durable bytes of a file, to be changed in place (rot); call `rotted` afterwards."""

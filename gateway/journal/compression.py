@@ -1,0 +1,61 @@
+"""zstd for blocks: the standard library's where Python has it (3.14), else the `zstandard` wheel.
+
+One `Codec` belongs to one thread: the writer has one, each reader has one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from gateway.errors import JournalError
+
+LEVEL = 1  # level 3 costs 1.6x the time for 2-4 % fewer bytes on 250-byte events
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+
+    class Codec:
+        """Deflate and inflate byte strings."""
+
+        def __init__(self, level: int = LEVEL) -> None:
+            self._level = level
+
+        def deflate(self, data: bytes) -> bytes:
+            """Compress `data` into one zstd frame."""
+            return zstd.compress(data, level=self._level)
+
+        def inflate(self, data: bytes, size: int) -> bytes:
+            """Return exactly `size` bytes, or raise JournalError; never allocates more than that."""
+            try:
+                plain = zstd.ZstdDecompressor().decompress(data, max_length=size)
+            except zstd.ZstdError as error:
+                raise JournalError(f"a block's payload is no zstd frame: {error}") from error
+            if len(plain) != size:
+                raise JournalError(f"a block's payload inflates to {len(plain)} bytes, its header says {size}")
+            return plain
+
+else:
+    import zstandard
+
+    class Codec:
+        """Deflate and inflate byte strings."""
+
+        def __init__(self, level: int = LEVEL) -> None:
+            self._compressor = zstandard.ZstdCompressor(level=level, write_content_size=True)
+            self._decompressor = zstandard.ZstdDecompressor()
+
+        def deflate(self, data: bytes) -> bytes:
+            """Compress `data` into one zstd frame."""
+            return self._compressor.compress(data)
+
+        def inflate(self, data: bytes, size: int) -> bytes:
+            """Return exactly `size` bytes, or raise JournalError; never allocates more than that."""
+            try:
+                if zstandard.frame_content_size(data) not in {-1, size}:
+                    raise JournalError("a block's payload and its header differ in length")
+                plain = self._decompressor.decompress(data, max_output_size=size)
+            except zstandard.ZstdError as error:
+                raise JournalError(f"a block's payload is no zstd frame: {error}") from error
+            if len(plain) != size:
+                raise JournalError(f"a block's payload inflates to {len(plain)} bytes, its header says {size}")
+            return plain
