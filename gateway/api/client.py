@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,10 +66,9 @@ class ApiClient:
         self.close()
 
     def _send(self, what: str, arguments: dict[str, Any]) -> None:
-        try:
-            self._socket.sendall(msgspec.json.encode(Request(ask=what, with_=arguments)) + b"\n")
-        except OSError as error:
-            raise ApiError(f"the gateway hung up: {error.strerror or error}") from None
+        request = msgspec.json.encode(Request(ask=what, with_=arguments)) + b"\n"
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused: its reason is there to be read
+            self._socket.sendall(request)
 
     def _reply(self) -> Reply:
         try:
