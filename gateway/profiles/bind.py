@@ -1,0 +1,127 @@
+"""Binding: a message of a profile and one device, put together once and then used for every message of it.
+
+What depends on the device (its names, its kind, `invert`) is decided here, so that decoding decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from gateway.errors import DecodeError
+from gateway.event import LaneName
+from gateway.profiles.compile import CompiledField, CompiledMessage
+from gateway.profiles.devices import Devices
+from gateway.profiles.pointer import ABSENT, Read, compile_pointer
+from gateway.profiles.report import Policy
+from gateway.profiles.template import NameTemplate
+from gateway.profiles.values import Convert, text_of
+from gateway.profiles.vocabulary import FAMILY_OF_KIND, KIND_OF_CLASS, Meaning, meaning
+
+NAME_CHARS_MAX = 256  # of a device's id; topics can be longer, devices are not
+
+
+class BoundField(NamedTuple):
+    """One field of one device. The first five are what the hot path reads."""
+
+    name: str
+    key: str | None
+    read: Read
+    convert: Convert
+    always: bool  # judged even when the value is the known one (heartbeat, pending)
+    event: str | None
+    off: str | None  # the event of a bool that became false
+    unit: str | None
+    lane: LaneName
+    quiet: bool
+    policy: Policy
+    fallback: Any
+    keys: tuple[str, ...]
+
+
+class Bound:
+    """One message and one device."""
+
+    __slots__ = ("captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "subject")
+
+    def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
+        """Name the device; `fields_for` completes it."""
+        self.message = message
+        self.captures = dict(captures)
+        self.id = name
+        self.subject = f"{source}/{name}"
+        self.name = message.name.render(captures) if message.name else name.partition(":")[2]
+        self.device_class = message.device_class
+        self.fields: tuple[BoundField, ...] = ()
+        self.momentary: tuple[BoundField, ...] = ()
+        self.known = False  # its profile is noted among the values
+
+    def fields_for(self, devices: Devices) -> Bound:
+        """Make the fields of this device, as installed."""
+        device = devices.get(self.subject)
+        kind = (device.kind if device else None) or KIND_OF_CLASS[self.device_class]
+        invert = bool(device and device.invert)
+        bound = [_bound_field(field, self.captures, kind, invert=invert) for field in self.message.fields]
+        momentary = [field.momentary for field in self.message.fields]
+        self.fields = tuple(f for f, m in zip(bound, momentary, strict=True) if not m)
+        self.momentary = tuple(f for f, m in zip(bound, momentary, strict=True) if m)
+        return self
+
+
+def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -> str:
+    """Return a device's id from captures and the message. DecodeError when it has none that can be used."""
+
+    def path(pointer: str) -> str:
+        value = compile_pointer(pointer)(member)
+        if value is ABSENT or value is None or value == "" or value.__class__ in (dict, list):
+            raise DecodeError(f"no device: {pointer} is {'missing' if value is ABSENT else text_of(value)}")
+        return text_of(value)
+
+    name = template.render(captures, path)
+    if len(name) > NAME_CHARS_MAX:
+        raise DecodeError(f"a device's id of {len(name)} characters, the limit is {NAME_CHARS_MAX}")
+    if not name.isprintable() or name.endswith(":"):
+        raise DecodeError("a device's id is empty or holds control characters")
+    return name
+
+
+def types_of(means: Meaning, kind: str) -> tuple[str | None, str | None]:
+    """Return the types (changed or true, false) of a field of a device of this kind."""
+    return (
+        means.event.format(kind=kind) if means.event else None,
+        means.off.format(kind=kind) if means.off else None,
+    )
+
+
+def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *, invert: bool) -> BoundField:
+    name, means = field.name.render(captures), field.meaning
+    other = field.if_kind.get(FAMILY_OF_KIND.get(kind, ""))
+    if other:
+        name, means = other, meaning(other) or means
+    event, off = types_of(means, kind)
+    if field.event:
+        event, off = field.event, None
+    silent = event is None  # what raises nothing is not worth a write either
+    return BoundField(
+        name,
+        field.key,
+        field.read,
+        _inverted(field.convert) if invert and field.invertible else field.convert,
+        field.policy.timed,
+        event,
+        off,
+        means.unit,
+        means.lane,
+        means.quiet,
+        Policy(never=True) if silent else field.policy,
+        field.fallback,
+        field.keys,
+    )
+
+
+def _inverted(convert: Convert) -> Callable[[Any, Any], Any]:
+    def inverted(raw: Any, whole: Any) -> Any:
+        value = convert(raw, whole)
+        return not value if value.__class__ is bool else value
+
+    return inverted

@@ -1,0 +1,91 @@
+"""All profiles at hand: loaded from folders, checked, and sorted by how closely their topics match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.document import Document, raise_faults
+from gateway.errors import ConfigError, Fault
+from gateway.profiles.compile import Compiled, CompiledMessage, compile_profile
+from gateway.profiles.template import Captures, TopicTemplate, covers
+
+PROFILES_MAX = 2_000
+BUILTIN = Path(__file__).resolve().parents[2] / "device_profiles"
+
+
+class Entry(NamedTuple):
+    """One topic of one message, prefixes filled in; `message` None: known, nothing to report."""
+
+    template: TopicTemplate
+    exclude: tuple[TopicTemplate, ...]
+    profile: str
+    message: CompiledMessage | None
+
+    def match(self, levels: list[str]) -> Captures | None:
+        """Return the captures, or None when the topic is another or excluded."""
+        found = self.template.match(levels)
+        if found is None or any(other.match(levels) is not None for other in self.exclude):
+            return None
+        return found
+
+    @property
+    def group(self) -> tuple[tuple[int, ...], str]:
+        """Return what messages have in common that read one delivery together."""
+        return self.template.specificity, self.profile
+
+
+class Catalogue:
+    """Profiles by id."""
+
+    def __init__(self, profiles: Iterable[Compiled] = ()) -> None:
+        """Take compiled profiles; of two with one id the later stands."""
+        self.profiles: dict[str, Compiled] = {profile.source.id: profile for profile in profiles}
+
+    @classmethod
+    def load(cls, folders: Sequence[Path] = (BUILTIN,)) -> Catalogue:
+        """Load every ``*.toml``; a later folder's profile replaces an earlier one of the same id.
+
+        Raises ConfigError with the faults of all files.
+        """
+        found: list[Compiled] = []
+        faults: list[Fault] = []
+        for folder in folders:
+            for file in sorted(folder.glob("*.toml"))[:PROFILES_MAX]:
+                try:
+                    found.append(load_profile(file))
+                except ConfigError as error:
+                    faults += error.faults
+        raise_faults(faults)
+        return cls(found)
+
+    def entries(self, prefixes: Mapping[str, str]) -> list[Entry]:
+        """Return every topic of every profile, closest match first, with a source's prefixes filled in."""
+        found = [entry for profile in self.profiles.values() for entry in _entries(profile, prefixes)]
+        found.sort(key=lambda e: (tuple(-n for n in e.template.specificity), e.profile, e.message and e.message.order))
+        return found
+
+    def filters(self, prefixes: Mapping[str, str]) -> list[str]:
+        """Return the MQTT topic filters that bring every message of every profile, none covered by another."""
+        wanted = sorted({entry.template.filter() for entry in self.entries(prefixes) if entry.message})
+        return [f for f in wanted if not any(other != f and covers(other, f) for other in wanted)]
+
+
+def load_profile(file: Path) -> Compiled:
+    """Load one file. Raises ConfigError with every fault in it."""
+    document = Document.read(file)
+    compiled = compile_profile(document)
+    if compiled.source.id != file.stem:
+        raise ConfigError([document.fault(("id",), f"id {compiled.source.id!r} is not the file's name {file.stem!r}")])
+    return compiled
+
+
+def _entries(profile: Compiled, prefixes: Mapping[str, str]) -> Iterator[Entry]:
+    name = profile.source.id
+    for message in profile.messages:
+        exclude = tuple(template.bound(prefixes) for template in message.exclude)
+        for template in message.topics:
+            yield Entry(template.bound(prefixes), exclude, name, message)
+    for template in profile.ignore:
+        yield Entry(template.bound(prefixes), (), name, None)

@@ -1,0 +1,236 @@
+"""The profile language, version 1: what a file in device_profiles/ may say.
+
+A profile is data; each Struct here is one table of the TOML file and each field one key. Unknown keys are
+errors. `compile.py` turns a `Profile` into functions once, at load; nothing here is read per message.
+
+Two levels deep on purpose (TOML's inline tables are one line): ``[link] [decode] [device] [[field]] [time]``
+describe one shape of message; a dialect with several shapes has one ``[[message]]`` each, which inherits what
+it leaves out. ``docs/guides/add-a-device.md`` shows it by example. Durations are text: "500ms", "30s", "1h".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from gateway.profiles.vocabulary import FieldType
+
+Pointers = str | list[str]
+Retained = Literal["state", "drop", "event"]
+Format = Literal["json", "text", "auto", "blob"]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=64)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class Condition(_Table, frozen=True):
+    """True when what is at `path` exists (or not), or equals one of these, compared in text form."""
+
+    path: str
+    exists: bool | None = None
+    equals: str | int | float | bool | list[str | int | float | bool] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that it says one thing."""
+        if (self.exists is None) == (self.equals is None):
+            raise ValueError("a condition has either `exists` or `equals`")
+
+
+class UnitFrom(_Table, frozen=True):
+    """The unit stands in the message: its text at `from`, mapped to a unit."""
+
+    source: Pointers = msgspec.field(name="from")
+    map: dict[str, str]
+
+
+class Guard(_Table, frozen=True):
+    """A value below `if_below` is already in `unit` (makers disagree whether 3.0 is V or mV)."""
+
+    if_below: float
+    unit: str
+
+
+class Report(_Table, frozen=True):
+    """When a change is worth an event. Default: every change, once."""
+
+    deadband: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # canonical unit; a smaller change is none
+    min_interval: str = ""  # a change before that is held back as pending
+    max_silence: str = ""  # the same value again after that is an event
+
+
+class Field(_Table, frozen=True):
+    """One value of the vocabulary and where it is in the message."""
+
+    name: str  # of the vocabulary; may hold {captures} of the topic
+    source: Pointers = msgspec.field(name="from", default="")  # first one present wins
+    type: FieldType | None = None  # default: the vocabulary's
+    map: dict[str, bool | int | float | str] = {}  # text form of the raw value -> value
+    fallback: bool | int | float | str | None = msgspec.field(name="else", default=None)  # raw goes to data.raw
+    unit: str | None = None  # the source's; default: the vocabulary's
+    unit_from: UnitFrom | None = None
+    scale: float = 1.0  # applied before the unit: raw * scale + offset
+    offset: float = 0.0
+    guard: Guard | None = None
+    null: list[str | int | float | bool] = []  # raw values that mean "unknown"
+    range: Annotated[list[float], msgspec.Meta(min_length=2, max_length=2)] | None = None  # raw; outside: unknown
+    valid_if: Condition | None = None  # otherwise unknown
+    when: list[Condition] = []  # otherwise absent
+    invertible: bool = False  # devices.toml may say invert = true
+    if_kind: dict[str, str] = {}  # family of the device's kind -> the field this is then
+    momentary: bool = False  # an event each time, no state (buttons)
+    event: str | None = None  # raise this instead of the vocabulary's type
+    report: Report | Literal["never"] | None = None
+
+
+class Time(_Table, frozen=True):
+    """When the device says it happened. Off by more than `max_skew`, the gateway's time is used."""
+
+    source: Pointers = msgspec.field(name="from")
+    format: Literal["auto", "unix_s", "unix_ms", "iso", "local"] = "auto"
+    max_skew: str = "1d"
+
+
+class Availability(_Table, frozen=True):
+    """Online or not. In a [[message]] `topics` is the message's own."""
+
+    map: dict[str, bool]
+    topics: list[str] = []
+    source: Pointers = msgspec.field(name="from", default="")
+    device: str | None = None  # id; default: the profile's
+    scope: Literal["device", "parent"] = "device"  # parent: everything behind it is gone with it
+    removed: str | None = None  # this text says the device was removed
+    retained: Retained = "state"
+
+
+class EventFrom(_Table, frozen=True):
+    """The event's type, read from the message."""
+
+    source: Pointers = msgspec.field(name="from")
+    map: dict[str, str]
+
+
+class EmitIf(_Table, frozen=True):
+    """Raise the event only if one of these differs from the last event with the same `key`."""
+
+    any_changed: Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+class Blob(_Table, frozen=True):
+    """Bytes that are not decoded: checked by size and first bytes, and described by hash."""
+
+    mime: str
+    magic: str  # hexadecimal
+    bytes_max: Annotated[int, msgspec.Meta(gt=0, le=16_000_000)] = 2_000_000
+    encoding: Literal["raw", "base64"] = "raw"  # base64 also takes a data URI
+    label: str | None = None  # may hold {captures}
+
+
+class Link(_Table, frozen=True):
+    """Where messages come in. `ignore` names topics that are known and hold nothing to report."""
+
+    kind: Literal["mqtt"] = "mqtt"
+    topics: list[str] = []
+    exclude: list[str] = msgspec.field(name="except", default=[])
+    ignore: list[str] = []
+    retained: Retained = "state"
+
+
+class Decode(_Table, frozen=True):
+    """How the one message of a profile without [[message]] is read."""
+
+    format: Format = "json"
+    when: list[Condition] = []
+
+
+class Device(_Table, frozen=True):
+    """Which device it is: `id` is ``<dialect>:<name>``; `name` is what the dialect's own software calls it."""
+
+    id: str
+    name: str | None = None
+
+
+class Message(_Table, frozen=True):
+    """One shape of message. What it leaves out is the profile's."""
+
+    topics: Annotated[list[str], msgspec.Meta(min_length=1)]
+    exclude: list[str] = msgspec.field(name="except", default=[])
+    format: Format = "json"
+    when: list[Condition] = []
+    root: str = ""  # pointers start here
+    each: str | None = None  # one reading for every member, pointers start at the member
+    skip: list[Condition] = []  # seen, understood, nothing to report
+    device: str | None = None
+    name: str | None = None
+    device_class: str | None = None
+    retained: Retained | None = None
+    fields: list[Field] | None = None  # default: the profile's [[field]]
+    event: str | EventFrom | None = None  # the message is one event that carries its fields
+    key: str | None = None  # identity of what the event is about
+    emit_if: EmitIf | None = None
+    time: Time | None = None
+    blob: Blob | None = None
+    availability: Availability | None = None
+
+
+class Argument(_Table, frozen=True):
+    """What a command takes. Numbers are in the canonical unit, snapped to `step`."""
+
+    type: Literal["number", "bool", "enum", "text"]
+    unit: str | None = None  # canonical
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    values: list[str] = []
+
+
+class Confirm(_Table, frozen=True):
+    """How one knows that the device did it."""
+
+    within: str
+    field: str | None = None
+    topic: str | None = None
+
+
+class Command(_Table, frozen=True):
+    """A command: argument -> topic and payload. ``"$value"`` stands for the value in a `json` template.
+
+    In a key, ``"$key:setpoint.heat"`` is the key under which the device last reported that field.
+    """
+
+    name: _Name | Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+    topic: str
+    arg: Argument | None = None
+    field: str | None = None  # the field it sets
+    map: dict[str, str | int | float | bool] = {}  # text form of the argument -> what is sent
+    unit: str | None = None  # the device's unit, when it is not the canonical one
+    json: dict[str, Any] | None = None
+    text: str | None = None
+    device_class: str | None = None  # only for devices of this class (a profile with several)
+    confirm: Confirm | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is one payload."""
+        if (self.json is None) == (self.text is None):
+            raise ValueError("a command has either `json` or `text`")
+
+
+class Profile(_Table, frozen=True):
+    """A file in device_profiles/. Its name is the id."""
+
+    schema: Literal[1]
+    id: _Name
+    title: str
+    device_class: str
+    device: Device
+    maker: str = ""
+    manual: str = ""  # where the dialect is described in public
+    link: Link = Link()
+    decode: Decode = Decode()
+    field: list[Field] = []
+    message: list[Message] = []
+    time: Time | None = None
+    availability: Availability | None = None
+    command: list[Command] = []

@@ -1,0 +1,241 @@
+"""Raw values to canonical ones: numbers, bools, enums, text, lists, times; lenient where devices are sloppy.
+
+`converter` compiles one field's rules to one function ``(raw, whole message) -> value``. None means the device says
+it does not know (null, a sentinel, out of range). A value that is none of what the field may be raises
+DecodeError, which costs that field, not the message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway import units
+from gateway.errors import DecodeError, probably_meant
+from gateway.profiles.language import Condition, Field
+from gateway.profiles.pointer import ABSENT, Read, first_of
+from gateway.profiles.times import time_text
+from gateway.profiles.vocabulary import ENUMS, Meaning
+
+TEXT_CHARS_MAX = 1024  # a text field; longer is cut off, it is no measurement
+LIST_MEMBERS_MAX = 64
+_DIGITS_MAX = 40  # of a number sent as text
+
+Convert = Callable[[Any, Any], Any]
+Test = Callable[[Any], bool]
+
+_UNKNOWN = frozenset({"", "null", "none", "nan", "n/a", "na", "-", "--", "unknown", "unavailable", "undefined"})
+_BOOLS = {
+    "true": True, "1": True, "on": True, "yes": True,
+    "false": False, "0": False, "off": False, "no": False,
+}  # fmt: skip
+
+
+def text_of(raw: Any) -> str:
+    """Return the text form by which maps and conditions compare: ``true``, ``1``, ``ON``, ``21.5``."""
+    if raw.__class__ is str:
+        return str(raw)
+    if raw is True or raw is False:
+        return "true" if raw else "false"
+    if raw is None:
+        return "null"
+    if raw.__class__ is float and raw.is_integer() and abs(raw) < 1e15:
+        return str(int(raw))
+    return str(raw)[:TEXT_CHARS_MAX]
+
+
+def shown(raw: Any) -> str:
+    """Return a short rendering of a raw value for a reason."""
+    text = f'"{raw}"' if raw.__class__ is str else text_of(raw)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def number(raw: Any) -> float | int | None:
+    """Return a number, also from text. A bool is none. DecodeError if it is no finite number."""
+    if raw.__class__ is int or raw.__class__ is float:
+        return raw
+    if raw is None:
+        return None
+    if raw.__class__ is str:
+        text = raw.strip()
+        if text.lower() in _UNKNOWN:
+            return None
+        if len(text) <= _DIGITS_MAX and text.isascii() and "_" not in text:
+            try:
+                value = float(text)
+            except ValueError:
+                value = math.nan
+            if math.isfinite(value):
+                return int(text) if text.lstrip("+-").isdigit() and len(text) < 18 else value
+    raise DecodeError(f"{shown(raw)} is not a number")
+
+
+def condition(wanted: Condition) -> Test:
+    """Compile a condition to a function of the message. ValueError for a bad pointer."""
+    read = first_of([wanted.path])
+    if wanted.equals is None:
+        return (lambda m: read(m) is not ABSENT) if wanted.exists else (lambda m: read(m) is ABSENT)
+    allowed = frozenset(map(text_of, wanted.equals if isinstance(wanted.equals, list) else [wanted.equals]))
+
+    def test(message: Any) -> bool:
+        value = read(message)
+        return value is not ABSENT and text_of(value) in allowed
+
+    return test
+
+
+def converter(field: Field, meaning: Meaning) -> Convert:
+    """Compile a field. Raises ValueError with what is wrong in the profile."""
+    kind = field.type or meaning.type
+    if field.map and kind in ("number", "text"):
+        kind = "enum"
+    convert: Convert
+    if kind == "number":
+        convert = _number_converter(field, meaning)
+    elif kind in ("bool", "enum"):
+        convert = _mapped(field, meaning, kind)
+    elif kind == "list":
+        convert = _list_of
+    elif kind == "time":
+        convert = _time_of
+    else:
+        convert = _text_converter(frozenset(map(text_of, field.null)))
+    return convert
+
+
+def reader(field: Field, read: Read) -> Read:
+    """Wrap a field's read with its `when` (otherwise absent) and `valid_if` (otherwise unknown)."""
+    tests = [condition(wanted) for wanted in field.when]
+    valid = condition(field.valid_if) if field.valid_if else None
+    if not tests and valid is None:
+        return read
+
+    def checked(member: Any) -> Any:
+        for test in tests:
+            if not test(member):
+                return ABSENT
+        raw = read(member)
+        return raw if raw is ABSENT or valid is None or valid(member) else None
+
+    return checked
+
+
+def _number_converter(field: Field, meaning: Meaning) -> Convert:
+    canonical = meaning.unit
+    steps = _steps(field, canonical)
+    nulls = frozenset(v for v in field.null if isinstance(v, (int, float)))
+    low, high = field.range or (-math.inf, math.inf)
+    guard = field.guard
+    guarded = _conversion(guard.unit, canonical) if guard else (1.0, 0.0)
+    unit_from = _unit_reader(field, canonical) if field.unit_from else None
+    if not (nulls or field.range or guard or unit_from) and steps == (1.0, 0.0):
+        return lambda raw, _: raw if raw.__class__ is float else number(raw)
+
+    def convert(raw: Any, message: Any) -> Any:
+        value = raw if raw.__class__ is float or raw.__class__ is int else number(raw)
+        if value is None or value in nulls or not low <= value <= high:
+            return None
+        scale, offset = unit_from(message) if unit_from else steps
+        if guard and value < guard.if_below:
+            scale, offset = guarded
+        return value if scale == 1.0 and offset == 0.0 else round(value * scale + offset, units.DECIMALS)
+
+    return convert
+
+
+def _steps(field: Field, canonical: str | None) -> tuple[float, float]:
+    """Return (scale, offset) of the field's own scale followed by its unit's."""
+    if field.unit_from and (field.unit or field.scale != 1.0 or field.offset):
+        raise ValueError("`unit_from` stands alone: no `unit`, `scale` or `offset` beside it")
+    scale, offset = _conversion(field.unit, canonical) if field.unit else (1.0, 0.0)
+    return field.scale * scale, field.offset * scale + offset
+
+
+def _conversion(unit: str, canonical: str | None) -> tuple[float, float]:
+    try:
+        return units.conversion(unit, canonical or units.UNITS[unit].code)
+    except KeyError:
+        near = probably_meant(unit, units.UNITS)
+        raise ValueError(f"unknown unit {unit!r}" + (f" ({near})" if near else "")) from None
+
+
+def _unit_reader(field: Field, canonical: str | None) -> Callable[[Any], tuple[float, float]]:
+    assert field.unit_from
+    source = field.unit_from.source
+    read = first_of([source] if isinstance(source, str) else source)
+    table = {text: _conversion(unit, canonical) for text, unit in field.unit_from.map.items()}
+
+    def unit(message: Any) -> tuple[float, float]:
+        raw = read(message)
+        if raw is ABSENT:
+            return (1.0, 0.0)  # dialects leave the unit out when it is the usual one
+        found = table.get(text_of(raw))
+        if found is None:
+            raise DecodeError(f"unit {shown(raw)} is none of {', '.join(table)}")
+        return found
+
+    return unit
+
+
+def _mapped(field: Field, meaning: Meaning, kind: str) -> Convert:
+    table: dict[str, Any] = dict(field.map) or (dict(_BOOLS) if kind == "bool" else {})
+    if not table:
+        raise ValueError("an enum needs a `map`")
+    allowed = ENUMS.get(field.name)
+    for text, value in table.items():
+        if meaning.type == "bool" and not isinstance(value, bool):
+            raise ValueError(f"`map`: {text!r} leads to {value!r}, the field is true or false")
+        if allowed and value not in allowed:
+            raise ValueError(f"`map`: {value!r} is not one of {', '.join(sorted(allowed))}")
+    nulls = frozenset(map(text_of, field.null))
+    fallback = field.fallback
+
+    def convert(raw: Any, _: Any) -> Any:
+        if raw is None:
+            return None
+        key = raw if raw.__class__ is str else text_of(raw)
+        if key in table:
+            return table[key]
+        return _unlisted(key, table, nulls, fallback)
+
+    return convert
+
+
+def _unlisted(key: str, table: Mapping[str, Any], nulls: frozenset[str], fallback: Any) -> Any:
+    """Read a text that is not in the map as it stands: other case, a sentinel, or the `else`."""
+    if key in nulls:
+        return None
+    folded = key.strip().lower()
+    for text, value in table.items():
+        if text.lower() == folded:
+            return value
+    if folded in _UNKNOWN:
+        return None
+    if fallback is None:
+        raise DecodeError(f"{shown(key)} is none of {', '.join(table)}")
+    return fallback
+
+
+def _text_converter(nulls: frozenset[str]) -> Convert:
+    def convert(raw: Any, _: Any) -> Any:
+        if raw is None or raw == "":
+            return None
+        if raw.__class__ in (dict, list):
+            raise DecodeError(f"{'an object' if raw.__class__ is dict else 'a list'} is not text")
+        text = text_of(raw)[:TEXT_CHARS_MAX]
+        return None if text in nulls else text
+
+    return convert
+
+
+def _list_of(raw: Any, _: Any) -> Any:
+    if raw is None:
+        return None
+    if raw.__class__ is not list:
+        raise DecodeError(f"{shown(raw)} is not a list")
+    return [text_of(member) for member in raw[:LIST_MEMBERS_MAX]]
+
+
+def _time_of(raw: Any, _: Any) -> Any:
+    return None if raw is None else time_text(raw)

@@ -1,0 +1,188 @@
+"""What fields mean: type, canonical unit, the events a change raises, and their lane.
+
+One line a field; a new field is a new line here and nothing else. Profiles use these names, rules and clouds see
+them, so a name is never changed. Anything a device says beyond them may be kept as ``ext.<name>``, which raises no
+event. Names: a dot path is one flat key. A name that ends in ``.*`` is a family (``object.count.person``).
+Enums follow Home Assistant's climate modes; device classes follow Matter's device types.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from gateway.event import LaneName
+
+FieldType = Literal["number", "bool", "enum", "text", "list", "time"]
+
+
+class Meaning(NamedTuple):
+    """What one field is. `off` is the event of a bool that becomes false; `{kind}` is filled in from the device."""
+
+    type: FieldType
+    event: str | None = None  # raised when the value changes (for a bool: becomes true); None: never
+    unit: str | None = None  # canonical, SenML
+    off: str | None = None
+    lane: LaneName = "telemetry"
+    quiet: bool = False  # a first value of false is no news: nothing was raised before
+
+
+def _binary(event: str, off: str, lane: LaneName = "telemetry", *, quiet: bool = False) -> Meaning:
+    return Meaning("bool", event, off=off, lane=lane, quiet=quiet)
+
+
+def _alarm(event: str, off: str) -> Meaning:
+    return _binary(event, off, "alarm", quiet=True)
+
+
+def _quantity(unit: str, event: str | None) -> Meaning:
+    return Meaning("number", event, unit)
+
+
+FIELDS: dict[str, Meaning] = {
+    # contacts, presence, alarms
+    "open": _binary("{kind}_opened", "{kind}_closed"),
+    "motion": _binary("motion_detected", "motion_cleared"),
+    "presence": _binary("presence_detected", "presence_cleared"),
+    "vibration": _binary("vibration_detected", "vibration_cleared", quiet=True),
+    "tamper": _alarm("tamper_raised", "tamper_cleared"),
+    "smoke": _alarm("smoke_detected", "smoke_cleared"),
+    "co": _alarm("co_detected", "co_cleared"),
+    "gas": _alarm("gas_detected", "gas_cleared"),
+    "leak": _alarm("leak_detected", "leak_cleared"),
+    "fault": _binary("fault_raised", "fault_cleared", quiet=True),
+    "locked": _binary("door_locked", "door_unlocked"),
+    "input": _binary("input_activated", "input_deactivated"),
+    "button": Meaning("text", "button_pressed"),
+    "tilt": _quantity("deg", "tilt_changed"),
+    # climate
+    "temperature": _quantity("Cel", "temperature_changed"),
+    "humidity": _quantity("%RH", "humidity_changed"),
+    "pressure": _quantity("hPa", "pressure_changed"),
+    "dew_point": _quantity("Cel", None),
+    "setpoint.heat": _quantity("Cel", "setpoint_changed"),
+    "setpoint.cool": _quantity("Cel", "setpoint_changed"),
+    "mode": Meaning("enum", "mode_changed"),
+    "action": Meaning("enum", "action_changed"),
+    "preset": Meaning("text", "preset_changed"),
+    "valve": _quantity("%", "valve_changed"),
+    "window_detected": _binary("open_window_detected", "open_window_cleared", quiet=True),
+    "co2": _quantity("ppm", "co2_changed"),
+    "voc": _quantity("ppm", "voc_changed"),
+    "pm25": _quantity("ug/m3", "pm25_changed"),
+    "illuminance": _quantity("lx", "illuminance_changed"),
+    "illumination": Meaning("text", "illumination_changed"),
+    # switching and energy
+    "on": _binary("switched_on", "switched_off"),
+    "power": _quantity("W", "power_changed"),
+    "power.apparent": _quantity("VA", None),
+    "power.reactive": _quantity("var", None),
+    "power.factor": _quantity("/", None),
+    "energy": _quantity("Wh", "energy_changed"),
+    "voltage": _quantity("V", "voltage_changed"),
+    "current": _quantity("A", "current_changed"),
+    "frequency": _quantity("Hz", None),
+    "position": _quantity("%", "position_changed"),
+    # the device itself
+    "online": _binary("device_online", "device_offline"),
+    "battery": _quantity("%EL", "battery_changed"),
+    "battery.low": _binary("battery_low", "battery_ok", quiet=True),
+    "battery.voltage": _quantity("V", None),
+    "link_quality": _quantity("count", None),
+    "rssi": _quantity("dBm", None),
+    "device.temperature": _quantity("Cel", None),
+    "setting.*": _binary("setting_changed", "setting_changed"),
+    # cameras
+    "object.id": Meaning("text"),
+    "object.label": Meaning("text"),
+    "object.sub_label": Meaning("text"),
+    "object.score": _quantity("/", None),
+    "object.top_score": _quantity("/", None),
+    "object.zones": Meaning("list"),
+    "object.started": Meaning("time"),
+    "object.ended": Meaning("time"),
+    "object.has_snapshot": Meaning("bool"),
+    "object.plate": Meaning("text"),
+    "object.description": Meaning("text"),
+    "object.update": Meaning("text"),
+    "object.count.*": _quantity("count", "object_count_changed"),
+    "object.active.*": _quantity("count", None),
+    "review": Meaning("enum", "review_changed"),
+    "review.id": Meaning("text"),
+    "review.severity": Meaning("text"),
+    "review.objects": Meaning("list"),
+    "review.zones": Meaning("list"),
+    "trigger": Meaning("text"),
+    "trigger.type": Meaning("text"),
+    "sound.*": _binary("sound_detected", "sound_cleared", quiet=True),
+    "sound_level": _quantity("dB", None),
+    "classification.*": Meaning("text", "classification_changed"),
+    "snapshot": Meaning("text", "snapshot_taken"),
+}
+
+EVENTS_OF_MESSAGES = frozenset(
+    {
+        "object_detected", "object_updated", "object_left", "object_described",
+        "review_started", "review_updated", "review_ended",
+        "trigger_raised", "snapshot_taken", "button_pressed",
+        "device_joined", "device_left", "device_announced", "device_interviewed", "device_removed",
+    }
+)  # fmt: skip
+"""Types a message as a whole may raise (``event =``), beside those of the fields."""
+
+MODES = frozenset({"off", "heat", "cool", "heat_cool", "auto", "dry", "fan_only", "other"})
+ACTIONS = frozenset({"off", "preheating", "heating", "cooling", "drying", "fan", "idle", "defrosting", "other"})
+ENUMS: dict[str, frozenset[str]] = {"mode": MODES, "action": ACTIONS}
+
+KIND_OF_CLASS: dict[str, str] = {
+    "thermostat": "thermostat",
+    "contact_sensor": "door",
+    "occupancy_sensor": "motion",
+    "camera": "camera",
+    "temperature_sensor": "thermometer",
+    "humidity_sensor": "hygrometer",
+    "light_sensor": "light_sensor",
+    "on_off_plug": "plug",
+    "light": "light",
+    "door_lock": "lock",
+    "window_covering": "cover",
+    "water_leak_detector": "leak",
+    "smoke_co_alarm": "smoke",
+    "generic_switch": "button",
+    "air_quality_sensor": "air",
+    "electrical_meter": "meter",
+    "siren": "siren",
+    "doorbell": "doorbell",
+    "alarm_panel": "panel",
+    "vibration_sensor": "vibration",
+    "gateway": "gateway",
+    "unknown": "device",
+}
+"""Device classes, and what a device of that class is on or in unless devices.toml says otherwise."""
+
+CONTACT_KINDS = frozenset(
+    {
+        "door", "window", "gate", "garage", "hatch", "drawer", "cupboard", "safe", "shutter",
+        "skylight", "letterbox", "freezer", "fridge", "lid",
+    }
+)  # fmt: skip
+FAMILY_OF_KIND: dict[str, str] = dict.fromkeys(CONTACT_KINDS, "contact") | {
+    "motion": "motion", "leak": "leak", "smoke": "smoke", "button": "button", "doorbell": "button",
+}  # fmt: skip
+"""What a bare input (a relay board's `Switch1`) means once devices.toml gives its device a kind."""
+
+
+def meaning(name: str) -> Meaning | None:
+    """Return what a field means; None for a name nobody knows. ``ext.*`` is known and raises nothing."""
+    found = FIELDS.get(name)
+    if found is None and name.startswith("ext."):
+        return Meaning("text")
+    while found is None and "." in name:
+        name = name.rpartition(".")[0]
+        found = FIELDS.get(f"{name}.*")
+    return found
+
+
+def event_types() -> frozenset[str]:
+    """Return every type a profile can raise, with `{kind}` left in: what rules and routes may name."""
+    named = {t for m in FIELDS.values() for t in (m.event, m.off) if t}
+    return frozenset(named | EVENTS_OF_MESSAGES)
