@@ -86,6 +86,7 @@ class Judge:
         self.handed_over_again = 0
         self.first_ns = self.last_ns = 0
         self.repeat_times_ns: list[int] = []
+        self._times_ns: list[int] = []  # of messages, each moment once: one for a read of the socket
         self._ids: set[str] = set()
         self._ids_of: dict[Reading, str | list[str]] = {}
         self._latest: dict[str, int] = {}
@@ -99,6 +100,8 @@ class Judge:
     def show(self, payload: bytes, at_ns: int, handed_over_again: bool = False) -> None:
         """Take one MQTT message: a CloudEvent in structured JSON, or a batch (a JSON array) of them."""
         document = msgspec.json.decode(payload)
+        if not self._times_ns or self._times_ns[-1] != at_ns:
+            self._times_ns.append(at_ns)
         for event in document if isinstance(document, list) else (document,):
             self._take(event, at_ns, handed_over_again)
 
@@ -133,6 +136,11 @@ class Judge:
         for at_ns in self.repeat_times_ns:
             counts[bisect_right(moments_ns, at_ns)] += 1
         return counts
+
+    def arrivals_after(self, moments_ns: Sequence[int]) -> list[int | None]:
+        """Return for each moment when the first message behind it arrived."""
+        found = (bisect_right(self._times_ns, moment) for moment in moments_ns)
+        return [self._times_ns[at] if at < len(self._times_ns) else None for at in found]
 
     def _take(self, event: Mapping[str, Any], at_ns: int, handed_over_again: bool) -> None:
         event_id = str(event["id"])
