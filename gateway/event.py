@@ -53,6 +53,7 @@ class Event(
     cause: str | None = None  # id of the event (or timer) this one follows from
     clock: Literal["unsynced"] | None = None
     held: bool = False  # a gate has not released it
+    hops: int = 0  # rules between this event and the device or timer it began with
     resync: bool = False  # a retained copy that differs from the last known value
     traceparent: str | None = None
     data: dict[str, Any] = {}

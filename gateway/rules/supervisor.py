@@ -103,10 +103,12 @@ class RuleWorker:
     ) -> None:
         """Wire it up.
 
-        `table` gives a durable table, and for "values" what the decoders hold now; `devices` the installation; `read(after, limit)` is called in a thread and
-        returns durable records of the lanes alarm, telemetry and timer behind `after`, oldest first; `append`
-        journals a `timer_fired` event and feeds it like any other; `on_outcome` appends outputs (feeding them
-        back) and puts; `last_sequence` is the journal's at start.
+        * `table(name)` gives a durable table; for "values" what the decoders hold now.
+        * `devices()` gives the installation: devices.toml, and devices seen but not adopted.
+        * `read(after, limit)` is called in a thread; durable records of the lanes alarm, telemetry and timer.
+        * `append(event)` journals an event of the lane timer and feeds it like any other.
+        * `on_outcome(outcome)` journals `outputs` (feeding them, too) and `puts`, in one batch.
+        * `last_sequence` is the journal's at start.
         """
         self._options = options
         self._gateway = gateway

@@ -1,0 +1,176 @@
+"""One call of a rule's function: what it changes and puts out, all of it or nothing.
+
+A call works on an overlay of the tables and collects its outputs.  When the function returns, the engine takes
+both; when it raises, both are forgotten.  Outputs have ids derived from the rule, the cause and their number, so
+that the same call for the same cause, after a crash or as a retry, names them the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.clock import rfc3339
+from gateway.event import Event, LaneName, derived_id
+from gateway.rules.definition import Definition
+from gateway.rules.house import House
+from gateway.rules.tables import RULE_STATE, TIMERS, Overlay, Tables
+
+OUTPUTS_PER_CALL_MAX = 200
+DATA_BYTES_MAX = 64 * 1024  # of one output
+TIMERS_PER_RULE_MAX = 1000
+TIMER_ARGUMENTS_BYTES_MAX = 4096
+STATE_BYTES_MAX = 64 * 1024  # of all keys and values of a rule
+STATE_KEY_CHARS_MAX = 200
+LOG_LINES_PER_CALL_MAX = 20
+LOG_CHARS_MAX = 1000
+HOPS_MAX = 8  # rules in a row that react to each other's events
+
+Part = Literal["event", "begin", "end", "timer", "every", "engine"]
+
+
+class LimitReached(RuntimeError):
+    """A rule put out, kept or asked for more than it may; the message names the limit."""
+
+
+@dataclass(slots=True, frozen=True)
+class Site:
+    """What all calls share."""
+
+    house: House
+    tables: Tables
+    log_id: str
+    gateway: str
+    modes: tuple[str, ...]
+    timezone: tzinfo
+    timers: Mapping[Callable[..., object], str]  # functions declared with @timer
+    state_bytes: dict[str, int] = field(default_factory=dict)  # rule -> size of its state
+
+
+class Cause(msgspec.Struct, frozen=True, gc=False):
+    """The record a call follows from."""
+
+    id: str
+    sequence: int
+    time_ns: int  # what the clock of rules shows: when it happened, at most the gateway's present
+    hops: int = 0
+
+
+class Call:
+    """A running call. `rule` owns what is done; `scope` is the device or room a condition is about."""
+
+    __slots__ = (
+        "cause", "claims_late", "device", "late", "logs", "name", "outputs", "rows", "rule", "scope", "site", "states", "timers",
+    )  # fmt: skip
+
+    def __init__(
+        self, site: Site, rule: Definition, cause: Cause, *, scope: str = "", device: str = "", name: str = ""
+    ) -> None:
+        self.site = site
+        self.rule = rule
+        self.cause = cause
+        self.scope = scope
+        self.device = device  # id of the device outputs are about, unless they say another
+        self.name = name or rule.name  # what ids are derived from; differs between calls of one rule for one cause
+        self.late = False  # nothing is switched now for what happened then
+        self.claims_late = False  # but what is held while something is so, is (when the engine is up to date)
+        self.rows = Overlay(site.tables)
+        self.outputs: list[Event] = []
+        self.logs: list[tuple[str, str]] = []
+        self.timers = 0  # set so far
+        self.states: dict[str, Any] = {}  # state rows read or set by the function, as it has them
+
+    def output(
+        self, event_type: str, data: Mapping[str, Any], *, lane: LaneName = "telemetry", subject: str | None = None
+    ) -> Event:
+        """Add an event. LimitReached when there are too many or it is too large, TypeError if `data` is no JSON."""
+        if len(self.outputs) >= OUTPUTS_PER_CALL_MAX:
+            raise LimitReached(f"more than {OUTPUTS_PER_CALL_MAX} outputs in one call")
+        if self.cause.hops >= HOPS_MAX:
+            raise LimitReached(f"{HOPS_MAX} rules in a row reacted to each other: probably in a circle")
+        event = Event(
+            id=derived_id(self.site.log_id, self.name, self.cause.id, len(self.outputs)),
+            source=f"/{self.site.gateway}/rules",
+            type=event_type,
+            subject=self.device if subject is None else subject,
+            time=rfc3339(self.cause.time_ns),
+            lane=lane,
+            actor=self.rule.actor,
+            cause=self.cause.id,
+            hops=self.cause.hops + 1,
+            data=plain(dict(data), DATA_BYTES_MAX),
+        )
+        self.outputs.append(event)
+        return event
+
+    def log(self, text: str) -> None:
+        """Keep a line for the log; further ones of the call are dropped."""
+        if len(self.logs) < LOG_LINES_PER_CALL_MAX:
+            self.logs.append((self.rule.name, text[:LOG_CHARS_MAX]))
+
+    def start_timer(self, kind: str, after_ns: int, row: Mapping[str, Any]) -> str:
+        """Set a timer and return its key. LimitReached when the rule has too many."""
+        prefix = f"{self.rule.name}|"
+        if sum(1 for _ in self.rows.keys(TIMERS, prefix)) >= TIMERS_PER_RULE_MAX:
+            raise LimitReached(f"more than {TIMERS_PER_RULE_MAX} timers of one rule")
+        key = f"{prefix}{kind}|{self.name}|{self.scope}|{self.cause.sequence}|{self.timers}"
+        self.timers += 1
+        due_ns = self.cause.time_ns + after_ns
+        about = {"rule": self.rule.name, "kind": kind, "due": due_ns, "after": after_ns, "scope": self.scope}
+        self.rows.put(TIMERS, key, {**about, "device": self.device, **row})
+        return key
+
+    def commit(self) -> None:
+        """Make the changes of tables. LimitReached when the rule's state became too large; nothing is changed then."""
+        grown = self._put_states()
+        self.rows.apply()
+        if grown:
+            self.site.state_bytes[self.rule.name] = self._state_bytes() + grown
+
+    def _put_states(self) -> int:
+        grown = 0
+        for key, value in self.states.items():
+            row = None if value is GONE else plain(value, STATE_BYTES_MAX)
+            before = self.rows.get(RULE_STATE, key)
+            if packed(row) != packed(before):
+                grown += _size(key, row) - _size(key, before)
+                self.rows.put(RULE_STATE, key, row)
+        if grown > 0 and self._state_bytes() + grown > STATE_BYTES_MAX:
+            raise LimitReached(f"ctx.state of {self.rule.name} holds more than {STATE_BYTES_MAX} bytes")
+        return grown
+
+    def _state_bytes(self) -> int:
+        sizes, rule = self.site.state_bytes, self.rule.name
+        if rule not in sizes:
+            tables = self.site.tables
+            keys = tables.keys(RULE_STATE, state_prefix(rule))
+            sizes[rule] = sum(_size(key, tables.get(RULE_STATE, key)) for key in keys)
+        return sizes[rule]
+
+
+GONE = object()
+"""Stands for a state key that the function deleted."""
+
+packed = msgspec.msgpack.Encoder().encode
+_to_json = msgspec.json.Encoder().encode
+
+
+def state_prefix(rule: str) -> str:
+    """Return what the keys of a rule's own state begin with."""
+    return f"{rule}|state|"
+
+
+def plain(value: Any, bytes_max: int) -> Any:
+    """Copy a value through JSON. TypeError when it is no JSON, LimitReached when it is too large."""
+    text = _to_json(value)
+    if len(text) > bytes_max:
+        raise LimitReached(f"{len(text)} bytes where at most {bytes_max} are allowed")
+    return msgspec.json.decode(text)
+
+
+def _size(key: str, row: Any) -> int:
+    return 0 if row is None else len(key) + len(packed(row))

@@ -1,0 +1,288 @@
+"""What a rule's function gets: the event, and a context to act with.
+
+Everything here is as of the record that is being looked at, and everything done is done when the function has
+returned without raising: events, alerts, commands, state and timers of a call happen together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from gateway.clock import NS_PER_S
+from gateway.errors import probably_meant
+from gateway.event import LaneName
+from gateway.rules import alerts, claims
+from gateway.rules.call import (
+    GONE,
+    STATE_BYTES_MAX,
+    STATE_KEY_CHARS_MAX,
+    TIMER_ARGUMENTS_BYTES_MAX,
+    Call,
+    plain,
+    state_prefix,
+)
+from gateway.rules.definition import duration_ns, is_type
+from gateway.rules.house import Device, Room
+from gateway.rules.tables import MODES, RULE_STATE
+
+MODE_KEY = "house"  # of the table "modes"
+RESERVED_TYPES = frozenset({"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed"})
+_DOTTED = {"setpoint_heat": "setpoint.heat", "setpoint_cool": "setpoint.cool"}
+
+
+class Event:
+    """Something that happened, as a rule sees it."""
+
+    __slots__ = ("data", "device", "id", "lane", "late", "source", "subject", "time", "type")
+
+    def __init__(self, **attributes: Any) -> None:
+        self.id: str = attributes["id"]
+        self.type: str = attributes["type"]
+        self.source: str = attributes["source"]
+        self.subject: str = attributes["subject"]
+        self.time: datetime = attributes["time"]  # in the house's time zone
+        self.lane: str = attributes["lane"]
+        self.late: bool = attributes["late"]  # more than a minute old: commands are suppressed
+        self.device: Device = attributes["device"]
+        self.data: Mapping[str, Any] = attributes["data"]
+
+    def __getitem__(self, field: str) -> Any:
+        """Return a field of `data`, dots reaching into nested ones; None when it is not there."""
+        return field_of(self.data, field)
+
+    def __repr__(self) -> str:
+        return f"Event({self.type!r}, {self.device.name!r}, {dict(self.data)!r})"
+
+
+def field_of(data: Mapping[str, Any], name: str) -> Any:
+    """Return a field by its flat name (``object.label``), or nested as ``{"object": {"label": ...}}``."""
+    if name in data:
+        return data[name]
+    value: Any = data
+    for part in name.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value
+
+
+class State(MutableMapping[str, Any]):
+    """A rule's own memory: JSON values by key, kept over restarts; `state[device]` is one for each device."""
+
+    def __init__(self, call: Call, about: str = "") -> None:
+        self._call = call
+        self._prefix = state_prefix(call.rule.name) + (f"[{about}]" if about else "")
+
+    def __getitem__(self, key: str | Device | Room) -> Any:
+        if isinstance(key, (Device, Room)):
+            return State(self._call, key.id)
+        row, states = self._key(key), self._call.states
+        if row not in states:
+            stored = self._call.rows.get(RULE_STATE, row)
+            if stored is None:
+                raise KeyError(key)
+            states[row] = plain(stored, STATE_BYTES_MAX)  # a copy: what the author changes inside it is noticed
+        if states[row] is GONE:
+            raise KeyError(key)
+        return states[row]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if value is None:
+            raise ValueError("None is not kept: delete the key, and read with ctx.state.get(key)")
+        plain(value, STATE_BYTES_MAX)  # no JSON or too large: say so on the author's line
+        self._call.states[self._key(key)] = value
+
+    def __delitem__(self, key: str) -> None:
+        self[key]
+        self._call.states[self._key(key)] = GONE
+
+    def __iter__(self) -> Iterator[str]:
+        states = self._call.states
+        stored = set(self._call.rows.keys(RULE_STATE, self._prefix)) | {k for k in states if k.startswith(self._prefix)}
+        names = (key[len(self._prefix) :] for key in sorted(stored) if states.get(key) is not GONE)
+        return (name for name in names if not name.startswith("["))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _key(self, key: str) -> str:
+        if not isinstance(key, str) or not 0 < len(key) <= STATE_KEY_CHARS_MAX or key.startswith("["):
+            raise KeyError(
+                f"{key!r}: a key of ctx.state is a text of 1 to {STATE_KEY_CHARS_MAX} characters, or a device"
+            )
+        return self._prefix + key
+
+
+class Context:
+    """What a rule can ask and do. Made anew for each call; useless after it."""
+
+    __slots__ = ("_call", "state")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.state = State(call)
+
+    # ---- ask ----------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """When the event happened or the timer was due, in the house's time zone: the only clock of a rule."""
+        return moment(self._call.cause.time_ns, self._call)
+
+    @property
+    def late(self) -> bool:
+        """Whether this is about the past: commands are suppressed."""
+        return self._call.late
+
+    @property
+    def mode(self) -> str:
+        """The mode of the house: home, away, night, vacation or one of your own."""
+        row = self._call.rows.get(MODES, MODE_KEY)
+        return str(row["mode"]) if row else self._call.site.modes[0]
+
+    def device(self, name: str) -> Device:
+        """Find a device by its name or id. LookupError says what was probably meant."""
+        return self._call.site.house.device(name)
+
+    def devices(
+        self, *, kind: str | None = None, room: str | None = None, label: str | None = None
+    ) -> Sequence[Device]:
+        """Return the devices that have all that is asked for, in the order of their ids."""
+        return self._call.site.house.select(kind=kind, room=room, label=label)
+
+    def room(self, name: str) -> Room:
+        """Find a room by its name. LookupError says what was probably meant."""
+        return self._call.site.house.room(name)
+
+    # ---- do -----------------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        event_type: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        lane: Literal["telemetry", "alarm"] = "telemetry",
+        device: Device | str | None = None,
+    ) -> None:
+        """Put out an event of your own, about the device at hand unless `device` says another."""
+        if not is_type(event_type) or event_type in RESERVED_TYPES:
+            raise ValueError(f"{event_type!r} can't be emitted: small letters, digits and _, and not a gateway's own")
+        if lane not in ("telemetry", "alarm"):
+            raise ValueError(f'lane={lane!r}: write "telemetry" or "alarm"')
+        subject = None if device is None else self._device(device).id
+        self._call.output(event_type, data or {}, lane=lane, subject=subject)
+
+    def alert(
+        self,
+        text: str,
+        *,
+        key: str | None = None,
+        lane: Literal["telemetry", "alarm"] = "telemetry",
+        repeat: str | float | None = None,
+    ) -> None:
+        """Raise an alert: in @when it clears itself when the condition is over, elsewhere with `clear`.
+
+        key     what it is known by in the house, for `clear` and for who is told; the rule's name by default
+        lane    "alarm": leaves first and is kept longest
+        repeat  raise it again and again, such as "1h", until it is cleared
+        """
+        if lane not in ("telemetry", "alarm"):
+            raise ValueError(f'lane={lane!r}: write "telemetry" or "alarm"')
+        repeat_ns = 0 if repeat is None else duration_ns(repeat)
+        alerts.raise_alert(self._call, str(text), key or self._call.rule.name, lane, repeat_ns)
+
+    def clear(self, key: str | None = None) -> None:
+        """Clear the alerts with this key, or this rule's own; in a @when only those about the device at hand."""
+        alerts.clear_alerts(self._call, key, self._call.scope or None)
+
+    def hold(
+        self,
+        device: Device | str,
+        *,
+        lasts: str | float | None = None,
+        priority: claims.Priority = "rule",
+        **fields: Any,
+    ) -> None:
+        """Claim fields of a device, such as ``on=True``: the strongest claim counts.
+
+        The claim ends after `lasts`, with `release`, and in @when when the condition is over; then the next claim
+        counts, and after the last one what was before the first.  priority: "safety", "person" or "rule".
+        """
+        target, wanted = self._device(device), {_DOTTED.get(name, name): plain(v, 1000) for name, v in fields.items()}
+        if not wanted:
+            raise ValueError("ctx.hold needs a field, such as on=True")
+        if priority not in claims.PRIORITIES:
+            raise ValueError(f'priority={priority!r}: write "safety", "person" or "rule"')
+        lasts_ns = 0 if lasts is None else duration_ns(lasts)
+        if self._call.late and not self._call.claims_late:
+            for name, value in wanted.items():
+                self._suppressed(target, claims.command_for(name), value)
+            return
+        claims.hold(self._call, target, wanted, lasts_ns, priority)
+        self._settle(target.id)
+
+    def release(self, device: Device | str, *fields: str) -> None:
+        """End this rule's claims on a device, on all fields or on some."""
+        target, rule = self._device(device), self._call.rule.name
+        named = {_DOTTED.get(name, name) for name in fields}
+        if claims.release(self._call, target.id, lambda c: c["by"] == rule and (not named or c["field"] in named)):
+            self._settle(target.id)
+
+    def command(self, device: Device | str, command: str, value: Any = None, *, once: bool = False) -> None:
+        """Send one command, such as ``"set_mode", "heat"``; `once` if it must not be repeated (toggle, ring)."""
+        target = self._device(device)
+        if not is_type(command):
+            raise ValueError(f"{command!r} is no command: small letters, digits and _, such as set_mode")
+        if self._call.late:
+            self._suppressed(target, command, value)
+            return
+        data = {"command": command, "value": value} | ({"once": True} if once else {})
+        self._call.output("command_requested", data, lane="command", subject=target.id)
+
+    def after(self, delay: str | float, function: Callable[..., object], **arguments: Any) -> None:
+        """Call a @timer function with these arguments (JSON) after a time, power cut or not."""
+        name = self._call.site.timers.get(function)
+        if name is None:
+            raise ValueError(f"{getattr(function, '__name__', function)!r} is no timer: put @timer above it")
+        kept = plain(arguments, TIMER_ARGUMENTS_BYTES_MAX)
+        self._call.start_timer("after", duration_ns(delay), {"function": name, "arguments": kept})
+
+    def set_mode(self, mode: str) -> None:
+        """Change the mode of the house, for all rules from the next event on."""
+        modes = self._call.site.modes
+        if mode not in modes:
+            hint = probably_meant(mode, modes) or f"there are {', '.join(modes)}"
+            raise ValueError(f"there is no mode {mode!r}, {hint}")
+        was = self.mode
+        if mode != was:
+            self._call.rows.put(MODES, MODE_KEY, {"mode": mode, "since": self._call.cause.time_ns})
+            self._call.output("mode_changed", {"mode": mode, "was": was}, subject="")
+
+    def log(self, text: object) -> None:
+        """Write a line to the gateway's log, with the rule's name."""
+        self._call.log(str(text))
+
+    # ---- how ----------------------------------------------------------------------------------------
+
+    def _device(self, device: Device | str) -> Device:
+        if isinstance(device, Device):
+            return device
+        if isinstance(device, str):
+            return self._call.site.house.device(device)
+        raise TypeError(f"{device!r} is no device: give one, its name or its id")
+
+    def _settle(self, device: str) -> None:
+        if not self._call.late:
+            claims.reconcile(self._call, device)
+
+    def _suppressed(self, device: Device, command: str, value: Any) -> None:
+        data = {"command": command, "value": value, "reason": "late"}
+        self._call.output("command_suppressed", data, subject=device.id)
+
+
+def moment(time_ns: int, call: Call) -> datetime:
+    """Return a wall time as a datetime in the house's zone."""
+    seconds, rest = divmod(time_ns, NS_PER_S)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000).astimezone(call.site.timezone)

@@ -1,0 +1,155 @@
+"""The house as rules see it: devices with their last values, rooms, the mode.
+
+A device is found by its id or, when only one has it, by its name.  Its fields are attributes: `door.open`,
+`trv.setpoint_heat` (the field `setpoint.heat`), `cam["object.label"]`; a field never reported is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gateway.errors import probably_meant
+from gateway.rules.protocol import DeviceEntry
+
+DEVICES_MAX = 10_000  # known to rules; events of further, never adopted devices are not looked at
+OFFLINE, ONLINE = "device_offline", "device_online"
+_OPENINGS = ("_opened", "_closed")  # an event type that tells what its contact is on
+
+
+class UnknownName(LookupError):
+    """A device or room that does not exist; the message says what was probably meant."""
+
+
+class Device:
+    """A device: what the installation says of it, and the last values of its fields as attributes."""
+
+    __slots__ = ("_values", "id", "kind", "labels", "name", "room")
+
+    def __init__(self, entry: DeviceEntry, values: dict[str, Any]) -> None:
+        self._values = values
+        self.id: str = entry.id
+        self.name: str = entry.name or entry.id.rpartition(":")[2]
+        self.room: str = entry.room
+        self.kind: str = entry.kind
+        self.labels: frozenset[str] = frozenset(entry.labels)
+
+    def __getattr__(self, field: str) -> Any:
+        """Return the last value of a field; `a_b` finds `a.b`, too. None when it was never reported."""
+        if field.startswith("__"):
+            raise AttributeError(field)
+        return self[field]
+
+    def __getitem__(self, field: str) -> Any:
+        values = self._values
+        return values[field] if field in values else values.get(field.replace("_", "."))
+
+    def __contains__(self, field: str) -> bool:
+        return field in self._values
+
+    def __repr__(self) -> str:
+        return f"Device({self.name!r})"
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """All fields with their last values."""
+        return dict(self._values)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the device is reachable as far as known."""
+        return self._values.get("online") is not False
+
+
+class Room:
+    """A room and what is in it."""
+
+    __slots__ = ("_house", "id", "name")
+
+    def __init__(self, name: str, house: House) -> None:
+        self._house = house
+        self.id = self.name = name
+
+    def devices(self, *, kind: str | None = None, label: str | None = None) -> Sequence[Device]:
+        """Return the room's devices, in the order of their ids."""
+        return self._house.select(kind=kind, room=self.name, label=label)
+
+    def __repr__(self) -> str:
+        return f"Room({self.name!r})"
+
+
+class House:
+    """All devices. `met` learns new ones from their events."""
+
+    def __init__(self, entries: Iterable[DeviceEntry], values: Mapping[str, Mapping[str, Any]]) -> None:
+        self.devices: dict[str, Device] = {}
+        self.version = 0  # moves when selections may have changed
+        self.installed = False  # whether the installation names any device at all
+        self._names: dict[str, list[str]] = {}
+        for entry in entries:
+            self._add(entry, dict(values.get(entry.id, {})))
+        for device_id in values:
+            if device_id not in self.devices:
+                self._add(DeviceEntry(device_id), dict(values[device_id]))
+
+    def _add(self, entry: DeviceEntry, values: dict[str, Any]) -> Device:
+        device = Device(entry, values)
+        self.devices[entry.id] = device
+        self._names.setdefault(device.name, []).append(entry.id)
+        self.version += 1
+        self.installed = self.installed or bool(entry.name)
+        return device
+
+    def install(self, entries: Iterable[DeviceEntry]) -> None:
+        """Add devices or change what the installation says of them; values stay."""
+        for entry in entries:
+            known = self.devices.get(entry.id)
+            values = {} if known is None else known._values
+            if known is not None:
+                self._names[known.name].remove(entry.id)
+            self._add(entry, values)
+
+    def values_of(self, device_id: str, event_type: str) -> dict[str, Any] | None:
+        """Return the values of an event's device to be updated, meeting it if new; None when there are too many."""
+        device = self.devices.get(device_id)
+        if device is None:
+            if len(self.devices) >= DEVICES_MAX or not device_id:
+                return None
+            kind = event_type.rpartition("_")[0] if event_type.endswith(_OPENINGS) else ""
+            device = self._add(DeviceEntry(device_id, kind=kind), {})
+        return device._values
+
+    def device(self, name: str) -> Device:
+        """Find a device by id or name. UnknownName says what was probably meant."""
+        device = self.devices.get(name)
+        if device is not None:
+            return device
+        ids = self._names.get(name, [])
+        if len(ids) == 1:
+            return self.devices[ids[0]]
+        if ids:
+            raise UnknownName(f"{len(ids)} devices have the name {name!r}: use an id, such as {min(ids)!r}")
+        hint = probably_meant(name, [*self._names, *self.devices])
+        raise UnknownName(f"there is no device {name!r}" + (f", {hint}" if hint else ""))
+
+    def room(self, name: str) -> Room:
+        """Find a room. UnknownName says what was probably meant."""
+        rooms = self.rooms()
+        if name not in rooms:
+            hint = probably_meant(name, rooms)
+            raise UnknownName(f"there is no room {name!r}" + (f", {hint}" if hint else ""))
+        return Room(name, self)
+
+    def rooms(self) -> Sequence[str]:
+        """Return the names of all rooms that have a device."""
+        return sorted({device.room for device in self.devices.values() if device.room})
+
+    def select(self, *, kind: str | None = None, room: str | None = None, label: str | None = None) -> Sequence[Device]:
+        """Return the devices that have all that is asked for, in the order of their ids."""
+        return [
+            device
+            for _, device in sorted(self.devices.items())
+            if (kind is None or device.kind == kind)
+            and (room is None or device.room == room)
+            and (label is None or label in device.labels)
+        ]
