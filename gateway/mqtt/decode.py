@@ -248,6 +248,8 @@ def _connack(reader: Reader, version: int) -> p.Connack:
         raise reader.malformed(f"reserved flags are {flags}")
     if flags and reason_code:
         raise reader.forbidden("session present in a refusal")
+    if version == p.V5 and reason_code == 1 and reader.at == reader.stop:  # a 3.1.1 server does not know MQTT 5
+        return p.Connack(False, Reason.UNSUPPORTED_PROTOCOL_VERSION)
     return p.Connack(bool(flags), reason_code, reader.properties() if version == p.V5 else NO_PROPERTIES)
 
 
