@@ -6,6 +6,7 @@ What depends on the device (its names, its kind, `invert`) is decided here, so t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gateway.errors import DecodeError
@@ -19,6 +20,8 @@ from gateway.profiles.values import Convert, text_of
 from gateway.profiles.vocabulary import FAMILY_OF_KIND, KIND_OF_CLASS, Meaning, meaning
 
 NAME_CHARS_MAX = 256  # of a device's id; topics can be longer, devices are not
+
+_pointer = lru_cache(maxsize=1024)(compile_pointer)
 
 
 class BoundField(NamedTuple):
@@ -72,7 +75,7 @@ def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -
     """Return a device's id from captures and the message. DecodeError when it has none that can be used."""
 
     def path(pointer: str) -> str:
-        value = compile_pointer(pointer)(member)
+        value = _pointer(pointer)(member)
         if value is ABSENT or value is None or value == "" or value.__class__ in (dict, list):
             raise DecodeError(f"no device: {pointer} is {'missing' if value is ABSENT else text_of(value)}")
         return text_of(value)

@@ -1,0 +1,139 @@
+"""Commands: an argument in canonical units -> topic and payload, the inverse of decoding.
+
+Which profile and which topic come from the notes kept beside the device's values; a device that was never
+heard cannot be sent to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gateway import units
+from gateway.errors import DecodeError, probably_meant
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.compile import Compiled
+from gateway.profiles.language import Argument, Command
+from gateway.profiles.report import NOTES
+from gateway.profiles.template import NameTemplate
+from gateway.profiles.values import number, shown, text_of
+from gateway.topic import is_name
+
+TEXT_CHARS_MAX = 1024  # of a text argument
+
+
+def encode(
+    catalogue: Catalogue, known: Mapping[str, Any] | None, device_id: str, name: str, value: Any
+) -> tuple[str, bytes]:
+    """Return topic and payload. Raises DecodeError saying why the command cannot be sent."""
+    notes = (known or {}).get(NOTES, {})
+    profile = catalogue.profiles.get(notes.get("profile", ""))
+    if profile is None:
+        raise DecodeError(f"{device_id} has not been heard yet: no profile is known for it")
+    command = commands_of(profile, notes.get("class", "")).get(name)
+    if command is None:
+        near = probably_meant(name, profile.commands)
+        raise DecodeError(f"{profile.source.id} has no command {name!r}" + (f" ({near})" if near else ""))
+    sent = _sent(command, checked(command.arg, value))
+    captures = notes.get("captures", {})
+    try:
+        topic = NameTemplate(command.topic).render(captures)
+    except KeyError as missing:
+        raise DecodeError(f"{device_id}: {missing} of the topic is not known") from None
+    if not is_name(topic):
+        raise DecodeError(f"{topic!r} is no topic to publish to")
+    if command.text is not None:
+        text = text_of(sent) if command.text == "$value" else command.text.replace("$value", text_of(sent))
+        return topic, _filled(text, captures).encode()
+    content = _fill(command.json, sent, notes.get("alias", {}), profile, captures)
+    return topic, json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def commands_of(profile: Compiled, device_class: str) -> dict[str, Command]:
+    """Return the commands for devices of a class; a command without one is for all."""
+    return {n: c for n, c in profile.commands.items() if c.device_class in (None, device_class)}
+
+
+def command_for(profile: Compiled, device_class: str, field: str) -> str | None:
+    """Return the name of the command that sets a field, if there is one."""
+    return next((n for n, c in commands_of(profile, device_class).items() if c.field == field), None)
+
+
+def checked(argument: Argument | None, value: Any) -> Any:
+    """Return the argument as the command takes it: typed, in range, on a step. DecodeError otherwise."""
+    if argument is None:
+        if value is not None:
+            raise DecodeError("this command takes no value")
+        return None
+    if argument.type == "number":
+        return _number(argument, value)
+    if argument.type == "bool":
+        if not isinstance(value, bool):
+            raise DecodeError(f"{shown(value)} is not true or false")
+        return value
+    if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX or not value.isprintable():
+        raise DecodeError(f"{shown(value)} is not a text of at most {TEXT_CHARS_MAX} characters")
+    if argument.type == "enum" and value not in argument.values:
+        near = probably_meant(value, argument.values)
+        raise DecodeError(f"{value!r} is not one of {', '.join(argument.values)}" + (f" ({near})" if near else ""))
+    return value
+
+
+def _number(argument: Argument, value: Any) -> float | int:
+    if isinstance(value, bool) or value is None:
+        raise DecodeError(f"{shown(value)} is not a number")
+    given = number(value)
+    if given is None or not math.isfinite(given):
+        raise DecodeError(f"{shown(value)} is not a number")
+    if argument.step:
+        given = round(round(given / argument.step) * argument.step, units.DECIMALS)
+    low = -math.inf if argument.min is None else argument.min
+    high = math.inf if argument.max is None else argument.max
+    if not low <= given <= high:
+        raise DecodeError(f"{given:g} is outside {low:g} to {high:g}")
+    return int(given) if float(given).is_integer() else given
+
+
+def _sent(command: Command, value: Any) -> Any:
+    """Turn a canonical value into the device's own: the inverse map, unit and scale."""
+    if command.map:
+        text = text_of(value)
+        if text not in command.map:
+            raise DecodeError(f"{shown(value)} is none of {', '.join(command.map)}")
+        return command.map[text]
+    if command.unit and command.arg and command.arg.type == "number":
+        scale, offset = units.conversion(command.unit, command.arg.unit or units.UNITS[command.unit].code)
+        return round((value - offset) / scale, units.DECIMALS)
+    return value
+
+
+def _fill(template: Any, value: Any, alias: Mapping[str, str], profile: Compiled, captures: Mapping[str, str]) -> Any:
+    if template == "$value":
+        return value
+    if isinstance(template, dict):
+        return {_key(k, alias, profile): _fill(v, value, alias, profile, captures) for k, v in template.items()}
+    if isinstance(template, list):
+        return [_fill(member, value, alias, profile, captures) for member in template]
+    if isinstance(template, str) and template.startswith("{") and template.endswith("}"):
+        text = _filled(template, captures)
+        return int(text) if text.isdigit() else text  # a component's number is a number
+    return template
+
+
+def _filled(text: str, captures: Mapping[str, str]) -> str:
+    for name, captured in captures.items():
+        text = text.replace(f"{{{name}}}", captured)
+    return text
+
+
+def _key(key: str, alias: Mapping[str, str], profile: Compiled) -> str:
+    if not key.startswith("$key:"):
+        return key
+    field = key[5:]
+    if field in alias:
+        return alias[field]
+    source = profile.fields[field].source if field in profile.fields else ""
+    first = source if isinstance(source, str) else source[0]
+    return first.lstrip("/")

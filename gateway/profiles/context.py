@@ -1,0 +1,135 @@
+"""What decoding a delivery needs beside the profile: what is known of the devices, names, clocks; and its result."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from datetime import tzinfo
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.event import Event
+from gateway.profiles.bind import Bound, BoundField
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.devices import Devices
+from gateway.profiles.pointer import ABSENT
+from gateway.profiles.report import NOTES, Known, notes_of
+from gateway.profiles.times import Stamp, believed, wall_ns
+from gateway.profiles.values import text_of
+
+
+class Received(Protocol):
+    """What decoding reads of a delivery (`sources.source.Delivery` is one)."""
+
+    @property
+    def topic(self) -> str:
+        """The MQTT topic, or the port's name."""
+        ...
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes as they came."""
+        ...
+
+    @property
+    def received_ns(self) -> int:
+        """The gateway's wall clock when they came."""
+        ...
+
+    @property
+    def retained(self) -> bool:
+        """Whether a broker kept this copy for us."""
+        ...
+
+
+class Reading(msgspec.Struct, gc=False):
+    """What one message says about one device, before asking whether it is news."""
+
+    subject: str  # <source>/<dialect>:<name>
+    device: str  # the name in its own dialect
+    device_class: str
+    profile: str
+    fields: dict[str, Any]
+
+
+class Decoded(msgspec.Struct):
+    """What became of one delivery. `rejected` and `ignored` are reasons; `faults` cost single fields only."""
+
+    events: list[Event] = []
+    changed: list[str] = []  # devices whose values are to be journalled; gone from the values: removed
+    rejected: str | None = None
+    ignored: str | None = None
+    readings: list[Reading] = []
+    faults: list[str] = []
+
+
+class Context:
+    """Everything known about one source's devices, and how their events are made."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        address: str,
+        source: str,
+        devices: Devices,
+        values: MutableMapping[str, dict[str, Any]],
+        zone: tzinfo | None,
+    ) -> None:
+        """Take what is known. `values` is changed in place."""
+        self.catalogue, self.source, self.devices, self.values = catalogue, source, devices, values
+        self.address = address
+        self.zone = zone
+        self.synced = True
+        self._stamp = Stamp()
+
+    def change(
+        self, field: BoundField, subject: str, value: Any, old: Any, when: str, *, resync: bool = False, raw: Any = None
+    ) -> Event:
+        """Make the event of one changed field."""
+        data = {field.name: value}
+        if field.unit is not None:
+            data["unit"] = field.unit
+        if old is not ABSENT and old is not None:
+            data["previous"] = old
+        if field.fallback is not None and value == field.fallback:
+            data["raw"] = text_of(raw)
+        return Event(
+            source=self.address,
+            type=field.off if value is False and field.off is not None else field.event,  # type: ignore[arg-type]
+            subject=subject,
+            time=when,
+            lane=field.lane,
+            resync=resync,
+            clock=None if self.synced else "unsynced",
+            data=data,
+        )
+
+    def time(self, bound: Bound, whole: Any, delivery: Received) -> str:
+        """Return when it happened: by the device's clock if there is one and it can be believed."""
+        at = delivery.received_ns
+        spec = bound.message.time
+        if spec is not None:
+            raw = spec.read(whole)
+            if raw is not ABSENT:
+                device_ns = wall_ns(raw, spec.form, self.zone)
+                if device_ns is not None and believed(device_ns, at, spec.skew_ns):
+                    at = device_ns
+        return self._stamp(at)
+
+    def moment(self, at_ns: int) -> str:
+        """Write a time of the gateway's clock."""
+        return self._stamp(at_ns)
+
+    def introduce(self, bound: Bound, out: Decoded) -> Known:
+        """Note which profile reads a device; a device never heard of before gets its entry among the values."""
+        known = self.values.get(bound.subject)
+        if known is None:
+            known = self.values[bound.subject] = {NOTES: {}}
+        bound.known = True
+        if bound.message.availability is None:
+            notes = notes_of(known)
+            if notes.get("profile") != bound.message.profile or notes.get("captures") != bound.captures:
+                notes["profile"], notes["captures"] = bound.message.profile, bound.captures
+                notes["class"] = bound.device_class
+                out.changed.append(bound.subject)
+        return known
