@@ -1,0 +1,245 @@
+"""One route on its way to its target: cursor -> batch -> target -> outcome. Alarms first, per device in order.
+
+What an outcome does:
+
+==========  =========================================================================================================
+delivered   the cursor moves; it rides on the next block, or asks for one when half the window waits for it
+rejected    a dead letter and the cursor, in one block
+retry       others passed: that event and its device wait (full jitter, or as long as the target said); failed
+            `retries_max` times so, it is parked, retried alone, and a dead letter after `attempts_max`
+retry, all  nobody passed: the route backs off; then one small sending tries, and all goes on when it passes
+down        the route waits for `target.ready()`, then goes on from the first event that is not over
+stop        credentials, permission, no such place: nothing is lost for it; asked again every `refused_retry_s`
+==========  =========================================================================================================
+
+An event that fails alone, again and again, is parked once it is shown that others pass (circuit.py): a poison event
+stops a route for some seconds, and a cloud that is away parks nothing.
+
+Bounds: `window_max` events exposed to a repeat (a tenth of it kept for alarms), READ_MAX read ahead a lane,
+`parked_max` in the retry list, `target.windows` sends in flight a lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Literal, Protocol
+
+import msgspec
+
+from gateway.clock import Clock, rfc3339
+from gateway.forward.circuit import Circuit
+from gateway.forward.judgement import Judgement
+from gateway.forward.lane import RouteLane, Sending
+from gateway.forward.log import Log
+from gateway.forward.order import Order
+from gateway.routes import Lookup, Route, Selection
+from gateway.targets.target import Target
+
+State = Literal["starting", "sending", "idle", "waiting", "refused", "backing off"]
+
+
+class Commits(Protocol):
+    """What a route needs of the committer."""
+
+    before_seal: list[Callable[[], None]]
+
+    def wake(self, urgent: bool = False) -> None:
+        """Say that the open batch has something; urgent: commit now."""
+        ...
+
+
+class ForwarderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a route is. Counters are since start."""
+
+    name: str
+    target: str
+    state: State
+    since: str  # in this state, RFC 3339
+    delivered: int
+    rejected: int  # dead letters
+    retried: int  # events sent again
+    in_flight: int
+    waiting: int  # for a retry, with what waits behind them
+    parked: int
+    backlog: dict[str, int]  # records that are not over, by lane
+    last_error: str | None
+    last_error_at: str | None
+
+
+class Forwarder:
+    """Carries the events of one route to its target. Lives on the event loop's thread."""
+
+    def __init__(
+        self,
+        name: str,
+        route: Route,
+        target: Target,
+        log: Log,
+        commits: Commits,
+        clock: Clock,
+        *,
+        lookup: Lookup | None = None,
+    ) -> None:
+        self.name = name
+        self.route = route
+        self.selection = Selection(route, lookup)
+        self._target = target
+        self._log = log
+        self._commits = commits
+        self._clock = clock
+        newest = route.start == "newest"
+        self._lanes = [RouteLane(name, log, lane, self.selection, newest=newest) for lane in route.reads]
+        self._circuit = Circuit(route, target.batch_max)
+        self._order = Order(route, self._lanes, self._circuit, target.windows)
+        self._judgement = Judgement(name, route, self._lanes, self._circuit, log, clock)
+        self._more = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._closing = False
+        self._dirty = False  # there are cursors to put
+        self._asked = False  # for a commit, and it has not come
+        self._retried = 0
+        self._state: State = "starting"
+        self._since_ns = clock.wall_ns()
+        commits.before_seal.append(self.put_cursors)
+
+    async def run(self) -> None:
+        """Forward until cancelled (or `finish`)."""
+        loop = asyncio.get_running_loop()
+        circuit = self._circuit
+        circuit.down, circuit.away_since = True, loop.time()
+        for lane in self._lanes:
+            lane.replay_before = self._log.durable_sequence  # these waited while nobody ran
+        if any(lane.is_new for lane in self._lanes):
+            self._moved()  # from here on the journal keeps for this route
+        async with asyncio.TaskGroup() as sends:
+            while not self._closing:
+                if circuit.down and not self._order.in_flight():
+                    await self._come_back(loop)
+                self._more.clear()
+                now = loop.time()
+                if self._send_all(sends, now):
+                    await asyncio.sleep(0)
+                else:
+                    await self._sleep(loop, now)
+
+    def durable(self, batch: int) -> None:
+        """Take note that a batch of the journal is on the disk: there may be new events, and cursors of ours."""
+        for lane in self._lanes:
+            lane.durable(batch)
+        self._asked = False
+        self._more.set()
+
+    def put_cursors(self) -> None:
+        """Put the cursors into the open batch; the committer calls it before each seal."""
+        if self._dirty:
+            self._dirty = False
+            for lane in self._lanes:
+                lane.put_cursor()
+
+    async def finish(self, timeout_s: float) -> None:
+        """Send nothing more and wait for what is in flight, at most so long. The next commit has the cursor."""
+        self._closing = True
+        self._more.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._order.in_flight():
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        except TimeoutError:
+            return  # what is still in flight is sent again after the restart, under the same id
+
+    def status(self) -> ForwarderStatus:
+        """Say how the route is."""
+        error, at_ns = self._judgement.last_error or (None, 0)
+        return ForwarderStatus(
+            name=self.name,
+            target=self.route.to,
+            state=self._state,
+            since=rfc3339(self._since_ns),
+            delivered=self._judgement.delivered,
+            rejected=self._judgement.rejected,
+            retried=self._retried,
+            in_flight=sum(len(sending.events) for lane in self._lanes for sending in lane.in_flight),
+            waiting=sum(len(lane.waiting) for lane in self._lanes),
+            parked=sum(len(lane.parked) for lane in self._lanes),
+            backlog={lane.lane.name.lower(): lane.backlog() for lane in self._lanes},
+            last_error=error,
+            last_error_at=rfc3339(at_ns) if error else None,
+        )
+
+    def _send_all(self, sends: asyncio.TaskGroup, now: float) -> bool:
+        """Launch what may leave now; return whether reading on may bring more."""
+        while True:
+            reading = False
+            for lane in self._lanes:  # the alarm lane is read before each sending
+                reading = (lane.refill() and not lane.ahead) or reading
+                self._set_aside(lane)
+            sending = None if self._circuit.down or self._closing else self._order.next(now)
+            if sending is None:
+                return reading
+            sending.passes = self._circuit.passes
+            if sending.origin != "fresh":
+                self._retried += len(sending.events)
+            self._enter(self._circuit.trouble or "sending")
+            sends.create_task(self._send(sending), name=f"gateway.forward[{self.name}]")
+
+    async def _send(self, sending: Sending) -> None:
+        outcomes = await self._target.send(sending.events)
+        if len(outcomes) != len(sending.events):
+            raise AssertionError(f"{self.route.to}: {len(outcomes)} outcomes for {len(sending.events)} events")
+        letters = self._judgement.rejected
+        self._judgement.settle(sending, outcomes, asyncio.get_running_loop().time())
+        self._moved(at_once=self._judgement.rejected > letters)
+        self._enter(self._circuit.trouble or ("sending" if self._order.in_flight() else "idle"))
+        self._quiet.set()
+        self._more.set()
+
+    async def _sleep(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        """Wait until something is durable, a sending is over, or something is due."""
+        due = self._order.due(now)
+        timer = None if due is None else loop.call_at(due, self._more.set)
+        try:
+            await self._more.wait()
+        finally:
+            if timer:
+                timer.cancel()
+
+    async def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._enter("waiting")
+        await self._target.ready()
+        self._circuit.came_back()
+        self._judgement.back_again(loop.time())
+        self._enter(self._circuit.trouble or "idle")
+
+    def _set_aside(self, lane: RouteLane) -> None:
+        """Dead-letter records that are no events, so that nothing waits behind them."""
+        for record in lane.take_unreadable():
+            self._judgement.dead_letter(record.raw, record.sequence, "it can't be read as an event", 0)
+            self._moved(at_once=True)
+
+    def _moved(self, *, at_once: bool = False) -> None:
+        """Something is over: see that the cursors are put, and committed before the window is used up."""
+        if at_once or not self._dirty:  # a put makes the batch worth a commit; the hook before the seal renews it
+            for lane in self._lanes:
+                lane.put_cursor()
+            self._dirty = True
+            self._commits.wake()
+        if not self._asked:
+            over = sum(lane.exposed - lane.unresolved for lane in self._lanes)
+            if over * 2 >= self.route.window_max:
+                self._asked = True
+                self._commits.wake(urgent=True)
+
+    def _enter(self, state: State) -> None:
+        if state != self._state:
+            self._state = state
+            self._since_ns = self._clock.wall_ns()
+
+
+def forget_cursors(log: Log, routes: Collection[str]) -> list[str]:
+    """Delete the cursors of routes that are no more: they would keep their events for ever. Return their keys."""
+    stale = [key for key in log.table("cursors") if key.startswith("route:") and key.split(":")[1] not in routes]
+    for key in stale:
+        log.put("cursors", key, None)
+    return stale

@@ -1,0 +1,62 @@
+"""What a route needs of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+from gateway.event import Event, Lane
+
+
+class Record(Protocol):
+    """An event as the journal keeps it."""
+
+    @property
+    def sequence(self) -> int: ...  # noqa: D102
+    @property
+    def raw(self) -> bytes: ...  # noqa: D102
+
+
+class Reader(Protocol):
+    """Reads one lane of the journal."""
+
+    def read(self, after: int, limit: int, bytes_max: int) -> Sequence[Record]:
+        """Return durable records behind `after`, in order; fewer only when there are no more or bytes are over."""
+        ...
+
+
+class Log(Protocol):
+    """What a route needs of the journal."""
+
+    log_id: str
+
+    @property
+    def batch(self) -> int: ...  # noqa: D102
+    @property
+    def last_sequence(self) -> int: ...  # noqa: D102
+    @property
+    def durable_sequence(self) -> int: ...  # noqa: D102
+
+    def append(self, event: Event) -> bytes:
+        """Add an event to the open batch."""
+        ...
+
+    def get(self, table: str, key: str) -> Any:
+        """Return a durable value or None."""
+        ...
+
+    def put(self, table: str, key: str, value: Any) -> None:
+        """Set a durable value in the open batch; None deletes."""
+        ...
+
+    def reader(self, lane: Lane) -> Reader:
+        """Return a reader of one lane."""
+        ...
+
+    def table(self, table: str) -> Collection[str]:
+        """Return a durable table; a route looks at its keys."""
+        ...
+
+    def count(self, lane: Lane, after: int) -> int:
+        """Return how many records of a lane lie behind a sequence."""
+        ...
