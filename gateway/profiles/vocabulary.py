@@ -90,6 +90,7 @@ FIELDS: dict[str, Meaning] = {
     "link_quality": _quantity("count", None),
     "rssi": _quantity("dBm", None),
     "device.temperature": _quantity("Cel", None),
+    "seq": Meaning("number"),  # the device's own message number: shows what was lost before the gateway
     "setting.*": _binary("setting_changed", "setting_changed"),
     # cameras
     "object.id": Meaning("text"),
@@ -123,7 +124,7 @@ EVENTS_OF_MESSAGES = frozenset(
     {
         "object_detected", "object_updated", "object_left", "object_described",
         "review_started", "review_updated", "review_ended",
-        "trigger_raised", "snapshot_taken", "button_pressed",
+        "trigger_raised", "snapshot_taken", "button_pressed", "reading_taken",
         "device_joined", "device_left", "device_announced", "device_interviewed", "device_removed",
     }
 )  # fmt: skip
