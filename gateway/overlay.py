@@ -49,6 +49,20 @@ class Overlaid(Document):
         """Make a Fault at a place, in the file that has it."""
         return self.owner(at).fault(at, what, hint)
 
+    def origin(self, at: Place) -> str | None:
+        """Say where a value was set as ``file:line``; None when nobody set it."""
+        for document in reversed(self._documents):
+            value: Any = document.data
+            for depth, key in enumerate(at):
+                if not isinstance(value, (dict, list)):  # a text that is short for a table
+                    return f"{document.file}:{document.line(at[:depth])}"
+                if not _has(value, (key,)):
+                    break
+                value = value[key]  # type: ignore[index]  # an int belongs to a list
+            else:
+                return f"{document.file}:{document.line(at)}"
+        return None
+
     def substitute(self) -> list[Fault]:
         """Put the variables in; returns the faults: unknown variables, variables that are no text."""
         variables = self.data.get("variables", {})

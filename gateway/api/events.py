@@ -44,7 +44,11 @@ class Reader(Protocol):
     """Reads one lane in order; may be called from a worker thread."""
 
     def read(self, after: int, limit: int, bytes_max: int) -> Sequence[Stored]:
-        """Return durable records behind a sequence."""
+        """Return durable records behind a sequence, at least one when there is any."""
+        ...
+
+    def close(self) -> None:
+        """Let go of open files."""
         ...
 
 
@@ -102,9 +106,8 @@ def before(raw: bytes, since: str) -> bool:
     return _decode_seen(raw).time < since
 
 
-def recent(readers: Readers, last: int, wanted: EventFilter) -> Iterator[bytes]:
+def recent(lanes: Sequence[Reader], last: int, wanted: EventFilter) -> Iterator[bytes]:
     """Yield the wanted events up to sequence `last`, oldest first: the newest `limit`, or all since a time."""
-    lanes = [readers(LANES[name]) for name in wanted.lanes]
     sieve = Sieve(wanted)
     if wanted.limit == 0:
         return
@@ -146,21 +149,25 @@ async def follow(
     readers: Readers, durable: Callable[[], int], wanted: EventFilter, tick_s: float = TICK_S
 ) -> AsyncIterator[msgspec.Raw]:
     """Yield the recent past and, with `follow`, what becomes durable from then on. Raises ApiError when cut off."""
-    after = durable()
-    async for raw in _in_thread(recent(readers, after, wanted)):
-        yield msgspec.Raw(raw)
     lanes = [readers(LANES[name]) for name in wanted.lanes]
-    sieve = Sieve(msgspec.structs.replace(wanted, since=None))
-    while wanted.follow:
-        last = durable()
-        if last - after > BEHIND_MAX:
-            raise ApiError(f"{last - after} records behind, the limit is {BEHIND_MAX}")
-        if last > after:
-            async for raw in _in_thread(raw for _, raw in between(lanes, after, last)):
-                if sieve.passes(raw):
-                    yield msgspec.Raw(raw)
-            after = last
-        await asyncio.sleep(tick_s)
+    try:
+        after = durable()
+        async for raw in _in_thread(recent(lanes, after, wanted)):
+            yield msgspec.Raw(raw)
+        sieve = Sieve(msgspec.structs.replace(wanted, since=None))
+        while wanted.follow:
+            last = durable()
+            if last - after > BEHIND_MAX:
+                raise ApiError(f"{last - after} records behind, the limit is {BEHIND_MAX}")
+            if last > after:
+                async for raw in _in_thread(raw for _, raw in between(lanes, after, last)):
+                    if sieve.passes(raw):
+                        yield msgspec.Raw(raw)
+                after = last
+            await asyncio.sleep(tick_s)
+    finally:
+        for lane in lanes:
+            lane.close()
 
 
 async def _in_thread(items: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,0 +1,154 @@
+"""What only shows when the parts of a config are seen together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.document import Place
+from gateway.errors import ConfigError, Fault, probably_meant
+from gateway.secrets import Secret
+
+if TYPE_CHECKING:
+    from gateway.config.load import Config
+    from gateway.profiles.devices import Devices
+    from gateway.routes import Route
+
+LOOPBACK = ("127.", "localhost", "::1", "[::1]")
+
+
+class CrossCheck:
+    """Looks over a whole config."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._document = config.document
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what must not be."""
+        yield from self._targets_of_routes()
+        yield from self._words_of_routes()
+        yield from self._ports()
+        yield from self._open_listeners()
+        yield from self._missing_files()
+
+    def warnings(self) -> Iterator[Fault]:
+        """Yield what works, but probably was not meant."""
+        config = self._config
+        if not config.targets:
+            yield Fault(config.file, None, "no target: events stay in the journal", "add a [targets.NAME]")
+        used = {route.to for route in self.routes().values()}
+        for name in config.targets:
+            if name not in used:
+                yield self._fault(("targets", name), f"no route leads to target {name!r}")
+        for at, secret in _find(config, Secret):
+            try:
+                secret()
+            except ConfigError as error:
+                yield self._fault(at, error.faults[0].what, error.faults[0].hint)
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return the routes as they work: the one that no routes mean, and ids for the names of devices."""
+        from gateway.routes import only_target
+
+        config = self._config
+        if not config.document.data.get("routes"):
+            return only_target(config.targets)
+        return {
+            name: msgspec.structs.replace(route, devices=tuple(_ids(route.devices, config.devices)))
+            for name, route in config.routes.items()
+        }
+
+    def _targets_of_routes(self) -> Iterator[Fault]:
+        config = self._config
+        named = self._document.data.get("targets", {})
+        for name, route in config.routes.items():
+            if route.to not in named:
+                hint = probably_meant(route.to, named)
+                yield self._fault(("routes", name, "to"), f"route to unknown target {route.to!r}", hint)
+        if len(named) > 1 and not self._document.data.get("routes"):
+            second = list(named)[1]
+            what = f"{len(named)} targets and no route: say which events go where"
+            yield self._fault(("targets", second), what, f'write [routes.NAME] and to = "{second}"')
+
+    def _words_of_routes(self) -> Iterator[Fault]:
+        from gateway.profiles.vocabulary import FAMILY_OF_KIND, KIND_OF_CLASS
+        from gateway.routes import unknown_words
+
+        devices = list(self._config.devices)
+        known: dict[str, Collection[str]] = {
+            "rooms": {device.room for device in devices} - {""},
+            "kinds": {device.kind for device in devices if device.kind} | {*FAMILY_OF_KIND, *KIND_OF_CLASS.values()},
+            "labels": {label for device in devices for label in device.labels},
+            "devices": {device.id for device in devices} | {device.name for device in devices},
+        }
+        for name, route in self._config.routes.items():
+            for selector, value, hint in unknown_words(route, known):
+                if selector == "devices" and self._may_be_heard(value):
+                    continue
+                at = ("routes", name, selector, getattr(route, selector).index(value))
+                what = (
+                    f"unknown {selector.removesuffix('s')} {value!r}: it is not in {self._config.gateway.devices.name}"
+                )
+                yield self._fault(at, what, hint)
+
+    def _may_be_heard(self, device: str) -> bool:
+        """Return whether an id that nobody listed can come from a source."""
+        source, slash, rest = device.removeprefix("!").partition("/")
+        return bool(slash) and ":" in rest and source in self._config.sources
+
+    def _ports(self) -> Iterator[Fault]:
+        """Find listeners that want the same port."""
+        taken: dict[tuple[str, int], str] = {}
+        for name, host, port in self._listeners():
+            other = taken.get((host, port))
+            if other is not None:
+                what = f"sources {other!r} and {name!r} both listen on {host}:{port}"
+                yield self._fault(("sources", name, "listen"), what, "give one of them another port")
+            taken[host, port] = name
+
+    def _open_listeners(self) -> Iterator[Fault]:
+        """Find listeners that anybody in the network may use."""
+        for name, host, _ in self._listeners():
+            if not host.startswith(LOOPBACK) and not self._config.sources[name].users:
+                what = f"source {name!r} listens on {host or 'every address'} and asks nobody for a password"
+                yield self._fault(("sources", name, "listen"), what, "add users, or listen on 127.0.0.1")
+
+    def _missing_files(self) -> Iterator[Fault]:
+        for at, path in _find(self._config, Path):
+            if at[0] in ("sources", "targets") and not path.exists():
+                yield self._fault(at, f"there is no file {path}")
+
+    def _fault(self, at: Place, what: str, hint: str | None = None) -> Fault:
+        return self._document.fault(at, what, hint)
+
+
+def _ids(words: Sequence[str], devices: Devices) -> Iterator[str]:
+    """Replace names in devices.toml by ids, which is what events carry."""
+    for word in words:
+        found = devices.find(word.removeprefix("!"))
+        yield word if found is None else ("!" if word.startswith("!") else "") + found.id
+
+
+def _find(config: Config, kind: type) -> Iterator[tuple[Place, Any]]:
+    """Yield (place, value) of a type in the options of sources and targets."""
+    for section, options in (("sources", config.sources), ("targets", config.targets)):
+        for name, struct in options.items():
+            yield from _find_in(struct, (section, name), kind)
+
+
+def _find_in(value: Any, at: Place, kind: type) -> Iterator[tuple[Place, Any]]:
+    if isinstance(value, kind):
+        yield at, value
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            yield from _find_in(getattr(value, field), (*at, field), kind)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _find_in(inner, (*at, key), kind)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _find_in(inner, (*at, index), kind)

@@ -1,0 +1,293 @@
+"""gateway.toml (and gateway.d/*.toml) to frozen options: assembled here, defined where they are used.
+
+::
+
+    sources.house = "mqtt://localhost"          # short for [sources.house] url = "..."; none: the embedded listener
+    [targets.cloud]                             # none: events stay in the journal
+    type = "mqtt"
+    url = "mqtts://broker.example.com"
+    [routes.alarms]                             # none and one target: everything goes to it
+    to = "cloud"
+    lanes = ["alarm"]
+
+Relative paths are relative to the config's folder. Everything wrong is found at once: `load` raises ConfigError
+with all faults, each with file, line and, for a word nobody knows, what was probably meant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import socket
+import zoneinfo
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from gateway.config.crosscheck import CrossCheck
+from gateway.config.options import (
+    EMBEDDED,
+    KINDS,
+    SECTIONS,
+    URL_SCHEMES,
+    ApiOptions,
+    GatewayOptions,
+    closed,
+    journal_table,
+    options_of,
+)
+from gateway.config.places import Places, places_of
+from gateway.document import Place, raise_faults
+from gateway.errors import ConfigError, Fault, GatewayError, probably_meant
+from gateway.overlay import Overlaid, read_overlaid
+from gateway.texts import read_texts
+
+if TYPE_CHECKING:
+    from gateway.journal.options import JournalOptions
+    from gateway.profiles.devices import Devices
+    from gateway.routes import Route
+    from gateway.rules.supervisor import RuleOptions
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything the config says, checked."""
+
+    file: Path
+    document: Overlaid  # where each value is from
+    gateway: GatewayOptions
+    places: Places
+    journal: JournalOptions
+    rules: RuleOptions
+    sources: Mapping[str, Any]  # options of the kind, by name
+    targets: Mapping[str, Any]
+    routes: Mapping[str, Route]
+    devices: Devices
+    profiles: Sequence[Path]  # folders, the shipped one first
+    warnings: Sequence[Fault]  # what does not stop the gateway
+
+
+def load(file: Path) -> Config:
+    """Read a config and everything it names but profiles and rules. Raises ConfigError with every fault found."""
+    config, faults = read(file)
+    raise_faults(faults)
+    assert config is not None
+    return config
+
+
+def read(file: Path) -> tuple[Config | None, list[Fault]]:
+    """Read as far as possible: the config with defaults where a fault is (None: no TOML at all), and the faults."""
+    try:
+        reading = Reading(read_overlaid(file), file)
+    except ConfigError as error:
+        return None, list(error.faults)
+    return reading.config(), list(dict.fromkeys(reading.faults))
+
+
+class Reading:
+    """One reading of a config: the document, and the faults and warnings found so far."""
+
+    def __init__(self, document: Overlaid, file: Path) -> None:
+        self.document = document
+        self.faults: list[Fault] = document.substitute()
+        self.warnings: list[Fault] = []
+        self._file = file
+        self._folder = file.parent
+
+    def config(self) -> Config:
+        """Convert every section; what has a fault is at its default, so that the rest is still checked."""
+        from gateway.profiles.catalogue import BUILTIN
+        from gateway.rules.supervisor import RuleOptions
+
+        self._sections()
+        options = self._gateway(self.table(GatewayOptions, ("gateway",)))
+        journal: Any = self.table(journal_table(), ("journal",))
+        rules: Any = self.table(closed(RuleOptions), ("rules",))
+        api = self.table(ApiOptions, ("api",))
+        config = Config(
+            file=self._file,
+            document=self.document,
+            gateway=options,
+            places=places_of(options.state, journal.folder, api.socket),
+            journal=journal,
+            rules=self._rules(rules),
+            sources=self._sources(),
+            targets=self._targets(),
+            routes=self._routes(),
+            devices=self._devices(options.devices),
+            profiles=[BUILTIN, *options.profiles],
+            warnings=self.warnings,
+        )
+        found = CrossCheck(config)
+        self.faults += found.faults()
+        self.warnings += found.warnings()
+        return dataclasses.replace(config, routes=found.routes())
+
+    def _sections(self) -> None:
+        for name in self.document.data:
+            if name not in SECTIONS:
+                self._fault((name,), f"unknown section {name!r}", probably_meant(name, SECTIONS))
+
+    def table(self, kind: type[T], at: Place) -> T:
+        """Convert the table at a place; without it, or with a fault in it, return the defaults."""
+        found = self.convert(kind, at)
+        return kind() if found is None else found
+
+    def convert(self, kind: type[T], at: Place) -> T | None:
+        """Convert the table at a place; None, and faults, when that cannot be done or nothing is there."""
+        value: Any = self.document.data
+        for key in at:
+            if key not in value:
+                return None
+            value = value[key]
+        if not isinstance(value, dict):
+            self._fault(at, f"{'.'.join(map(str, at))} must be a table, not {_what(value)}")
+            return None
+        faults = list(read_texts(self.document, kind, at, self._folder))
+        try:
+            return self.document.convert(kind, at)
+        except ConfigError as error:
+            said = {fault.line for fault in faults}
+            faults += [fault for fault in error.faults if fault.line not in said]
+        except GatewayError as error:  # an options type that checks itself
+            faults.append(self.document.fault(at, str(error)))
+        finally:
+            self.faults += faults
+        return None
+
+    def _gateway(self, options: GatewayOptions) -> GatewayOptions:
+        """Fill in what depends on the machine or the config's folder."""
+        if not re.fullmatch(r"[A-Za-z0-9._-]*", options.name):
+            self._fault(("gateway", "name"), f"{options.name!r} is no name: use letters, digits, '.', '_' and '-'")
+        if options.timezone:
+            self._timezone(options.timezone)
+        for index, folder in enumerate(options.profiles):
+            if not folder.is_dir():
+                self._fault(("gateway", "profiles", index), f"there is no folder {folder}", _near(folder))
+        name = options.name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())
+        return msgspec.structs.replace(options, name=name, devices=self._folder / options.devices)
+
+    def _timezone(self, name: str) -> None:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            hint = probably_meant(name, zoneinfo.available_timezones())
+            self._fault(("gateway", "timezone"), f"unknown timezone {name!r}", hint)
+
+    def _devices(self, file: Path) -> Devices:
+        from gateway.profiles.devices import Devices
+
+        if "devices" in self.document.data.get("gateway", ()) and not file.exists():
+            self._fault(("gateway", "devices"), f"there is no file {file}", _near(file))
+        try:
+            return Devices.load(file)
+        except ConfigError as error:
+            self.faults += error.faults
+            return Devices()
+
+    def _rules(self, options: RuleOptions) -> RuleOptions:
+        folder = self._folder / options.folder
+        if "folder" in self.document.data.get("rules", ()) and not folder.is_dir():
+            self._fault(("rules", "folder"), f"there is no folder {folder}", _near(folder))
+        return msgspec.structs.replace(options, folder=folder)
+
+    def _sources(self) -> dict[str, Any]:
+        """Convert [sources]; without it devices talk to the gateway's own listener."""
+        if "sources" not in self.document.data:
+            return {EMBEDDED: options_of("sources", "listener")()}
+        found: dict[str, Any] = {}
+        for name, value in self._names("sources"):
+            at = ("sources", name)
+            kind = self._source_kind(at, value)
+            if kind is not None:
+                options = self.convert(closed(options_of("sources", kind)), at)
+                if options is not None:
+                    found[name] = options
+        return found
+
+    def _source_kind(self, at: Place, value: Any) -> str | None:
+        """Tell the kind of a source by its keys, and make a table of a text."""
+        section: Any = self.document.data["sources"]
+        if isinstance(value, str):
+            value = section[at[-1]] = {"url": value}
+        if not isinstance(value, dict):
+            self._fault(at, f"a source is a text or a table, not {_what(value)}", 'write "mqtt://localhost"')
+            return None
+        if "listen" in value:
+            return "listener"
+        if "serial" in value:
+            self._fault((*at, "serial"), "this version has no serial sources")
+            return None
+        if "url" not in value:
+            self._fault(at, f"source {at[-1]!r} has neither url nor listen", 'write url = "mqtt://localhost"')
+            return None
+        scheme = str(value["url"]).partition("://")[0]
+        if scheme not in URL_SCHEMES:
+            hint = probably_meant(scheme, URL_SCHEMES) or 'write "mqtt://localhost"'
+            self._fault((*at, "url"), f"{value['url']!r} is not the address of a broker", hint)
+            return None
+        return "mqtt"
+
+    def _targets(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in self._names("targets"):
+            at = ("targets", name)
+            if not isinstance(value, dict):
+                self._fault(at, f"a target is a table, not {_what(value)}", f'write [targets.{name}] and type = "mqtt"')
+                continue
+            kind = value.pop("type", None)
+            if kind not in KINDS["targets"]:
+                known = ", ".join(map(repr, KINDS["targets"]))
+                what = f"unknown target type {kind!r}" if kind is not None else "missing key 'type'"
+                hint = probably_meant(str(kind), KINDS["targets"]) or f"there are {known}"
+                self._fault((*at, "type") if kind is not None else at, what, hint)
+                continue
+            options = self.convert(closed(options_of("targets", kind)), at)
+            if options is not None:
+                found[name] = options
+        return found
+
+    def _names(self, section: str) -> Iterator[tuple[str, Any]]:
+        """Yield the entries of a section whose names may be used in ids, topics and cursors."""
+        table = self.document.data.get(section, {})
+        if not isinstance(table, dict):
+            self._fault((section,), f"{section} must be a table, not {_what(table)}")
+            return
+        for name, value in list(table.items()):
+            if _NAME.fullmatch(name):
+                yield name, value
+            else:
+                self._fault((section, name), f"{name!r} is no name: use letters, digits, '_' and '-', at most 40")
+
+    def _routes(self) -> dict[str, Route]:
+        from gateway.routes import Route
+
+        found: dict[str, Route] = {}
+        for name, _ in self._names("routes"):
+            route = self.convert(Route, ("routes", name))
+            if route is not None:
+                found[name] = route
+        return found
+
+    def _fault(self, at: Place, what: str, hint: str | None = None) -> None:
+        self.faults.append(self.document.fault(at, what, hint))
+
+
+def _what(value: object) -> str:
+    """Name the type of a TOML value."""
+    words = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a table"}
+    return words.get(type(value), "a date or time")
+
+
+def _near(path: Path) -> str | None:
+    """Say which name beside a missing file was probably meant."""
+    try:
+        return probably_meant(path.name, [found.name for found in path.parent.iterdir()])
+    except OSError:
+        return None

@@ -1,0 +1,77 @@
+"""What may stand in gateway.toml: the gateway's own tables, and where the others are defined.
+
+Each room's options are a frozen type in the module that uses them; here they are only found by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+STATE = Path("/var/lib/edge-gateway")
+EMBEDDED = "house"  # name of the listener's source when none is configured; a broker that comes later keeps the ids
+SECTIONS = ("gateway", "api", "journal", "sources", "targets", "routes", "rules", "variables")
+
+KINDS: dict[str, dict[str, str]] = {  # a new source or target is one line here and one file
+    "sources": {
+        "mqtt": "gateway.sources.mqtt:MqttSourceOptions",
+        "listener": "gateway.sources.listener:ListenerOptions",
+    },
+    "targets": {"mqtt": "gateway.targets.mqtt:MqttTargetOptions", "http": "gateway.targets.http:HttpTargetOptions"},
+}
+URL_SCHEMES = {"mqtt": "mqtt", "mqtts": "mqtt", "ws": "mqtt", "wss": "mqtt"}
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the house stands, for sunrise and sunset."""
+
+    latitude: float  # degrees, north is positive
+    longitude: float  # degrees, east is positive
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
+            raise ValueError("latitude is -90 to 90, longitude is -180 to 180")
+
+
+class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The gateway itself."""
+
+    name: str = ""  # in event sources and client ids; default: the host's name
+    state: Path = STATE  # journal, socket and everything else that is written
+    profiles: list[Path] = []  # folders with device profiles, beside the shipped ones
+    devices: Path = Path("devices.toml")  # the installed devices; need not exist
+    timezone: str = ""  # IANA name, as "Europe/Berlin"; default: the machine's
+    location: Location | None = None  # for sunrise and sunset
+    commands: Literal["observe", "run"] = "run"  # observe: what rules would switch is recorded, nothing is switched
+
+
+class ApiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The local API, a unix socket."""
+
+    socket: Path | None = None  # default: api.sock in the state folder
+
+
+def options_of(section: str, kind: str) -> type[msgspec.Struct]:
+    """Return the options type of a kind of source or target; its module is imported now."""
+    module, name = KINDS[section][kind].split(":")
+    found: type[msgspec.Struct] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def journal_table() -> type[msgspec.Struct]:
+    """Return the type of [journal]: the journal's own options, and where it is."""
+    from gateway.journal.options import JournalOptions
+
+    return closed(JournalOptions, (("folder", Path | None, None),))
+
+
+@cache
+def closed(kind: type[msgspec.Struct], extra: tuple[tuple[str, Any, Any], ...] = ()) -> type[msgspec.Struct]:
+    """Return a type of options that refuses keys it does not know, with `extra` fields (name, type, default)."""
+    return msgspec.defstruct(
+        kind.__name__, list(extra), bases=(kind,), frozen=True, kw_only=True, forbid_unknown_fields=True
+    )
