@@ -2,9 +2,9 @@
 
 ``python -m simulators.counter --cloud mqtt://127.0.0.1:1884 --arrived FILE --count 100000``
 
-It looks for ``"seq":<number>`` in a payload, wherever a gateway put it and however many are in one message, and
-writes the moment of each first arrival into a table. Totals are in the same file, in front (`Totals`), so that a
-parent can look while it runs.
+It looks for ``"temperature":<number>`` in a payload, wherever a gateway put it and however many are in one message,
+reads from its decimals which message that was (`traffic.number_in`), and writes the moment of each first arrival
+into a table. Totals are in the same file, in front (`Totals`), so that a parent can look while it runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from simulators import traffic, wire
 REDIAL_S = 0.1
 RECEIVE_BYTES = 1 << 18
 TOTALS = ("unique", "received", "repeats", "out_of_order", "commands", "connected")
-_SEQ = re.compile(rb'"seq": ?(\d{7})')
+_TEMPERATURE = re.compile(rb'"temperature": ?([\d.]+)')
 _UNIQUE, _RECEIVED, _REPEATS, _OUT_OF_ORDER, _COMMANDS, _CONNECTED = range(len(TOTALS))
 
 
@@ -109,8 +109,8 @@ class Counter:
             if place == "edge":
                 self._head[_COMMANDS] += 1
                 continue
-            for found in _SEQ.finditer(buffer, body, end):
-                self._count(int(found.group(1)) - traffic.SEQ_BASE, now_ns)
+            for found in _TEMPERATURE.finditer(buffer, body, end):
+                self._count(traffic.number_in(float(found.group(1))), now_ns)
         self._rest[place] = buffer[used:]
         if acks:
             connection.sendall(b"".join(acks))
@@ -118,7 +118,7 @@ class Counter:
     def _count(self, n: int, now_ns: int) -> None:
         head = self._head
         head[_RECEIVED] += 1
-        if not 0 <= n < len(self._arrived):
+        if n >= len(self._arrived):
             return
         if self._arrived[n]:
             head[_REPEATS] += 1

@@ -75,7 +75,6 @@ def thermostat(name: str, rng: random.Random) -> Iterator[tuple[str, bytes]]:
             towards = 1 if temperature < setpoint else -1
             drift = TEMPERATURE_STEP_CEL + rng.random() * 0.4
             temperature = round(temperature + (drift if rng.random() < 0.8 else -drift) * towards, 2)
-        demand = max(0, min(100, round((setpoint - temperature) * 40)))
         yield (
             f"zigbee2mqtt/{name}",
             _json(
@@ -86,8 +85,7 @@ def thermostat(name: str, rng: random.Random) -> Iterator[tuple[str, bytes]]:
                     "current_heating_setpoint": setpoint,
                     "linkquality": rng.randint(30, 255),
                     "local_temperature": temperature,
-                    "pi_heating_demand": demand,
-                    "running_state": "heat" if demand else "idle",
+                    "running_state": "heat",
                     "system_mode": "heat",
                 }
             ),

@@ -29,7 +29,7 @@ from typing import Any
 
 from simulators import traffic, wire
 from simulators.broker import Mosquitto
-from simulators.far_end import FarEnd, Judge, Reading, reading_in_data
+from simulators.far_end import FarEnd, Judge, Reading
 from simulators.processes import Session, wait_until
 from simulators.subject import PROGRAM, SOURCE, Gateway, config
 
@@ -40,7 +40,7 @@ SETTLE_S = 1.0  # for late repeats, behind the last reading
 ARRIVES_S = 0.03  # what a killed gateway had sent is at the far end by then; the next one is not up yet
 ORPHAN_S = 5.0  # a child of a killed gateway has so long to notice
 PROBE = "probe"  # device whose messages ask whether the path is open; not judged
-WINDOW = 100  # messages the forwarder has in flight at most, as configured below
+WINDOW = 200  # events sent and not yet over on the disk, as configured below: what a kill may repeat
 
 Say = Callable[[str], None]
 
@@ -90,7 +90,11 @@ def reading(event: Mapping[str, Any]) -> Reading | None:
     """Find the reading of a message of the stream; the probe's are nobody's."""
     if str(event.get("subject", "")).endswith(PROBE):
         return None
-    return reading_in_data("ext.counter")(event)
+    data = event.get("data")
+    celsius = data.get("temperature") if isinstance(data, dict) else None
+    if not isinstance(celsius, int | float):
+        return None
+    return str(event["subject"]), traffic.number_in(celsius) // traffic.DEVICES + 1
 
 
 def subject(n: int) -> str:
@@ -105,8 +109,8 @@ def open_path(edge: Mosquitto, far_end: FarEnd, gateway: Gateway, timeout_s: flo
     def through() -> bool:
         nonlocal counter
         counter += 1
-        payload = json.dumps({"counter": counter, "seq": traffic.SEQ_BASE - 1, "temperature": counter % 20})
-        sender.sendall(wire.publish(f"load/{PROBE}", payload.encode(), counter))
+        payload = json.dumps({"counter": counter, "temperature": counter % 20})
+        sender.sendall(wire.publish(f"load/meter/{PROBE}", payload.encode(), counter))
         assert gateway.session is not None
         return far_end.judge.received > 0 or not gateway.session.alive()
 
@@ -124,7 +128,7 @@ class Rig:
         """Prepare; `run` does it."""
         self._folder, self._options, self._say = folder, options, say
         self._edge, self._cloud = Mosquitto(folder / "edge"), Mosquitto(folder / "cloud")
-        more = f"[routes.all]\nto = 'cloud'\nwindow = {WINDOW}"
+        more = f"[routes.all]\nto = 'cloud'\nwindow_max = {WINDOW}"
         text = config(folder / "gateway", source=self._edge.url, target=self._cloud.url, rules=options.rules, more=more)
         self._gateway = Gateway(folder / "gateway", text, options.program)
         self._far_end = FarEnd(self._cloud.host, self._cloud.port, "gw/#", judge=Judge(reading))

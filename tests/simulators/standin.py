@@ -23,7 +23,7 @@ HOLD_S = 0.1
 
 def event(topic: str, payload: bytes, run: str) -> bytes:
     """Make the CloudEvent of a message."""
-    device, reading = topic.removeprefix("load/"), json.loads(payload)
+    device, reading = topic.rpartition("/")[2], json.loads(payload)
     return json.dumps(
         {
             "specversion": "1.0",
@@ -31,7 +31,7 @@ def event(topic: str, payload: bytes, run: str) -> bytes:
             "source": "/standin/house",
             "type": "temperature_changed",
             "subject": f"house/load:{device}",
-            "data": {"ext.counter": reading["counter"], "temperature": reading["temperature"]},
+            "data": {"temperature": reading["temperature"]},
         }
     ).encode()
 

@@ -9,13 +9,29 @@ from pathlib import Path
 
 import pytest
 
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.decode import Decoder
+from gateway.profiles.devices import Devices
+from gateway.sources.source import Delivery
 from simulators import traffic, wire
 from simulators.broker import Mosquitto
 from simulators.counter import Table
 from simulators.load import Generator, prebuilt
 from simulators.processes import Session, wait_until
+from simulators.subject import PROFILES
+from simulators.torture import subject
 
 PATIENCE_S = 60.0
+
+
+class Nobody:
+    """Where a delivery that nobody waits for came from."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Do nothing."""
+
+
+NOBODY = Nobody()
 
 
 @pytest.fixture
@@ -88,12 +104,27 @@ def test_every_message_moves_the_temperature() -> None:
     """Two messages of a device in a row differ by more than a deadband, and one in ten or so is hot."""
     for n in range(5000):
         assert abs(traffic.temperature(n) - traffic.temperature(n + traffic.DEVICES)) > 0.5
-    hot = sum(traffic.is_hot(n) for n in range(5000))
-    assert 300 < hot < 600
-    for n in range(0, 5000, 7):
+    assert 200 < sum(traffic.is_hot(n) for n in range(5000)) < 600
+
+
+def test_a_temperature_says_which_message_it_is_from() -> None:
+    """The number of a message survives JSON, and topic and payload name its device and the device's own count."""
+    for n in (*range(0, 5000, 7), 99_999, 1_999_999):
         topic, payload = traffic.message(n)
         document = json.loads(payload)
-        assert topic == f"load/{traffic.device(n)}"
-        assert document["seq"] == traffic.SEQ_BASE + n
+        assert topic == f"load/{traffic.kind(n)}/{traffic.device(n)}"
+        assert traffic.number_in(json.loads(json.dumps(document["temperature"]))) == n
         assert document["counter"] == n // traffic.DEVICES + 1
-        assert document["temperature"] == traffic.temperature(n)
+
+
+def test_each_message_is_one_event() -> None:
+    """By the profile of the load, each message behind a device's first is one event with its temperature."""
+    decoder = Decoder(Catalogue.load([PROFILES]), "bench", "house", Devices(), {})
+    for n in range(2000):
+        topic, payload = traffic.message(n)
+        decoded = decoder.decode(Delivery("house", topic, payload, n, NOBODY))
+        assert decoded.rejected is None
+        carrying = [event for event in decoded.events if "temperature" in event.data]
+        assert [traffic.number_in(event.data["temperature"]) for event in carrying] == [n]
+        assert carrying[0].subject == subject(n)
+        assert n < traffic.DEVICES or len(decoded.events) == 1

@@ -1,0 +1,11 @@
+"""The rule of a load run: what is hot is told so."""
+
+from __future__ import annotations
+
+from gateway.rules import Context, Event, above, rule
+
+
+@rule("temperature_changed", where={"temperature": above(25)})
+def hot(event: Event, ctx: Context) -> None:
+    """Answer a hot thermostat with a command."""
+    ctx.command(event.device, "show", "hot")
