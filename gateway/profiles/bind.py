@@ -13,25 +13,29 @@ from gateway.errors import DecodeError
 from gateway.event import LaneName
 from gateway.profiles.compile import CompiledField, CompiledMessage
 from gateway.profiles.devices import Devices
-from gateway.profiles.pointer import ABSENT, Read, compile_pointer
+from gateway.profiles.pointer import ABSENT, Read, compile_pointer, key_among
 from gateway.profiles.report import Policy
-from gateway.profiles.template import NameTemplate
-from gateway.profiles.values import Convert, text_of
+from gateway.profiles.template import NameTemplate, Segment
+from gateway.profiles.values import Convert, plain_number, text_of
 from gateway.profiles.vocabulary import FAMILY_OF_KIND, KIND_OF_CLASS, Meaning, meaning
 
 NAME_CHARS_MAX = 256  # of a device's id; topics can be longer, devices are not
+
+SHAPES_MAX = 64  # sets of keys whose plan is kept for a device
 
 _pointer = lru_cache(maxsize=1024)(compile_pointer)
 
 
 class BoundField(NamedTuple):
-    """One field of one device. The first five are what the hot path reads."""
+    """One field of one device."""
 
     name: str
-    key: str | None
-    read: Read
     convert: Convert
     always: bool  # judged even when the value is the known one (heartbeat, pending)
+    never: bool  # kept in memory, never an event
+    read: Read
+    top: tuple[Segment, ...] | None
+    aliased: bool  # several keys: the one in use is noted
     event: str | None
     off: str | None  # the event of a bool that became false
     unit: str | None
@@ -39,13 +43,21 @@ class BoundField(NamedTuple):
     quiet: bool
     policy: Policy
     fallback: Any
-    keys: tuple[str, ...]
+
+
+Step = tuple[str, str | None, Convert | None, bool, bool, BoundField]
+"""Name, key (None: the field's `read` finds it), convert (None: a plain number), always, never, the field."""
+Plan = tuple[Step, ...]
+"""The fields that messages with the same keys have."""
 
 
 class Bound:
     """One message and one device."""
 
-    __slots__ = ("captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "subject")
+    __slots__ = (
+        "aliases", "captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "plans",
+        "subject",
+    )  # fmt: skip
 
     def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
         """Name the device; `fields_for` completes it."""
@@ -58,6 +70,8 @@ class Bound:
         self.fields: tuple[BoundField, ...] = ()
         self.momentary: tuple[BoundField, ...] = ()
         self.known = False  # its profile is noted among the values
+        self.aliases: dict[str, str] = {}
+        self.plans: dict[tuple[str, ...], Plan] = {}
 
     def fields_for(self, devices: Devices) -> Bound:
         """Make the fields of this device, as installed."""
@@ -69,6 +83,19 @@ class Bound:
         self.fields = tuple(f for f, m in zip(bound, momentary, strict=True) if not m)
         self.momentary = tuple(f for f, m in zip(bound, momentary, strict=True) if m)
         return self
+
+    def plan(self, keys: tuple[str, ...]) -> Plan:
+        """Decide once which fields a message with these top-level keys has, and where."""
+        plan: list[Step] = []
+        for field in self.fields:
+            key = key_among(field.top, keys) if field.top is not None else None
+            if key is not None or field.top is None:
+                convert = None if field.convert is plain_number else field.convert
+                plan.append((field.name, key, convert, field.always, field.never, field))
+        while len(self.plans) >= SHAPES_MAX:
+            del self.plans[next(iter(self.plans))]
+        self.plans[keys] = found = tuple(plan)
+        return found
 
 
 def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -> str:
@@ -101,16 +128,16 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
     other = field.if_kind.get(FAMILY_OF_KIND.get(kind, ""))
     if other:
         name, means = other, meaning(other) or means
-    event, off = types_of(means, kind)
-    if field.event:
-        event, off = field.event, None
+    event, off = (field.event, None) if field.event else types_of(means, kind)
     silent = event is None  # what raises nothing is not worth a write either
     return BoundField(
         name,
-        field.key,
-        field.read,
         _inverted(field.convert) if invert and field.invertible else field.convert,
-        field.policy.timed,
+        field.policy.timed and not silent,
+        silent or field.policy.never,
+        field.read,
+        field.top,
+        field.top is not None and len(field.top) > 1,
         event,
         off,
         means.unit,
@@ -118,7 +145,6 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
         means.quiet,
         Policy(never=True) if silent else field.policy,
         field.fallback,
-        field.keys,
     )
 
 

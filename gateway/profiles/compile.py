@@ -14,7 +14,7 @@ from gateway import units
 from gateway.document import Document, Place, raise_faults
 from gateway.errors import Fault, probably_meant
 from gateway.profiles import language as lang
-from gateway.profiles.pointer import Read, first_of, segments_of, single_key
+from gateway.profiles.pointer import Read, first_of, segments_of, top_segment
 from gateway.profiles.report import Policy, policy_of
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
 from gateway.profiles.times import Form, duration_ns
@@ -34,8 +34,7 @@ class CompiledField(NamedTuple):
     """One field, ready to read."""
 
     name: NameTemplate
-    key: str | None  # the one top-level key it stands under: the fast case
-    keys: tuple[str, ...]  # every top-level key it may stand under (aliases), first is the default
+    top: tuple[Segment, ...] | None  # all alternatives are top-level keys: the fast case
     read: Read
     convert: Convert
     meaning: Meaning
@@ -83,6 +82,7 @@ class CompiledMessage(NamedTuple):
     exclude: tuple[TopicTemplate, ...]
     format: lang.Format
     when: tuple[Test, ...]
+    shaped: bool  # `when` asks only which top-level keys there are
     root: Read | None
     each: tuple[Segment, ...] | None
     skip: tuple[Test, ...]
@@ -119,6 +119,10 @@ def compile_profile(document: Document) -> Compiled:
 
 def _pointers(source: lang.Pointers) -> list[str]:
     return [source] if isinstance(source, str) else source
+
+
+def _is_top(pointer: str) -> bool:
+    return pointer.startswith("/") and "/" not in pointer[1:]
 
 
 class _Compilation:
@@ -191,6 +195,7 @@ class _Compilation:
             exclude=tuple(t for text in excluded if (t := self._try((*at, "except"), TopicTemplate, text))),
             format=message.format,
             when=self._conditions(message.when, (*at, "when")),
+            shaped=all(wanted.equals is None and _is_top(wanted.path) for wanted in message.when),
             root=self._try((*at, "root"), first_of, [message.root]) if message.root else None,
             each=each,
             skip=self._conditions(message.skip, (*at, "skip")),
@@ -252,13 +257,11 @@ class _Compilation:
                 self._fault((*at, "if_kind"), f"unknown field {name!r}", probably_meant(name, FIELDS))
         self._check_event(field.event, (*at, "event"))
         pointers = _pointers(field.source)
-        keys = [self._try((*at, "from"), single_key, pointer) for pointer in pointers]
-        plain = tuple(key for key in keys if key)
+        top = tuple(self._try((*at, "from"), top_segment, pointer) for pointer in pointers)
         read = self._try((*at, "from"), first_of, pointers)
         return CompiledField(
             name=template,
-            key=plain[0] if len(pointers) == len(plain) == 1 and not (field.when or field.valid_if) else None,
-            keys=plain,
+            top=None if None in top or field.when or field.valid_if else top,
             read=self._try(at, reader, field, read),
             convert=self._try(at, converter, field, known),
             meaning=known,

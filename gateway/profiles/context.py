@@ -86,11 +86,12 @@ class Context:
         self, field: BoundField, subject: str, value: Any, old: Any, when: str, *, resync: bool = False, raw: Any = None
     ) -> Event:
         """Make the event of one changed field."""
-        data = {field.name: value}
-        if field.unit is not None:
-            data["unit"] = field.unit
-        if old is not ABSENT and old is not None:
-            data["previous"] = old
+        if old is ABSENT or old is None:
+            data = {field.name: value} if field.unit is None else {field.name: value, "unit": field.unit}
+        elif field.unit is None:
+            data = {field.name: value, "previous": old}
+        else:
+            data = {field.name: value, "unit": field.unit, "previous": old}
         if field.fallback is not None and value == field.fallback:
             data["raw"] = text_of(raw)
         return Event(

@@ -17,13 +17,13 @@ import orjson
 
 from gateway.errors import DecodeError
 from gateway.profiles import command, messages
-from gateway.profiles.bind import Bound, BoundField, identity
+from gateway.profiles.bind import SHAPES_MAX, Bound, BoundField, identity
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import CompiledMessage
 from gateway.profiles.context import Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
-from gateway.profiles.report import NOTES, Known, Verdict, judge, notes_of
+from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge, notes_of
 from gateway.profiles.template import Captures
 from gateway.topic import is_name
 
@@ -35,12 +35,28 @@ MEMBERS_MAX = 256  # devices reached by one topic (`each`) whose binding is kept
 class _Candidate:
     """A message that may claim a topic; `bound` is None when the device depends on the payload."""
 
-    __slots__ = ("bound", "captures", "group", "members", "message", "profile")
+    __slots__ = ("alone", "bound", "captures", "claims", "group", "members", "message", "profile")
 
     def __init__(self, profile: str, message: CompiledMessage | None, captures: Captures, group: Any) -> None:
         self.profile, self.message, self.captures, self.group = profile, message, captures, group
+        self.alone = False  # one state message about one device, and its profile has no other for this topic
         self.bound: Bound | None = None
         self.members: dict[str, Bound] = {}
+        self.claims: dict[tuple[str, ...], bool] = {}  # keys of a message -> whether it is ours
+
+    def claim(self, message: CompiledMessage, document: Any) -> bool:
+        """Return whether `when` holds; decided once for messages with the same keys, if keys are all it asks."""
+        if not message.when:
+            return True
+        if not message.shaped or document.__class__ is not dict:
+            return all(test(document) for test in message.when)
+        keys = tuple(document)
+        found = self.claims.get(keys)
+        if found is None:
+            while len(self.claims) >= SHAPES_MAX:
+                del self.claims[next(iter(self.claims))]
+            found = self.claims[keys] = all(test(document) for test in message.when)
+        return found
 
 
 class Decoder(Context):
@@ -108,11 +124,8 @@ class Decoder(Context):
     def _claim(self, route: list[_Candidate], delivery: Received, out: Decoded) -> None:
         payload, failed = delivery.payload, None
         documents: dict[str, Any] = {}
-        claimed: Any = None
         for candidate in route:
             message = candidate.message
-            if claimed is not None and candidate.group != claimed:
-                return
             if message is None:
                 out.ignored = f"{candidate.profile}: nothing to report"
                 return
@@ -124,16 +137,29 @@ class Decoder(Context):
                 except DecodeError as error:
                     failed = error
                     continue
-            for test in message.when:
-                if not test(document):
-                    break
-            else:
-                if claimed is None and candidate is not route[0]:
+            if candidate.claim(message, document):
+                if candidate.alone:  # one plain state message claims this topic for its profile: the usual case
+                    self._state(candidate.bound, document, document, delivery, out)  # type: ignore[arg-type]
+                else:
+                    self._together(route, candidate, documents, delivery, out)
+                if candidate is not route[0]:
                     _prefer(route, candidate)
-                claimed = candidate.group
+                return
+        self._unclaimed(route, documents, delivery, out, failed)
+
+    def _together(
+        self, route: list[_Candidate], first: _Candidate, documents: dict[str, Any], delivery: Received, out: Decoded
+    ) -> None:
+        """Read a delivery by every message of the claiming profile that matches as closely as the first."""
+        for candidate in route[route.index(first) :]:
+            message = candidate.message
+            if candidate.group != first.group or message is None:
+                continue
+            document = documents.get(message.format, ABSENT)
+            if document is not ABSENT and (candidate is first or candidate.claim(message, document)):
                 self._read(candidate, document, delivery, out)
-        if claimed is None:
-            self._unclaimed(route, documents, delivery, out, failed)
+        if not (out.readings or out.events or out.faults or out.ignored):
+            out.ignored = f"{first.profile}: nothing to report"
 
     def _unclaimed(
         self, route: list[_Candidate], documents: dict[str, Any], delivery: Received, out: Decoded, failed: Any
@@ -193,22 +219,26 @@ class Decoder(Context):
             known = self.introduce(bound, out)
         fields: dict[str, Any] = {}
         when = ""
-        get = member.get if member.__class__ is dict else _nothing
-        for field in bound.fields:
-            name, key, read, convert, always = field[:5]
-            raw = get(key, ABSENT) if key is not None else read(member)
-            if raw is ABSENT:
+        shape = tuple(member) if member.__class__ is dict else ()
+        for name, key, convert, always, never, field in bound.plans.get(shape) or bound.plan(shape):
+            raw = member[key] if key is not None else field.read(member)
+            if raw is ABSENT or name in fields:  # an earlier rule for this field has spoken
                 continue
-            try:
-                value = convert(raw, whole)
-            except DecodeError as error:
-                out.faults.append(f"{name}: {error}")
-                continue
-            if name in fields:
-                continue  # an earlier rule for this field has spoken
+            if convert is None and (raw.__class__ is float or raw.__class__ is int):
+                value = raw
+            else:
+                try:
+                    value = field.convert(raw, whole)
+                except DecodeError as error:
+                    out.faults.append(f"{name}: {error}")
+                    continue
             fields[name] = value
-            if always or known.get(name, ABSENT) != value:
-                when = self._judged(bound, field, known, value, raw, member, whole, delivery, out, when)
+            if never:
+                known[name] = value
+                continue
+            old = known.get(name, ABSENT)
+            if always or old != value:
+                when = self._judged(bound, field, known, value, old, raw, key, whole, delivery, out, when)
         out.readings.append(Reading(subject, bound.name, bound.device_class, bound.message.profile, fields))
         if bound.momentary and not delivery.retained:
             messages.momentary(self, bound, member, whole, delivery, out)
@@ -219,24 +249,27 @@ class Decoder(Context):
         field: BoundField,
         known: Known,
         value: Any,
+        old: Any,
         raw: Any,
-        member: Any,
+        key: str | None,
         whole: Any,
         delivery: Received,
         out: Decoded,
         when: str,
     ) -> str:
         """Decide about a value that may be news; returns the event's time, made once a message."""
-        name = field.name
-        old = known.get(name, ABSENT)
-        verdict = judge(known, name, value, field.policy, delivery.received_ns)
-        if verdict is Verdict.SAME or verdict is Verdict.SEEN:
-            return when
-        subject = bound.subject
+        name, subject = field.name, bound.subject
+        if field.policy is EVERY_CHANGE and value is not None and old is not None:
+            known[name] = value
+            verdict = Verdict.CHANGED
+        else:
+            verdict = judge(known, name, value, field.policy, delivery.received_ns)
+            if verdict is Verdict.SAME or verdict is Verdict.SEEN:
+                return when
         if not out.changed or out.changed[-1] != subject:
             out.changed.append(subject)
-        if len(field.keys) > 1 and member.__class__ is dict:
-            _note_alias(known, field, member)
+        if field.aliased and bound.aliases.get(name) != key:
+            _note_alias(bound, known, field, key)
         if verdict is Verdict.KEPT:
             if field.policy.min_interval_ns:
                 self._held.add((subject, name))
@@ -267,6 +300,8 @@ class Decoder(Context):
                 candidate.bound = Bound(message, self.source, captures, name).fields_for(self.devices)
             route.append(candidate)
         for candidate in route:
+            candidate.alone = _is_alone(candidate, route)
+        for candidate in route:
             known = self.values.get(candidate.bound.subject) if candidate.bound else None
             if known and known.get(NOTES, {}).get("profile") == candidate.profile:
                 _prefer(route, candidate)
@@ -288,8 +323,13 @@ class Decoder(Context):
         return bound
 
 
-def _nothing(_key: str, absent: Any) -> Any:
-    return absent
+def _is_alone(candidate: _Candidate, route: list[_Candidate]) -> bool:
+    message = candidate.message
+    if message is None or candidate.bound is None or message.root or message.skip or message.retained == "drop":
+        return False
+    if message.availability or message.blob or message.event:
+        return False
+    return len([other for other in route if other.group == candidate.group]) == 1
 
 
 def _prefer(route: list[_Candidate], candidate: _Candidate) -> None:
@@ -300,12 +340,14 @@ def _prefer(route: list[_Candidate], candidate: _Candidate) -> None:
     route[at : at + len(closest)] = mine + [c for c in closest if c.group != candidate.group]
 
 
-def _note_alias(known: Known, field: BoundField, member: dict[str, Any]) -> None:
+def _note_alias(bound: Bound, known: Known, field: BoundField, key: str | None) -> None:
     """Remember under which of its keys the device reports a field; commands answer in kind."""
-    used = next((key for key in field.keys if key in member), field.keys[0])
+    if key is None or field.top is None:
+        return
+    bound.aliases[field.name] = key
     notes = notes_of(known)
-    if used != notes.get("alias", {}).get(field.name, field.keys[0]):
-        notes.setdefault("alias", {})[field.name] = used
+    if key != notes.get("alias", {}).get(field.name, field.top[0].literal):
+        notes.setdefault("alias", {})[field.name] = key
 
 
 def _parse(form: str, payload: bytes, message: CompiledMessage) -> Any:

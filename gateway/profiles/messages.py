@@ -141,7 +141,7 @@ def _held_field(context: Context, subject: str, name: str, notes: dict[str, Any]
     event, off = types_of(means, kind)
     nothing: Any = None
     return BoundField(
-        name, None, nothing, nothing, True, event, off, means.unit, means.lane, means.quiet, policy, None, ()
+        name, nothing, True, False, nothing, None, False, event, off, means.unit, means.lane, means.quiet, policy, None
     )
 
 

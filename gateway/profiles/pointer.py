@@ -34,11 +34,21 @@ def _unescaped(segment: Segment) -> Segment:
     return Segment(segment.literal.replace("~1", "/").replace("~0", "~"))
 
 
-def single_key(pointer: str) -> str | None:
-    """Return the key when a pointer is one plain key of the top object: the fast case."""
+def top_segment(pointer: str) -> Segment | None:
+    """Return the segment when a pointer names one key of the top object: decided by the keys alone."""
     segments = segments_of(pointer)
-    key = segments[0].literal if len(segments) == 1 else None
-    return key if key is not None and not key.isdigit() else None
+    if len(segments) != 1 or (segments[0].literal or "").isdigit():
+        return None
+    return segments[0]
+
+
+def key_among(alternatives: Sequence[Segment], keys: Sequence[str]) -> str | None:
+    """Return the key that the first fitting alternative names, as `first_of` would find it."""
+    for segment in alternatives:
+        for key in (segment.literal,) if segment.literal is not None else keys:
+            if key in keys and segment.match(key) is not None:
+                return key
+    return None
 
 
 def compile_pointer(pointer: str) -> Read:

@@ -42,6 +42,9 @@ class Policy(NamedTuple):
         return bool(self.min_interval_ns or self.max_silence_ns)
 
 
+EVERY_CHANGE = Policy()
+
+
 class Verdict(Enum):
     """What to do with a reading."""
 
@@ -54,7 +57,7 @@ class Verdict(Enum):
 def policy_of(report: Report | str | None) -> Policy:
     """Compile a field's `report`. Raises ValueError for a bad duration."""
     if report is None:
-        return Policy()
+        return EVERY_CHANGE
     if isinstance(report, str):
         return Policy(never=True)
     return Policy(

@@ -79,19 +79,23 @@ def time_text(raw: Any) -> str:
 
 
 class Stamp:
-    """Writes RFC 3339 times of a running clock quickly: the part down to the second is kept."""
+    """Writes RFC 3339 times of a running clock quickly: the last millisecond written is kept."""
 
     def __init__(self) -> None:
-        """Begin with no second kept."""
-        self._second = -1
-        self._prefix = ""
+        """Begin with nothing kept."""
+        self._millisecond = -1
+        self._text = ""
 
     def __call__(self, wall: int) -> str:
         """Write nanoseconds since 1970 as ``2026-11-23T06:02:42.123Z``."""
-        second, rest = divmod(wall, NS_PER_S)
-        if second != self._second:
-            self._second, self._prefix = second, rfc3339(wall)[:20]
-        return f"{self._prefix}{rest // 1_000_000:03d}Z"
+        millisecond = wall // 1_000_000
+        if millisecond != self._millisecond:
+            last, self._millisecond = self._millisecond, millisecond
+            if millisecond // 1000 == last // 1000:
+                self._text = f"{self._text[:20]}{millisecond % 1000:03d}Z"
+            else:
+                self._text = rfc3339(wall)
+        return self._text
 
 
 def believed(device_ns: int | None, gateway_ns: int, skew_ns: int) -> bool:

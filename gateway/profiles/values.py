@@ -71,6 +71,11 @@ def number(raw: Any) -> float | int | None:
     raise DecodeError(f"{shown(raw)} is not a number")
 
 
+def plain_number(raw: Any, _: Any) -> float | int | None:
+    """Read a number that needs no conversion and no check; the decoder does this one without a call."""
+    return number(raw)
+
+
 def condition(wanted: Condition) -> Test:
     """Compile a condition to a function of the message. ValueError for a bad pointer."""
     read = first_of([wanted.path])
@@ -130,7 +135,7 @@ def _number_converter(field: Field, meaning: Meaning) -> Convert:
     guarded = _conversion(guard.unit, canonical) if guard else (1.0, 0.0)
     unit_from = _unit_reader(field, canonical) if field.unit_from else None
     if not (nulls or field.range or guard or unit_from) and steps == (1.0, 0.0):
-        return lambda raw, _: raw if raw.__class__ is float else number(raw)
+        return plain_number
 
     def convert(raw: Any, message: Any) -> Any:
         value = raw if raw.__class__ is float or raw.__class__ is int else number(raw)
