@@ -16,27 +16,29 @@ PROGRAM = (sys.executable, "-m", "gateway", "run")
 TOPIC = "gw/{subject}"  # where events go at the cloud broker
 
 
-def config(folder: Path, *, source: str, target: str, rules: bool = True, more: str = "") -> str:
-    """Write the configuration of a gateway from `source` to the broker at `target`, state in `folder`.
+def config(
+    folder: Path, *, target: str, source: str = "", listen_port: int = 0, rules: bool = True, more: str = ""
+) -> str:
+    """Write the configuration of a gateway to the broker at `target`, with its state in `folder`.
 
-    `source` is a broker's URL, or TOML (``listen = "..."``) for the embedded listener.
+    Messages come from the broker at `source`, or else from devices at its own listener, on `listen_port`.
     """
     lines = [
         "[gateway]",
         f'name = "{NAME}"',
         f'state = "{folder / "state"}"',
         f'profiles = ["{PROFILES}"]',
-        *([f'rules = "{RULES}"'] if rules else []),
-        "[journal]",
-        f'folder = "{folder / "journal"}"',
+        "[rules]",
+        f'folder = "{RULES if rules else folder / "rules"}"',
         f"[sources.{SOURCE}]",
-        f'url = "{source}"' if "://" in source and "=" not in source else source,
+        *([f'url = "{source}"'] if source else ['type = "listener"', f"port = {listen_port}"]),
         "[targets.cloud]",
         'type = "mqtt"',
         f'url = "{target}"',
         f'topic = "{TOPIC}"',
         more,
     ]
+    (folder / "rules").mkdir(parents=True, exist_ok=True)
     return "\n".join([*lines, ""])
 
 

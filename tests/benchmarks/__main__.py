@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from simulators import wire
 from simulators.processes import Session, free_port
 from simulators.subject import Gateway, config
 from tests.benchmarks.stage import Phase, Stage
@@ -27,6 +28,7 @@ WARM_UP = 3000  # messages before anything is measured
 NAIVE_EVENTS_MAX = 20_000  # it takes ten seconds for them
 RATE = 1000.0
 PACED_S = 10.0
+JOURNAL = f"[journal]\nbytes_max = {64 << 20}"  # recycled within a run, so that trimming is part of the cost
 
 Start = Callable[[Stage], Session]
 
@@ -34,14 +36,14 @@ Start = Callable[[Stage], Session]
 def broker_in_front(stage: Stage) -> Session:
     """Run the gateway with Mosquitto in front."""
     folder = stage.folder / "gateway"
-    return Gateway(folder, config(folder, source=stage.source_url, target=stage.cloud.url)).start()
+    return Gateway(folder, config(folder, source=stage.source_url, target=stage.cloud.url, more=JOURNAL)).start()
 
 
 def listener(stage: Stage) -> Session:
     """Run the gateway with devices connected to its own listener."""
     folder = stage.folder / "gateway"
-    source = f'listen = "{stage.source_url.removeprefix("mqtt://")}"'
-    return Gateway(folder, config(folder, source=source, target=stage.cloud.url)).start()
+    port = wire.address_of(stage.source_url)[1]
+    return Gateway(folder, config(folder, listen_port=port, target=stage.cloud.url, more=JOURNAL)).start()
 
 
 def naive(stage: Stage) -> Session:
@@ -59,6 +61,7 @@ def run(subject: str, folder: Path, events: int) -> list[Phase]:
     try:
         stage.up(SUBJECTS[subject], "" if stage.edge else f"mqtt://127.0.0.1:{free_port()}")
         stage.load(WARM_UP)
+        stage.settle()
         flat_out = min(events, NAIVE_EVENTS_MAX) if subject == "naive" else events
         return [stage.load(min(events, int(RATE * PACED_S)), RATE), stage.load(flat_out)]
     finally:

@@ -27,6 +27,9 @@ STALL_S = 8.0  # nothing new for so long: what is missing counts as lost
 SETTLE_S = 1.0  # behind a phase: trimming, cursors and checkpoints belong to its cost
 MESSAGES_MAX = 2_000_000  # numbers the tables have room for
 READY_EVERY_S = 0.05
+QUIET_S = 1.0
+QUIET_BYTES_MAX = 65_536  # in `READY_EVERY_S`: a checkpoint or a late cursor is no work of its own
+QUIET_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,17 @@ class Stage:
         if not wait_until(lambda: self.table.totals().connected == 2, READY_TIMEOUT_S):
             raise RuntimeError(f"the counter did not connect:\n{self._counter.tail()}")
         self._open_path()
+
+    def settle(self) -> None:
+        """Return when the subject writes nothing on its own any more (files that it fills ahead of use)."""
+        assert self.gateway is not None
+        written, still = -1, 0
+        until = time.monotonic() + QUIET_TIMEOUT_S
+        while still < QUIET_S / READY_EVERY_S and time.monotonic() < until:
+            now = self.gateway.usage().written_bytes
+            still = still + 1 if now - written < QUIET_BYTES_MAX else 0
+            written = now
+            time.sleep(READY_EVERY_S)
 
     def down(self) -> None:
         """End everything."""
