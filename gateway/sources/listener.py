@@ -1,0 +1,383 @@
+"""The gateway's own MQTT listener: devices connect to it, and PUBACK waits for the disk (asyncio).
+
+A message becomes a `Delivery` when it arrives. When the delivery is acknowledged, and not before, the device gets its
+PUBACK (or PUBREC), the message is retained if it says so, and whoever subscribed to it is given it. So devices can be
+watched with any MQTT client, and nobody sees what a power cut could still take back. Commands leave by `send`.
+
+What moves bytes is here; what they mean is in `gateway.mqtt.server` (a client) and `gateway.mqtt.broker` (all).
+
+Costs are per turn of the event loop and not per message: all sockets read into one buffer, deliveries of a turn go to
+the inbox together, answers of a turn leave in one write per client. A client that sends many small pieces is read
+every `gather_ms` while that gathers anything.
+
+Bounds: `connections_max` clients; of each `receive_max` messages and `unacknowledged_bytes_max` bytes wait for the
+disk, beyond that it is not read (nor held to its keep-alive) until half has been acknowledged; what waits for a client
+is bounded in `gateway.mqtt.outbound`, and what is dropped is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import secrets
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from gateway.clock import Clock, SystemClock
+from gateway.errors import ConfigError, Fault
+from gateway.mqtt.broker import Broker, Put
+from gateway.mqtt.gather import Gather
+from gateway.mqtt.packet import Publish, Reason
+from gateway.mqtt.server import Limits, ServerConnection, ServerSession
+from gateway.secrets import Secret
+from gateway.sources.source import Delivery, Inbox
+from gateway.sources.users import Users
+
+log = logging.getLogger(__name__)
+
+READ_BYTES: Final = 128 * 1024  # one buffer for all sockets
+WRITE_BYTES_MAX: Final = 256 * 1024  # unsent bytes of a client above which it counts as slow
+TICK_S: Final = 1.0
+BIND_AGAIN_S: Final = 5.0
+CLOSE_WITHIN_S: Final = 5.0  # for the last bytes to a client that does not read
+BACKLOG: Final = 256  # connections the kernel holds until they are accepted
+
+
+class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[sources.<name>] of kind ``listener``. Without users it serves this machine only."""
+
+    host: str = "127.0.0.1"  # "0.0.0.0" or "::" for every interface
+    port: int = 1883  # 0 = any free one
+    users: Mapping[str, Secret] = {}  # name -> password
+    users_file: Path | None = None  # further users, as mosquitto_passwd writes them
+    certificate: Path | None = None  # PEM; with `key` the listener speaks TLS
+    key: Path | None = None
+    client_ca: Path | None = None  # PEM; clients must then show a certificate signed by it
+    connections_max: int = 1000
+    receive_max: int = 512  # messages of a client that wait for the disk
+    unacknowledged_bytes_max: int = 1024 * 1024
+    packet_bytes_max: int = 1024 * 1024
+    gather_ms: float = 2.0  # how long reads of a busy client are gathered; 0 = not at all
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("client_ca needs certificate and key")
+        if not (0 <= self.port <= 65_535 and 1 <= self.receive_max <= 65_535):
+            raise ValueError("port is 0 to 65535, receive_max is 1 to 65535")
+        if not (self.users or self.users_file or self.client_ca or _loopback(self.host)):
+            raise ValueError(
+                f"host {self.host!r} is open to the network and nobody is asked for a password:"
+                " add users, users_file or client_ca, or stay on 127.0.0.1"
+            )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Received(Delivery, kw_only=True, gc=False):
+    """A delivery that still knows its packet."""
+
+    publish: Publish
+
+
+class _Origin:
+    """The client a delivery came from; it may have gone since."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: ServerSession) -> None:
+        self.session = session
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Answer the client, then keep and pass on the message."""
+        self.session.acknowledge(cast("_Received", delivery).publish)
+
+
+class Listener:
+    """A source that devices connect to."""
+
+    def __init__(self, name: str, options: ListenerOptions, clock: Clock | None = None) -> None:
+        self.name = name
+        self.options = options
+        self.port = options.port  # the real one once `ready`
+        self.ready = asyncio.Event()
+        self.paused = False
+        self.last_error = ""
+        self.sockets: set[_Socket] = set()
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        self._clock = clock or SystemClock()
+        self._arrived: list[Delivery] = []
+        self._todo: list[ServerConnection] = []
+        self._inbox: Inbox | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failed: asyncio.Future[None] | None = None
+        self._users = Users(options.users, options.users_file)
+        limits = Limits(
+            receive_max=options.receive_max,
+            unacknowledged_bytes_max=options.unacknowledged_bytes_max,
+            packet_bytes_max=options.packet_bytes_max,
+        )
+        self.broker = Broker(
+            limits,
+            deliver=self._deliver,
+            touched=self._touched,
+            authenticate=self._authenticate,
+            new_client_id=lambda: f"auto-{secrets.token_hex(8)}",
+        )
+
+    async def run(self, inbox: Inbox) -> None:
+        """Listen until cancelled; an inbox that raises ends it with that exception."""
+        loop = self._loop = asyncio.get_running_loop()
+        self._inbox = inbox
+        failed = self._failed = loop.create_future()
+        self.broker.now = loop.time()
+        server = await self._listen(loop)
+        self.ready.set()
+        try:
+            while not failed.done():
+                await asyncio.wait([failed], timeout=TICK_S)
+                self.broker.tick(loop.time())
+            await failed
+        finally:
+            self.ready.clear()
+            server.close()
+            self._part(loop.time())
+            await asyncio.sleep(0)  # sockets that were closed say so in the next turn
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
+        """Bind, again and again: the port may be somebody else's for a while after an upgrade."""
+        options = self.options
+        context = _tls(options)
+        while True:
+            try:
+                server = await loop.create_server(
+                    lambda: _Socket(self, loop), options.host, options.port, ssl=context, backlog=BACKLOG
+                )
+            except OSError as error:
+                if self.last_error != str(error):
+                    log.warning("listener %s: %s; trying again every %.0f s", self.name, error, BIND_AGAIN_S)
+                self.last_error = str(error)
+                await asyncio.sleep(BIND_AGAIN_S)
+                continue
+            self.last_error = ""
+            self.port = server.sockets[0].getsockname()[1]
+            return server
+
+    def _part(self, now: float) -> None:
+        """Close every connection; wills are for clients that vanish, not for a server that stops."""
+        for socket in list(self.sockets):
+            socket.connection.will = None
+            socket.connection.end(Reason.SERVER_SHUTTING_DOWN, "the listener stops", now)
+        self._flush()
+
+    # -- what the broker asks for ---------------------------------------------------------------------------------
+
+    def _deliver(self, session: ServerSession, messages: list[Publish]) -> None:
+        """Make deliveries of messages; the inbox gets those of one turn of the loop together."""
+        origin = session.peer
+        if origin is None:
+            origin = session.peer = _Origin(session)
+        arrived, name, now_ns = self._arrived, self.name, self._clock.wall_ns()
+        if not arrived and self._loop is not None:
+            self._loop.call_soon(self._hand_over)
+        arrived += [
+            _Received(name, m.topic, m.payload, now_ns, origin, m.qos, False, m.dup, m.packet_id, publish=m)
+            for m in messages
+        ]
+
+    def _hand_over(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        assert self._inbox is not None
+        assert self._failed is not None
+        try:
+            self._inbox(arrived)
+        except Exception as error:  # noqa: BLE001 - not ours to judge: it ends `run`, which whoever runs us sees
+            if not self._failed.done():
+                self._failed.set_exception(error)
+
+    def _touched(self, connection: ServerConnection) -> None:
+        """Send what a connection has at the end of this turn of the loop."""
+        connection.flagged = True
+        self._todo.append(connection)
+        if len(self._todo) == 1 and self._loop is not None:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        todo, self._todo = self._todo, []
+        for connection in todo:
+            connection.flagged = False
+            connection.peer.flush()
+
+    def _authenticate(self, username: str | None, password: bytes | None) -> bool:
+        try:
+            return self._users.admit(username, password)
+        except (ConfigError, OSError, ValueError) as error:
+            self.last_error = f"nobody can log in: {error}"
+            log.error("listener %s: %s", self.name, self.last_error)
+            return False
+
+    # -- what the gateway asks for --------------------------------------------------------------------------------
+
+    def keep_rows(self, put: Put, sessions: Mapping[str, Any], retained: Mapping[str, Any]) -> None:
+        """Take back the sessions and retained messages of an earlier run, and give their changes to `put` from now."""
+        self.broker.restore(sessions, retained)
+        self.broker.put = put
+
+    def pause(self) -> None:
+        """Stop reading all clients."""
+        self.paused = True
+        for socket in self.sockets:
+            socket.hold()
+
+    def resume(self) -> None:
+        """Read all clients again, but those that are held for themselves."""
+        self.paused = False
+        for socket in self.sockets:
+            socket.release()
+
+    def send(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> bool:
+        """Give a command to whoever subscribed to `topic`; False when no client that did is connected."""
+        return self.broker.publish(Publish(topic, payload, qos, retain))
+
+    def status(self) -> dict[str, object]:
+        """Say how many clients there are and what was dropped."""
+        broker = self.broker
+        connected = [session for session in broker.sessions.values() if session.connection is not None]
+        return {
+            "listening": self.ready.is_set(),
+            "address": f"{self.options.host}:{self.port}",
+            "connected": len(connected),
+            "sessions": len(broker.sessions),
+            "received": broker.counters.received,
+            "unacknowledged": sum(session.inbound.messages for session in broker.sessions.values()),
+            "refused": broker.counters.refused,
+            "dropped": broker.counters.dropped,
+            "retained": len(broker.retained),
+            "retained_refused": broker.retained.refused,
+            "last_error": self.last_error,
+        }
+
+
+class _Socket(asyncio.BufferedProtocol):
+    """One socket: bytes to a connection, and what it has to say back; when to read and when not."""
+
+    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+        self._listener = listener
+        self._loop = loop
+        self._transport: asyncio.Transport
+        self._held = False  # too much of this client waits for the disk
+        self._gather = Gather(listener.options.gather_ms / 1000)
+        self._waiting: asyncio.TimerHandle | None = None  # until the next read of a busy client
+        self.connection = listener.broker.open(loop.time(), self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; one client too many is turned away."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
+        listener = self._listener
+        if len(listener.sockets) >= listener.options.connections_max:
+            listener.last_error = f"more than {listener.options.connections_max} connections"
+            self._transport.abort()
+            return
+        listener.sockets.add(self)
+        if listener.paused:
+            self.hold()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; the will of a client that vanished goes out."""
+        self._listener.sockets.discard(self)
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self.connection.cut(str(exc) if exc else "the client closed the connection", self._loop.time())
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Return the buffer that all sockets share: what is in it is taken before the next one reads."""
+        return self._listener.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        now, connection = self._loop.time(), self.connection
+        connection.receive(self._listener.buffer[:nbytes], now)
+        session = connection.session
+        if session is not None and session.full:
+            self._held = True
+            self.hold()
+        elif self._gather.wait_s and self._gather.wait(nbytes, now) and not connection.unread:
+            self._transport.pause_reading()
+            self._waiting = self._loop.call_later(self._gather.wait_s, self._read_on)
+
+    def _read_on(self) -> None:
+        self._waiting = None
+        if not self.connection.unread:
+            self._transport.resume_reading()
+
+    def hold(self) -> None:
+        """Stop reading; the client's silence says nothing now."""
+        if not self.connection.unread:
+            self.connection.unread = True
+            self._transport.pause_reading()
+
+    def release(self) -> None:
+        """Read again, unless there is another reason not to."""
+        if self.connection.unread and not self._held and not self._listener.paused:
+            self.connection.unread = False
+            self.connection.last_heard = self._loop.time()
+            if self._waiting is None:
+                self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not keep up: QoS 0 is dropped and QoS 1 waits until it does."""
+        if self.connection.session is not None:
+            self.connection.session.outbound.blocked = True
+
+    def resume_writing(self) -> None:
+        """Go on with what waited."""
+        session = self.connection.session
+        if session is not None and session.connection is self.connection:
+            session.outbound.blocked = False
+            session.outbound.go_on(self._loop.time())
+            self.flush()
+
+    def flush(self) -> None:
+        """Send in one write what has collected, then close or read on as the connection now wants."""
+        connection = self.connection
+        out = connection.out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            if not self._transport.is_closing():
+                self._transport.write(data)
+        if connection.closing:
+            if not self._transport.is_closing():
+                self._transport.close()
+                self._loop.call_later(CLOSE_WITHIN_S, self._transport.abort)
+        elif self._held and connection.session is not None and connection.session.drained:
+            self._held = False
+            self.release()
+
+
+def _tls(options: ListenerOptions) -> ssl.SSLContext | None:
+    """Make the TLS context; ConfigError when a file cannot be used."""
+    if options.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(options.certificate, options.key)
+        if options.client_ca is not None:
+            context.load_verify_locations(options.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([Fault(options.certificate, None, f"TLS of the listener: {error}")]) from None
+    return context
