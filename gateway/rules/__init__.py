@@ -1,0 +1,10 @@
+"""What a rule file imports: ``from gateway.rules import rule, when, Context, Event``.
+
+docs/guides/write-a-rule.md shows how. Nothing else of the gateway is meant for rules.
+"""
+
+from gateway.rules.api import above, below, every, rule, timer, when
+from gateway.rules.context import Context, Event, State
+from gateway.rules.house import Device, Room
+
+__all__ = ["Context", "Device", "Event", "Room", "State", "above", "below", "every", "rule", "timer", "when"]

@@ -28,7 +28,8 @@ STATE_BYTES_MAX = 64 * 1024  # of all keys and values of a rule
 STATE_KEY_CHARS_MAX = 200
 LOG_LINES_PER_CALL_MAX = 20
 LOG_CHARS_MAX = 1000
-HOPS_MAX = 8  # rules in a row that react to each other's events
+HOPS_MAX = 8  # rules in a row that react to each other's events, or to timers of less than
+HOPS_WITHIN_NS = 1_000_000_000
 
 Part = Literal["event", "begin", "end", "timer", "every", "engine"]
 
@@ -64,7 +65,8 @@ class Call:
     """A running call. `rule` owns what is done; `scope` is the device or room a condition is about."""
 
     __slots__ = (
-        "cause", "claims_late", "device", "late", "logs", "name", "outputs", "rows", "rule", "scope", "site", "states", "timers",
+        "cause", "claims_late", "device", "late", "limited", "logs", "name", "outputs", "rows", "rule", "scope", "site",
+        "states", "timers",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class Call:
         self.name = name or rule.name  # what ids are derived from; differs between calls of one rule for one cause
         self.late = False  # nothing is switched now for what happened then
         self.claims_late = False  # but what is held while something is so, is (when the engine is up to date)
+        self.limited = False  # whether an author's function runs; what the engine does is bounded by what they did
         self.rows = Overlay(site.tables)
         self.outputs: list[Event] = []
         self.logs: list[tuple[str, str]] = []
@@ -88,9 +91,9 @@ class Call:
         self, event_type: str, data: Mapping[str, Any], *, lane: LaneName = "telemetry", subject: str | None = None
     ) -> Event:
         """Add an event. LimitReached when there are too many or it is too large, TypeError if `data` is no JSON."""
-        if len(self.outputs) >= OUTPUTS_PER_CALL_MAX:
+        if self.limited and len(self.outputs) >= OUTPUTS_PER_CALL_MAX:
             raise LimitReached(f"more than {OUTPUTS_PER_CALL_MAX} outputs in one call")
-        if self.cause.hops >= HOPS_MAX:
+        if self.limited and self.cause.hops >= HOPS_MAX:
             raise LimitReached(f"{HOPS_MAX} rules in a row reacted to each other: probably in a circle")
         event = Event(
             id=derived_id(self.site.log_id, self.name, self.cause.id, len(self.outputs)),
@@ -115,13 +118,14 @@ class Call:
     def start_timer(self, kind: str, after_ns: int, row: Mapping[str, Any]) -> str:
         """Set a timer and return its key. LimitReached when the rule has too many."""
         prefix = f"{self.rule.name}|"
-        if sum(1 for _ in self.rows.keys(TIMERS, prefix)) >= TIMERS_PER_RULE_MAX:
+        if self.limited and sum(1 for _ in self.rows.keys(TIMERS, prefix)) >= TIMERS_PER_RULE_MAX:
             raise LimitReached(f"more than {TIMERS_PER_RULE_MAX} timers of one rule")
         key = f"{prefix}{kind}|{self.name}|{self.scope}|{self.cause.sequence}|{self.timers}"
         self.timers += 1
         due_ns = self.cause.time_ns + after_ns
-        about = {"rule": self.rule.name, "kind": kind, "due": due_ns, "after": after_ns, "scope": self.scope}
-        self.rows.put(TIMERS, key, {**about, "device": self.device, **row})
+        hops = self.cause.hops + 1 if after_ns < HOPS_WITHIN_NS else 0
+        about = {"rule": self.rule.name, "kind": kind, "due": due_ns, "after": after_ns, "hops": hops}
+        self.rows.put(TIMERS, key, {**about, "scope": self.scope, "device": self.device, **row})
         return key
 
     def commit(self) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from gateway.clock import NS_PER_S
 from gateway.errors import probably_meant
-from gateway.event import LaneName
 from gateway.rules import alerts, claims
 from gateway.rules.call import (
     GONE,
@@ -25,6 +24,7 @@ from gateway.rules.call import (
 )
 from gateway.rules.definition import duration_ns, is_type
 from gateway.rules.house import Device, Room
+from gateway.rules.seen import Seen, field_of
 from gateway.rules.tables import MODES, RULE_STATE
 
 MODE_KEY = "house"  # of the table "modes"
@@ -37,16 +37,16 @@ class Event:
 
     __slots__ = ("data", "device", "id", "lane", "late", "source", "subject", "time", "type")
 
-    def __init__(self, **attributes: Any) -> None:
-        self.id: str = attributes["id"]
-        self.type: str = attributes["type"]
-        self.source: str = attributes["source"]
-        self.subject: str = attributes["subject"]
-        self.time: datetime = attributes["time"]  # in the house's time zone
-        self.lane: str = attributes["lane"]
-        self.late: bool = attributes["late"]  # more than a minute old: commands are suppressed
-        self.device: Device = attributes["device"]
-        self.data: Mapping[str, Any] = attributes["data"]
+    def __init__(self, seen: Seen, device: Device, time: datetime, late: bool) -> None:
+        self.id = seen.id
+        self.type = seen.type
+        self.source = seen.source
+        self.subject = seen.subject
+        self.time = time  # in the house's time zone
+        self.lane = seen.lane
+        self.late = late  # more than a minute old: commands are suppressed
+        self.device = device
+        self.data: Mapping[str, Any] = seen.data
 
     def __getitem__(self, field: str) -> Any:
         """Return a field of `data`, dots reaching into nested ones; None when it is not there."""
@@ -54,18 +54,6 @@ class Event:
 
     def __repr__(self) -> str:
         return f"Event({self.type!r}, {self.device.name!r}, {dict(self.data)!r})"
-
-
-def field_of(data: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its flat name (``object.label``), or nested as ``{"object": {"label": ...}}``."""
-    if name in data:
-        return data[name]
-    value: Any = data
-    for part in name.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(part)
-    return value
 
 
 class State(MutableMapping[str, Any]):
@@ -107,7 +95,7 @@ class State(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def _key(self, key: str) -> str:
+    def _key(self, key: object) -> str:
         if not isinstance(key, str) or not 0 < len(key) <= STATE_KEY_CHARS_MAX or key.startswith("["):
             raise KeyError(
                 f"{key!r}: a key of ctx.state is a text of 1 to {STATE_KEY_CHARS_MAX} characters, or a device"

@@ -24,10 +24,11 @@ class UnknownName(LookupError):
 class Device:
     """A device: what the installation says of it, and the last values of its fields as attributes."""
 
-    __slots__ = ("_values", "id", "kind", "labels", "name", "room")
+    __slots__ = ("_values", "id", "kind", "labels", "name", "room", "update")
 
     def __init__(self, entry: DeviceEntry, values: dict[str, Any]) -> None:
         self._values = values
+        self.update = values.update  # the engine's: fields an event reports
         self.id: str = entry.id
         self.name: str = entry.name or entry.id.rpartition(":")[2]
         self.room: str = entry.room
@@ -64,26 +65,26 @@ class Device:
 class Room:
     """A room and what is in it."""
 
-    __slots__ = ("_house", "id", "name")
+    __slots__ = ("_house", "_whole", "id", "name")
 
-    def __init__(self, name: str, house: House) -> None:
+    def __init__(self, name: str, house: House, *, whole: bool = False) -> None:
         self._house = house
+        self._whole = whole  # all rooms: the house
         self.id = self.name = name
 
     def devices(self, *, kind: str | None = None, label: str | None = None) -> Sequence[Device]:
         """Return the room's devices, in the order of their ids."""
-        return self._house.select(kind=kind, room=self.name, label=label)
+        return self._house.select(kind=kind, room=None if self._whole else self.name, label=label)
 
     def __repr__(self) -> str:
         return f"Room({self.name!r})"
 
 
 class House:
-    """All devices. `met` learns new ones from their events."""
+    """All devices. `meet` learns new ones from their events."""
 
     def __init__(self, entries: Iterable[DeviceEntry], values: Mapping[str, Mapping[str, Any]]) -> None:
         self.devices: dict[str, Device] = {}
-        self.version = 0  # moves when selections may have changed
         self.installed = False  # whether the installation names any device at all
         self._names: dict[str, list[str]] = {}
         for entry in entries:
@@ -96,7 +97,6 @@ class House:
         device = Device(entry, values)
         self.devices[entry.id] = device
         self._names.setdefault(device.name, []).append(entry.id)
-        self.version += 1
         self.installed = self.installed or bool(entry.name)
         return device
 
@@ -109,15 +109,13 @@ class House:
                 self._names[known.name].remove(entry.id)
             self._add(entry, values)
 
-    def values_of(self, device_id: str, event_type: str) -> dict[str, Any] | None:
-        """Return the values of an event's device to be updated, meeting it if new; None when there are too many."""
-        device = self.devices.get(device_id)
-        if device is None:
-            if len(self.devices) >= DEVICES_MAX or not device_id:
-                return None
-            kind = event_type.rpartition("_")[0] if event_type.endswith(_OPENINGS) else ""
-            device = self._add(DeviceEntry(device_id, kind=kind), {})
-        return device._values
+    def meet(self, device_id: str, event_type: str) -> bool:
+        """Learn a device from its first event; its type may tell the kind. False when there are too many."""
+        if len(self.devices) >= DEVICES_MAX:
+            return False
+        kind = event_type.rpartition("_")[0] if event_type.endswith(_OPENINGS) else ""
+        self._add(DeviceEntry(device_id, kind=kind), {})
+        return True
 
     def device(self, name: str) -> Device:
         """Find a device by id or name. UnknownName says what was probably meant."""

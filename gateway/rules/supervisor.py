@@ -266,9 +266,8 @@ class RuleWorker:
                 rule, kind = str(due.row.get("rule", "")), str(due.row.get("kind", ""))
                 data = {"timer": due.key, "rule": rule, "kind": kind, "due": rfc3339(int(due.row["due"]))}
                 event = self._event("timer_fired", f"rule:{rule}", data, due.wall_ns)
-                if not due.trusted:
-                    msgspec.structs.force_setattr(event, "clock", "unsynced")
-                self._append(event)
+                clock = event.clock if due.trusted else "unsynced"
+                self._append(msgspec.structs.replace(event, clock=clock, hops=int(due.row.get("hops", 0))))
 
     async def _keep_cursor(self) -> None:
         """Write a cursor that moved over records no rule looks at, so that the journal may reclaim them."""
@@ -369,7 +368,7 @@ class RuleWorker:
             file: (why, mark) for file, (why, mark) in self._excluded.items() if _fingerprint(file) == mark
         }
         return Start(
-            folder=str(self._options.folder),
+            folder=str(self._options.folder.resolve()),
             gateway=self._gateway,
             log_id=self._log_id,
             devices=list(self._devices()),
@@ -386,8 +385,9 @@ class RuleWorker:
 
     def devices_changed(self, devices: Sequence[DeviceEntry]) -> None:
         """Tell the worker of devices that were added, renamed or moved."""
-        if self._process is not None:
+        if self._process is not None and self._ready is not None:
             self._process.send(Inventory(list(devices)))
+            self._append(self._event("rules_loaded", "", {"hash": self._ready.hash, "rules": len(self._ready.rules)}))
 
     @property
     def rules(self) -> Sequence[RuleInfo]:

@@ -1,0 +1,109 @@
+"""Names in rule files against the installation: devices, rooms, kinds, labels, modes, event types, `ctx.…`.
+
+Looks at the declarations and, for the bodies of functions, at the syntax tree: a misspelt ``ctx.hold("siren-hal")``
+is found when the file is saved, not at night.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from gateway.errors import Fault, probably_meant
+from gateway.rules.context import Context
+from gateway.rules.definition import Condition, Declared, EventRule, Selector, duration_ns
+from gateway.rules.house import House
+
+KINDS = frozenset(
+    {"door", "window", "gate", "thermostat", "camera", "siren", "light", "lock", "plug", "valve", "freezer", "fridge"}
+    | {"motion", "leak", "smoke", "button", "meter", "cover", "alarm_panel", "contact_sensor", "doorbell"}
+)
+"""Kinds that need no device to be known; an installation adds its own."""
+GENERAL_TYPES = frozenset(
+    {"alert_raised", "alert_cleared", "mode_changed", "device_online", "device_offline", "command_failed"}
+    | {"command_suppressed", "command_observed", "command_uncertain", "events_dropped", "gateway_heartbeat"}
+)
+"""Event types of the gateway itself."""
+
+_DEVICE_FIRST = frozenset({"hold", "release", "command", "device"})
+_KNOWN = frozenset(name for name in dir(Context) if not name.startswith("_")) | {"state"}
+
+
+def check_names(
+    declared: Iterable[Declared], house: House | None, modes: Sequence[str], types: Collection[str]
+) -> tuple[list[Fault], list[Fault]]:
+    """Return faults and hints about the names in decorators."""
+    faults: list[Fault] = []
+    hints: list[Fault] = []
+    for definition in declared:
+        at = (definition.file, definition.line)
+        if isinstance(definition, EventRule):
+            faults += [
+                Fault(*at, *_no("mode", mode, modes)) for mode in definition.modes if modes and mode not in modes
+            ]
+            known = GENERAL_TYPES.union(types)
+            if types:
+                hints += [Fault(*at, *_no("event type", name, known)) for name in definition.types if name not in known]
+        if isinstance(definition, (EventRule, Condition)) and house is not None and house.installed:
+            for wrong, near in _selected(definition.selector, house):
+                # a kind or label that nothing has yet is no mistake, unless it is near one that something has
+                (faults if near or "device" in wrong or "room" in wrong else hints).append(Fault(*at, wrong, near))
+    return faults, hints
+
+
+def _selected(selector: Selector, house: House) -> Iterator[tuple[str, str | None]]:
+    """Yield what a selector names and the house does not have; and what was probably meant."""
+    devices = house.devices.values()
+    names = {device.name for device in devices} | set(house.devices)
+    kinds = {device.kind for device in devices} | KINDS
+    labels = {label for device in devices for label in device.labels}
+    for what, wanted, known in (
+        ("device", selector.device, names),
+        ("room", selector.room, set(house.rooms())),
+        ("kind", selector.kind, kinds),
+        ("label", selector.label, labels),
+    ):
+        for name in wanted:
+            if name not in known:
+                yield _no(what, name, known)
+
+
+def _no(what: str, name: str, known: Iterable[str]) -> tuple[str, str | None]:
+    return f"there is no {what} {name!r}", probably_meant(name, known)
+
+
+def check_tree(tree: ast.Module, file: str, house: House | None, modes: Sequence[str]) -> list[Fault]:
+    """Return faults in the bodies of functions: what is asked of `ctx`, and texts given to it."""
+    faults: list[Fault] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _is_ctx(node.value) and node.attr not in _KNOWN:
+            text = f"ctx has no {node.attr!r}" + (" in this version" if node.attr in ("notify", "http") else "")
+            faults.append(Fault(file, node.lineno, text, probably_meant(node.attr, _KNOWN)))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_ctx(node.func.value):
+            faults += _check_call(node, node.func.attr, file, house, modes)
+    return faults
+
+
+def _check_call(node: ast.Call, name: str, file: str, house: House | None, modes: Sequence[str]) -> Iterator[Fault]:
+    first = node.args[0] if node.args else None
+    text = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+    if text is not None and house is not None and house.installed:
+        names = {device.name for device in house.devices.values()} | set(house.devices)
+        if name in _DEVICE_FIRST and text not in names:
+            yield Fault(file, node.lineno, *_no("device", text, names))
+        if name == "room" and text not in house.rooms():
+            yield Fault(file, node.lineno, *_no("room", text, house.rooms()))
+    if text is not None and name == "set_mode" and modes and text not in modes:
+        yield Fault(file, node.lineno, *_no("mode", text, modes))
+    durations = [first] if name == "after" else []
+    durations += [keyword.value for keyword in node.keywords if keyword.arg in ("lasts", "repeat")]
+    for value in durations:
+        if isinstance(value, ast.Constant) and value.value is not None:
+            try:
+                duration_ns(value.value)  # type: ignore[arg-type] # it says what is wrong with any constant
+            except ValueError as error:
+                yield Fault(file, value.lineno, str(error))
+
+
+def _is_ctx(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "ctx"

@@ -1,0 +1,184 @@
+"""@when: conditions over state, each in every device or room it is about.
+
+A row ``<rule>|when|<scope>`` of the table "rule_state" lives while a condition is true or unknown:
+``{true, since, begun, lasted, timer?, failing?, unknown?: {timer, over}}``.  True becomes *begun* when it has
+lasted long enough; *end* follows only what has begun.  Nothing depends on the wall clock: `lasted` is set by a timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.rules.call import Call, Cause, Site
+from gateway.rules.definition import Condition
+from gateway.rules.house import OFFLINE, ONLINE, Device
+from gateway.rules.tables import RULE_STATE, TIMERS
+
+LASTS, UNKNOWN = "lasts", "unknown"  # kinds of timers
+HOUSE = "house"  # the one scope of per="house"
+
+Act = Callable[[Condition, str, Cause], None]
+"""Runs the begin or the end of a condition in a scope."""
+Watched = tuple[Condition, frozenset[str], str]
+"""A condition, the fields it reads, and the scope a device counts in."""
+
+
+class Conditions:
+    """Keeps all conditions up to date. `begin` and `end` are called when one begins and ends."""
+
+    def __init__(self, site: Site, conditions: Sequence[Condition], begin: Act, end: Act) -> None:
+        self._site = site
+        self._conditions = conditions
+        self._begin = begin
+        self._end = end
+        self.watched: dict[str, tuple[Watched, ...]] = {}  # by device, as far as asked for
+
+    def forget(self) -> None:
+        """Devices came or changed: look again who is meant."""
+        self.watched.clear()
+
+    def of(self, device_id: str) -> tuple[Watched, ...]:
+        """Return what has to be looked at when a device's fields change."""
+        if device_id not in self.watched:
+            device = self._site.house.devices.get(device_id)
+            self.watched[device_id] = () if device is None else tuple(self._watching(device))
+        return self.watched[device_id]
+
+    def _watching(self, device: Device) -> list[Watched]:
+        found: list[Watched] = []
+        for condition in self._conditions:
+            if _meant(condition, device):
+                names = {name for name, _ in condition.fields}
+                names |= {name.replace("_", ".") for name in names} | {"online"}
+                scope = {"device": device.id, "room": device.room, "house": HOUSE}[condition.per]
+                if scope:
+                    found.append((condition, frozenset(names), scope))
+        return found
+
+    def evaluate_all(self, cause: Cause, only: str | None = None) -> None:
+        """Look at every condition (or those of one rule) in every scope, and end what is about nothing any more."""
+        for condition in self._conditions:
+            if only not in (None, condition.name):
+                continue
+            devices = [device for device in self._site.house.devices.values() if _meant(condition, device)]
+            scopes = {
+                "device": {device.id for device in devices},
+                "room": {device.room for device in devices if device.room},
+                "house": {HOUSE},
+            }[condition.per]
+            prefix = _key(condition, "")
+            known = {key[len(prefix) :] for key in self._site.tables.keys(RULE_STATE, prefix)}
+            for scope in sorted(scopes | known):
+                self.evaluate(condition, scope, cause)
+
+    def evaluate(self, condition: Condition, scope: str, cause: Cause) -> None:
+        """Look at a condition in a scope, and begin or end it."""
+        key = _key(condition, scope)
+        call = Call(self._site, condition, cause, scope=scope, name=f"{condition.name}|when|{scope}")
+        before: dict[str, Any] = call.rows.get(RULE_STATE, key) or {}
+        row = dict(before)
+        was = bool(row.get("true"))
+        truth = self._truth(condition, scope, was)
+        known = truth is not None
+        if truth is None:
+            truth = _while_unknown(call, condition, row, was)
+        elif "unknown" in row:
+            call.rows.put(TIMERS, row.pop("unknown")["timer"], None)
+        ended = was and not truth and bool(row.get("begun"))
+        if truth and not was:
+            _became_true(call, condition, row, known)
+        elif was and not truth:
+            if row.get("timer"):
+                call.rows.put(TIMERS, row["timer"], None)
+            row = {name: row[name] for name in ("unknown",) if name in row}
+        if row != before:
+            call.rows.put(RULE_STATE, key, row or None)
+            call.commit()
+        if ended:
+            self._end(condition, scope, cause)
+        elif row.get("true") and row.get("lasted") and not row.get("begun") and not row.get("failing"):
+            self._begin(condition, scope, cause)
+
+    def time_passed(self, condition: Condition, scope: str, kind: str, timer: str, cause: Cause) -> None:
+        """Take note of a timer of a condition, unless the condition has moved on."""
+        tables, key = self._site.tables, _key(condition, scope)
+        row = tables.get(RULE_STATE, key) or {}
+        if kind == LASTS and row.get("timer") == timer:
+            tables.put(RULE_STATE, key, {**row, "timer": None, "lasted": True})
+        elif kind == UNKNOWN and row.get("unknown", {}).get("timer") == timer:
+            tables.put(RULE_STATE, key, {**row, "unknown": {"timer": timer, "over": True}})
+        else:
+            return
+        self.evaluate(condition, scope, cause)
+
+    def mark(self, condition: Condition, scope: str, *, begun: bool, call: Call | None = None) -> bool:
+        """Write down that a begin went well or was given up, or (not `begun`) that it failed; False if it is over."""
+        rows, key = (self._site.tables if call is None else call.rows), _key(condition, scope)
+        row = rows.get(RULE_STATE, key)
+        if row is None or not row.get("true") or row.get("begun"):
+            return False
+        kept = {name: value for name, value in row.items() if name != "failing"}
+        rows.put(RULE_STATE, key, {**kept, "begun": True} if begun else {**kept, "failing": True})
+        return True
+
+    def members(self, condition: Condition, scope: str) -> list[Device]:
+        """Return the devices a condition is about in a scope."""
+        house = self._site.house
+        if condition.per == "device":
+            device = house.devices.get(scope)
+            return [device] if device is not None and _meant(condition, device) else []
+        return [
+            device
+            for _, device in sorted(house.devices.items())
+            if _meant(condition, device) and (condition.per == "house" or device.room == scope)
+        ]
+
+    def _truth(self, condition: Condition, scope: str, was: bool) -> bool | None:
+        """Return whether it is so of any member; None if that is not known; False without members."""
+        truths = [_truth_of(condition, device, was) for device in self.members(condition, scope)]
+        return True if True in truths else None if None in truths else False
+
+
+def touches(watched: Watched, event_type: str, data: dict[str, Any]) -> bool:
+    """Return whether an event can change what a condition is."""
+    return not watched[1].isdisjoint(data) or event_type in (OFFLINE, ONLINE)
+
+
+def _key(condition: Condition, scope: str) -> str:
+    return f"{condition.name}|when|{scope}"
+
+
+def _meant(condition: Condition, device: Device) -> bool:
+    return condition.selector.fits(device.id, device.name, device.room, device.kind, device.labels)
+
+
+def _truth_of(condition: Condition, device: Device, was: bool) -> bool | None:
+    found: bool | None = True
+    for name, test in condition.fields:
+        value = device[name] if device.is_online or name == "online" else None
+        if value is None:
+            found = None
+        elif not test.holds(value, was):
+            return False
+    return found
+
+
+def _while_unknown(call: Call, condition: Condition, row: dict[str, Any], was: bool) -> bool:
+    policy = condition.unknown
+    if policy.then == "keep":
+        return was
+    if policy.after_ns and "unknown" not in row:
+        timer = call.start_timer(UNKNOWN, policy.after_ns, {})
+        row["unknown"] = {"timer": timer, "over": False}
+    if policy.after_ns and not row["unknown"]["over"]:
+        return was
+    return policy.then == "true"
+
+
+def _became_true(call: Call, condition: Condition, row: dict[str, Any], known: bool) -> None:
+    """Start to wait for `lasts`; what was unknown for a time has lasted that time already."""
+    waits_ns = condition.lasts_ns - (0 if known else condition.unknown.after_ns)
+    row |= {"true": True, "since": call.cause.time_ns, "begun": False, "lasted": waits_ns <= 0, "timer": None}
+    if waits_ns > 0:
+        row["timer"] = call.start_timer(LASTS, waits_ns, {})

@@ -1,0 +1,287 @@
+"""The engine: definitions + house + records -> outcome. No clock, no files, no process of its own.
+
+`Engine.step` looks at records in order.  A record updates the house, then runs the rules that react to it and the
+conditions it changes; time comes as records, too (`timer_fired`, `rules_loaded`).  Given the same tables and the same
+records it does the same, with the same ids: after a crash, in a test, in a backtest.
+
+An index by type and device finds the rules, so an event costs the same with one rule loaded and with two hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from gateway.rules import alerts, claims
+from gateway.rules.call import Call, Cause, Site
+from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
+from gateway.rules.context import MODE_KEY
+from gateway.rules.definition import Condition, Declared, Definition, EventRule, Every
+from gateway.rules.house import Device
+from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
+from gateway.rules.runner import Runner, Watch, cooldown_key, stranger
+from gateway.rules.seen import Seen, decode, field_of, time_ns
+from gateway.rules.tables import ALERTS, HOLDS, MODES, RULE_STATE, TIMERS
+from gateway.rules.trouble import RETRY, Work
+
+AFTER, EVERY = "after", "every"  # kinds of timers
+
+
+class Engine:
+    """Runs rules. One `step` at a time; everything durable is in `site.tables`."""
+
+    def __init__(
+        self,
+        definitions: Sequence[Declared],
+        site: Site,
+        watch: Watch,
+        *,
+        late_s: float,
+        complete: bool = True,
+        blamed: Sequence[Blamed] = (),
+    ) -> None:
+        """Set up; `complete` says that no file failed to load, so what belongs to no rule belongs to nobody."""
+        self.site = site
+        self._complete = complete
+        self._definitions: dict[str, Declared] = {definition.name: definition for definition in definitions}
+        self._by_type: dict[str, list[EventRule]] = {}
+        for definition in definitions:
+            if isinstance(definition, EventRule):
+                for event_type in definition.types:
+                    self._by_type.setdefault(event_type, []).append(definition)
+        self._index: dict[str, dict[str, tuple[EventRule, ...]]] = {name: {} for name in self._by_type}
+        conditions = [definition for definition in definitions if isinstance(definition, Condition)]
+        self._conditions = Conditions(site, conditions, self._begin, self._end)
+        self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed)
+
+    def step(self, raws: Sequence[bytes], upto: int, now_ns: int, live_after: int = 0) -> Outcome:
+        """Look at records in order; `upto` is the sequence of the last one. Raises nothing a rule raised."""
+        outcome = self._runner.begin(upto, now_ns, live_after)
+        runner, devices, index, watched = self._runner, self.site.house.devices, self._index, self._conditions.watched
+        for raw in raws:
+            seen = decode(raw)
+            if seen.lane == "timer":
+                runner.take(raw, seen)
+                self._time(seen)
+                continue
+            subject = seen.subject
+            device = devices.get(subject)
+            if device is not None:
+                if seen.actor == "device":
+                    device.update(seen.data)
+            elif subject:
+                self._meet(seen)
+            elif seen.type == "mode_changed":
+                self._set_mode(seen)
+            if runner.deferred:
+                runner.take(raw, seen)
+                runner.catch_up()
+            by_device = index.get(seen.type)
+            if by_device is not None:
+                rules = by_device.get(subject)
+                if rules is None:
+                    rules = self._find(seen.type, subject)
+                if rules:
+                    runner.take(raw, seen)
+                    for rule in rules:
+                        self._offer(rule, seen)
+            conditions = watched.get(subject)
+            if conditions is None:
+                conditions = self._conditions.of(subject)
+            for entry in conditions:
+                if touches(entry, seen.type, seen.data):
+                    runner.take(raw, seen)
+                    self._conditions.evaluate(entry[0], entry[2], runner.cause(seen))
+        outcome.puts = self.site.tables.take_changes()
+        return outcome
+
+    # ---- events -------------------------------------------------------------------------------------
+
+    def _meet(self, seen: Seen) -> None:
+        """Learn a device from its first event."""
+        if seen.actor != "device" or not self.site.house.meet(seen.subject, seen.type):
+            return
+        self.site.house.devices[seen.subject].update(seen.data)
+        self.reindex()
+
+    def install(self, entries: Sequence[DeviceEntry]) -> None:
+        """Take over what the installation says of devices."""
+        self.site.house.install(entries)
+        self.reindex()
+
+    def reindex(self) -> None:
+        """Forget which rules look at which devices."""
+        self._conditions.forget()
+        for by_device in self._index.values():
+            by_device.clear()
+
+    def _find(self, event_type: str, subject: str) -> tuple[EventRule, ...]:
+        """Return the rules that look at events of a type about a device, and remember them."""
+        device = self.site.house.devices.get(subject)
+        rules = tuple(rule for rule in self._by_type[event_type] if _selects(rule, device))
+        if device is not None or not subject:
+            self._index[event_type][subject] = rules
+        return rules
+
+    def _offer(self, rule: EventRule, seen: Seen) -> None:
+        """Run a rule for an event unless its tests, mode or cooldown speak against it."""
+        for name, test in rule.where:
+            value = field_of(seen.data, name)
+            if value is None and seen.subject:
+                device = self.site.house.devices.get(seen.subject)
+                value = None if device is None else device[name]
+            if not test.holds(value):
+                return
+        if rule.modes and self._mode() not in rule.modes:
+            return
+        if rule.cooldown_ns and self._cools(rule, seen):
+            return
+        self._runner.do(Work(rule.name, "event", self._runner.raw, int(seen.sequence), device=seen.subject), rule, seen)
+
+    def _cools(self, rule: EventRule, seen: Seen) -> bool:
+        """Return whether a rule ran for this device a short while ago; a clock that went back ends that."""
+        row = self.site.tables.get(RULE_STATE, cooldown_key(rule, seen.subject))
+        return row is not None and 0 <= time_ns(seen, self._runner.now_ns) - row < rule.cooldown_ns
+
+    def _mode(self) -> str:
+        row = self.site.tables.get(MODES, MODE_KEY)
+        return str(row["mode"]) if row else self.site.modes[0]
+
+    def _set_mode(self, seen: Seen) -> None:
+        mode = seen.data.get("mode")
+        if isinstance(mode, str) and not seen.subject and mode != self._mode():
+            since = time_ns(seen, self._runner.now_ns)
+            self.site.tables.put(MODES, MODE_KEY, {"mode": mode, "since": since})
+
+    # ---- conditions ---------------------------------------------------------------------------------
+
+    def _begin(self, condition: Condition, scope: str, cause: Cause) -> None:
+        work = Work(condition.name, "begin", self._runner.raw, cause.sequence, scope, self._about(condition, scope))
+        if not self._runner.trouble.quarantined(condition.name):  # looked at again when the quarantine is over
+            self._runner.do(work, condition, self._runner.seen)
+
+    def _end(self, condition: Condition, scope: str, cause: Cause) -> None:
+        """Clear what the condition raised and release what it holds, then run the author's own end."""
+        device = self._about(condition, scope)
+        call = Call(self.site, condition, cause, scope=scope, device=device, name=f"{condition.name}|over|{scope}")
+        for at in list(call.rows.keys(ALERTS)):
+            row = call.rows.get(ALERTS, at)
+            if row and row["scope"] == scope and row["rule"] == condition.name:
+                alerts.clear(call, at, row)
+        self._runner.settle(call, claims.release_scope(call, scope))
+        self._runner.accept(call)
+        if condition.end is not None:
+            work = Work(condition.name, "end", self._runner.raw, cause.sequence, scope, device)
+            self._runner.do(work, condition, self._runner.seen)
+
+    def _about(self, condition: Condition, scope: str) -> str:
+        return scope if condition.per == "device" else ""
+
+    # ---- time ---------------------------------------------------------------------------------------
+
+    def _time(self, seen: Seen) -> None:
+        """Look at a record of time."""
+        if seen.type == "rules_loaded":
+            self._loaded(self._runner.cause(seen))
+            return
+        key = str(seen.data.get("timer", ""))
+        row = self.site.tables.get(TIMERS, key)
+        if row is None:
+            return  # cancelled meanwhile, or fired twice over a crash
+        self.site.tables.put(TIMERS, key, None)
+        cause, kind = self._runner.cause(seen), row["kind"]
+        rule = self._definitions.get(row["rule"]) or stranger(row["rule"])
+        if kind == claims.HOLD:
+            call = Call(self.site, rule, cause, scope=row["scope"], device=row["held"], name=f"{rule.name}|{key}")
+            if claims.release(call, row["held"], lambda claim: claim.get("timer") == key):
+                self._runner.settle(call, [row["held"]])
+            self._runner.accept(call)
+        elif kind == alerts.REPEAT:
+            call = Call(self.site, rule, cause, scope=row["scope"], device=row["device"], name=f"{rule.name}|{key}")
+            call.late = self._runner.is_late(seen, cause)
+            alerts.repeat_alert(call, row["alert"])
+            self._runner.accept(call)
+        elif rule.name in self._definitions:
+            self._time_of(rule, kind, key, row, cause)
+        else:
+            self._runner.fault(RuleFault(rule.name, "", 0, f"a timer of rule {rule.name!r}, which is gone, was due"))
+
+    def _time_of(self, rule: Definition, kind: str, key: str, row: Mapping[str, Any], cause: Cause) -> None:
+        """Let a rule that exists see its time."""
+        seen, about = self._runner.seen, (row["scope"], row["device"])
+        if kind == AFTER:
+            function, arguments = row["function"], row["arguments"]
+            self._runner.do(
+                Work(rule.name, "timer", self._runner.raw, cause.sequence, *about, function, arguments), rule, seen
+            )
+        elif kind in (LASTS, UNKNOWN) and isinstance(rule, Condition):
+            self._conditions.time_passed(rule, row["scope"], kind, key, cause)
+        elif kind == EVERY and isinstance(rule, Every):
+            self._tick(rule, cause)
+            self._runner.do(Work(rule.name, "every", self._runner.raw, cause.sequence), rule, seen)
+        elif kind == RETRY:
+            self._retry(rule, self._runner.trouble.resume(rule, self._runner.present(cause), key), cause)
+
+    def _tick(self, rule: Every, cause: Cause) -> None:
+        """Set the timer of the next tick, the first one that lies ahead."""
+        missed = (self._runner.now_ns - cause.time_ns) // rule.interval_ns
+        call = Call(self.site, rule, cause)
+        call.start_timer(EVERY, rule.interval_ns * (missed + 1), {"interval": rule.interval_ns})
+        call.commit()
+
+    def _retry(self, rule: Definition, works: Sequence[Work], cause: Cause) -> None:
+        for work in works:
+            self._runner.do(work, rule, decode(work.raw))
+        if isinstance(rule, Condition) and not self._runner.trouble.quarantined(rule.name):
+            self._conditions.evaluate_all(cause, only=rule.name)
+
+    def _loaded(self, cause: Cause) -> None:
+        """Rules were (re)loaded: conditions from state, ticks, what belongs to rules that are gone."""
+        if self._complete:
+            self._forget_the_gone(cause)
+        for rule in self._definitions.values():
+            if self._runner.trouble.edited(rule):
+                self._retry(rule, self._runner.trouble.resume(rule, self._runner.present(cause), None), cause)
+            if isinstance(rule, Every):
+                keys = list(self.site.tables.keys(TIMERS, f"{rule.name}|{EVERY}|"))
+                rows = [self.site.tables.get(TIMERS, key) for key in keys]
+                if len(rows) != 1 or rows[0] is None or rows[0].get("interval") != rule.interval_ns:
+                    for key in keys:
+                        self.site.tables.put(TIMERS, key, None)
+                    self._tick(rule, self._runner.present(cause))
+        self._conditions.evaluate_all(cause)
+        self._runner.deferred.update(self.site.tables.keys(HOLDS))
+        self._runner.catch_up()
+
+    def _forget_the_gone(self, cause: Cause) -> None:
+        """Release what rules hold, and clear what they raised, that don't exist any more."""
+        for device in list(self.site.tables.keys(HOLDS)):
+            row = self.site.tables.get(HOLDS, device)
+            for name in {claim["by"] for claim in row["claims"]} - set(self._definitions) if row else ():
+                call = Call(self.site, stranger(name), cause, name=f"{name}|gone|{device}")
+                claims.release(call, device, partial(_is_of, name))
+                self._runner.settle(call, [device])
+                self._runner.accept(call)
+        for at in list(self.site.tables.keys(ALERTS)):
+            row = self.site.tables.get(ALERTS, at)
+            if row is not None and row["rule"] not in self._definitions:
+                call = Call(self.site, stranger(row["rule"]), cause, name=f"{row['rule']}|gone|{at}")
+                alerts.clear(call, at, row)
+                self._runner.accept(call)
+
+
+def _is_of(rule: str, claim: claims.Claim) -> bool:
+    return bool(claim["by"] == rule)
+
+
+def _selects(rule: EventRule, device: Device | None) -> bool:
+    if device is None:
+        return rule.selector.anything
+    return rule.selector.fits(device.id, device.name, device.room, device.kind, device.labels)
+
+
+def numbered(definitions: Sequence[Declared]) -> list[Declared]:
+    """Give definitions their place in the list the gateway gets."""
+    return [replace(definition, index=place) for place, definition in enumerate(definitions)]

@@ -1,0 +1,126 @@
+"""The worker process: reads frames, runs the engine, answers. Started by `process.py`, never by hand.
+
+Before any rule is loaded it lowers its priority, limits its memory, gives up starting processes and core dumps, and
+asks the kernel to be ended with its parent.  Arguments: descriptors of the socket, of the blame slot and of
+the file for stacks, and the parent's process id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from datetime import UTC
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from gateway.rules.blame import BlameSlot
+from gateway.rules.call import Site
+from gateway.rules.definition import Timer
+from gateway.rules.engine import Engine
+from gateway.rules.house import House
+from gateway.rules.loader import Loaded, load
+from gateway.rules.protocol import (
+    FRAME_BYTES_MAX,
+    LENGTH,
+    Batch,
+    Inventory,
+    Ready,
+    RuleFault,
+    Start,
+    ToWorker,
+    decode_to_worker,
+    frame,
+)
+from gateway.rules.tables import Tables
+
+NICE = 10
+NAME = b"edge-rules"  # in ps and top
+RECEIVE_BYTES = 256 * 1024
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+
+
+def main(arguments: list[str]) -> None:
+    """Run until the gateway closes the socket."""
+    connection, slot_fd, stack_fd, parent = map(int, arguments)
+    _settle_in(parent)
+    sys.modules.setdefault("gateway.rules.worker", sys.modules["__main__"])
+    stacks = os.fdopen(stack_fd, "w")
+    faulthandler.enable(stacks)
+    faulthandler.register(signal.SIGUSR1, stacks)
+    slot = BlameSlot(slot_fd)
+    with socket.socket(fileno=connection) as gateway:
+        messages = _messages(gateway)
+        start = next(messages, None)
+        if not isinstance(start, Start):
+            return
+        resource.setrlimit(resource.RLIMIT_DATA, (start.memory_bytes_max, start.memory_bytes_max))
+        engine, loaded = make_engine(start, slot)
+        gateway.sendall(frame(_ready(loaded)))
+        gc.freeze()  # what is there now stays; collections look at what rules make
+        for message in messages:
+            if isinstance(message, Batch):
+                outcome = engine.step(message.raws, message.upto, message.now_ns, message.live_after)
+                gateway.sendall(frame(outcome))
+            elif isinstance(message, Inventory):
+                engine.install(message.devices)
+
+
+def make_engine(start: Start, slot: BlameSlot) -> tuple[Engine, Loaded]:
+    """Load the rules and build an engine over the tables the gateway sent."""
+    house = House(start.devices, start.tables.get("values", {}))
+    loaded = load(Path(start.folder), house=house, modes=start.modes, excluded=start.excluded, before=slot.load)
+    slot.done()
+    timers = {definition.run: definition.name for definition in loaded.definitions if isinstance(definition, Timer)}
+    zone = UTC if start.timezone == "UTC" else ZoneInfo(start.timezone)
+    site = Site(house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers)
+    complete = not loaded.faults
+    engine = Engine(loaded.definitions, site, slot, late_s=start.late_s, complete=complete, blamed=start.blamed)
+    return engine, loaded
+
+
+def _ready(loaded: Loaded) -> Ready:
+    faults = [RuleFault("", str(f.file), f.line or 0, f.what, f.hint or "") for f in loaded.faults]
+    fields = None if loaded.fields is None else sorted(loaded.fields)
+    return Ready(loaded.infos, faults, sorted(loaded.types), fields, loaded.hash)
+
+
+def _messages(gateway: socket.socket) -> Iterator[ToWorker]:
+    """Yield messages until the gateway closes its end. A frame that is none ends the worker."""
+    buffer = bytearray()
+    while received := gateway.recv(RECEIVE_BYTES):
+        buffer += received
+        while len(buffer) >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(buffer)
+            assert length <= FRAME_BYTES_MAX
+            end = LENGTH.size + length
+            if len(buffer) < end:
+                break
+            message = decode_to_worker(bytes(buffer[LENGTH.size : end]))
+            del buffer[:end]
+            yield message
+
+
+def _settle_in(parent: int) -> None:
+    """Be a low-priority process that can't outlive its parent, start others or leave a core behind."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, NAME, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)  # it ended before we asked
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the gateway's
+    with contextlib.suppress(OSError):  # a sandbox may forbid setpriority
+        os.nice(NICE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
