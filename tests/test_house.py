@@ -1,7 +1,7 @@
 """The rules of the house, as an ordinary test: which room may know which, how long things may get, what names say.
 
-Limits: a module has at most 400 lines, a function 60 without blanks, comments and docstring. A module imports
-only rooms of a row above its own; within the first row and within a room it may import anything that makes no cycle.
+Limits: a module has at most 400 lines (of tests 700), a function 60 without blanks, comments and docstring. A module
+imports only rooms of a row above its own; within the first row and within a room anything that makes no cycle.
 """
 
 from __future__ import annotations
@@ -15,14 +15,28 @@ import pytest
 from tests import house
 
 MODULE_LINES_MAX = 400
+TESTS_LINES_MAX = 700
 FUNCTION_LINES_MAX = 60
 
 LAYERS: list[set[str]] = [
-    {"errors", "event", "topic", "units", "quantity", "document", "overlay", "texts", "secrets", "clock"},  # vocabulary
+    {
+        "errors",
+        "event",
+        "topic",
+        "units",
+        "quantity",
+        "document",
+        "overlay",
+        "texts",
+        "secrets",
+        "clock",
+        "backoff",
+    },  # vocabulary
     {"mqtt"},  # sans-io, but for its asyncio shell
     {"profiles", "framing", "journal"},
     {"sources", "rules", "targets"},
-    {"forwarder", "commands"},
+    {"routes"},
+    {"forward", "commands"},
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
     {"service", "api"},
@@ -35,7 +49,7 @@ PURE = (
     *("event", "topic", "units", "quantity", "document", "mqtt", "profiles", "framing"),
     *("journal.record", "journal.block", "rules.engine"),
 )
-SHELLS = {"mqtt.connection"}  # in a pure room, and the one that moves the bytes
+SHELLS = {"mqtt.connection", "mqtt.link", "mqtt.via_paho"}  # in a pure room, and what moves the bytes
 OUTSIDE_WORLD = {"asyncio", "socket", "os", "time", "threading", "subprocess"}
 BANNED = {"util", "helper", "manager", "common", "misc", "base", "handler", "stuff", "processor"}
 
@@ -85,7 +99,8 @@ def test_product_knows_no_tests() -> None:
 
 def test_sizes() -> None:
     """Modules and functions stay short enough to be read at once."""
-    nothing(house.too_long(EVERYTHING, MODULE_LINES_MAX, FUNCTION_LINES_MAX))
+    nothing(house.too_long([*PRODUCT, *RULES.values()], MODULE_LINES_MAX, FUNCTION_LINES_MAX))
+    nothing(house.too_long(TESTS.values(), TESTS_LINES_MAX, FUNCTION_LINES_MAX))
 
 
 def test_names_say_something() -> None:
