@@ -26,12 +26,13 @@ Trouble = Literal["waiting", "refused", "backing off"]
 class Suspect:
     """The event that failed alone, again and again."""
 
-    __slots__ = ("event", "lane", "passes", "strikes")
+    __slots__ = ("event", "faults", "lane", "passes", "strikes")
 
     def __init__(self, lane: RouteLane, event: Outgoing) -> None:
         self.lane = lane
         self.event = event
         self.strikes = 0
+        self.faults = 0  # strikes that were not throttling
         self.passes = 0  # how many sends had passed at its last failure
 
 
@@ -70,7 +71,7 @@ class Circuit:
             self._end_trial()
 
     def failed(self, sending: Sending, outcome: Outcome, now: float) -> bool:
-        """Nothing of it passed, and this says why. Return whether its one event is to blame and must be parked."""
+        """Nothing of it passed, and this says why. Return whether its one event is to blame."""
         size = len(sending.events)
         if outcome.verdict is Verdict.DOWN and self.down:
             return False  # the same cut
@@ -91,7 +92,7 @@ class Circuit:
             wait = self._backoff.next_s()
             self.due = now + (wait if outcome.after is None else min(outcome.after, AFTER_S_MAX))
             self.limit = max(1, size // (2 if outcome.throttled else SHRINK))
-        return size == 1 and not (sending.probe or outcome.throttled) and self._strike(sending)
+        return size == 1 and not sending.probe and self._strike(sending, outcome)
 
     def came_back(self) -> None:
         """Take note that the target is ready; whether it takes anything, the next trial shows."""
@@ -107,7 +108,7 @@ class Circuit:
         self._probed = not self._probed and self.passes == suspect.passes
         return suspect, self._probed
 
-    def _strike(self, sending: Sending) -> bool:
+    def _strike(self, sending: Sending, outcome: Outcome) -> bool:
         event = sending.events[0]
         suspect = self.suspect
         if suspect is None or suspect.event.sequence != event.sequence:
@@ -117,6 +118,7 @@ class Circuit:
             self._end_trial()
             return True
         suspect.strikes += 1
+        suspect.faults += not outcome.throttled
         suspect.passes = self.passes
         return False
 

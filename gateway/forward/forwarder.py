@@ -22,7 +22,7 @@ Bounds: `window_max` events exposed to a repeat (a tenth of it kept for alarms),
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ from gateway.clock import Clock, rfc3339
 from gateway.forward.circuit import Circuit
 from gateway.forward.judgement import Judgement
 from gateway.forward.lane import RouteLane, Sending
-from gateway.forward.log import Log
+from gateway.forward.log import Log, Record
 from gateway.forward.order import Order
 from gateway.routes import Lookup, Route, Selection
 from gateway.targets.target import Target
@@ -112,13 +112,13 @@ class Forwarder:
             lane.replay_before = self._log.durable_sequence  # these waited while nobody ran
         if any(lane.is_new for lane in self._lanes):
             self._moved()  # from here on the journal keeps for this route
-        async with asyncio.TaskGroup() as sends:
+        async with asyncio.TaskGroup() as tasks:
             while not self._closing:
                 if circuit.down and not self._order.in_flight():
                     await self._come_back(loop)
                 self._more.clear()
                 now = loop.time()
-                if self._send_all(sends, now):
+                if self._send_all(tasks, now):
                     await asyncio.sleep(0)
                 else:
                     await self._sleep(loop, now)
@@ -168,21 +168,46 @@ class Forwarder:
             last_error_at=rfc3339(at_ns) if error else None,
         )
 
-    def _send_all(self, sends: asyncio.TaskGroup, now: float) -> bool:
+    def _send_all(self, tasks: asyncio.TaskGroup, now: float) -> bool:
         """Launch what may leave now; return whether reading on may bring more."""
         while True:
-            reading = False
             for lane in self._lanes:  # the alarm lane is read before each sending
-                reading = (lane.refill() and not lane.ahead) or reading
-                self._set_aside(lane)
+                self._read_on(lane, tasks)
             sending = None if self._circuit.down or self._closing else self._order.next(now)
             if sending is None:
-                return reading
+                return any(not lane.ahead and lane.wants() for lane in self._lanes)  # this route's are yet to come
             sending.passes = self._circuit.passes
             if sending.origin != "fresh":
+                sending.passes = sending.lane.failed_at
                 self._retried += len(sending.events)
             self._enter(self._circuit.trouble or "sending")
-            sends.create_task(self._send(sending), name=f"gateway.forward[{self.name}]")
+            tasks.create_task(self._send(sending), name=f"gateway.forward[{self.name}].send")
+
+    def _read_on(self, lane: RouteLane, tasks: asyncio.TaskGroup) -> None:
+        """Read ahead: from memory at once, from the disk on another thread while what is ahead leaves."""
+        if not lane.wants():
+            return
+        durable = self._log.durable_sequence
+        if lane.young():
+            if not lane.ahead:
+                self._received(lane, lane.read(), durable)
+        else:
+            lane.reading = True
+            tasks.create_task(self._read_old(lane, durable), name=f"gateway.forward[{self.name}].read")
+
+    async def _read_old(self, lane: RouteLane, durable: int) -> None:
+        try:
+            records = await asyncio.to_thread(lane.read)
+        finally:
+            lane.reading = False
+        self._received(lane, records, durable)
+        self._more.set()
+
+    def _received(self, lane: RouteLane, records: Sequence[Record], durable: int) -> None:
+        lane.received(records, durable)
+        for record in lane.take_unreadable():  # so that nothing waits behind it
+            self._judgement.dead_letter(record.raw, record.sequence, "it can't be read as an event", 0)
+            self._moved(at_once=True)
 
     async def _send(self, sending: Sending) -> None:
         outcomes = await self._target.send(sending.events)
@@ -211,12 +236,6 @@ class Forwarder:
         self._circuit.came_back()
         self._judgement.back_again(loop.time())
         self._enter(self._circuit.trouble or "idle")
-
-    def _set_aside(self, lane: RouteLane) -> None:
-        """Dead-letter records that are no events, so that nothing waits behind them."""
-        for record in lane.take_unreadable():
-            self._judgement.dead_letter(record.raw, record.sequence, "it can't be read as an event", 0)
-            self._moved(at_once=True)
 
     def _moved(self, *, at_once: bool = False) -> None:
         """Something is over: see that the cursors are put, and committed before the window is used up."""

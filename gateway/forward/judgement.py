@@ -53,12 +53,14 @@ class Judgement:
             self._passed(sending, now)
         worst = max(unresolved.values(), key=lambda outcome: _WEIGHT[outcome.verdict])
         self._note(worst.reason)
-        others_pass = judged or (sending.origin != "parked" and self._circuit.passes > sending.passes)
         if sending.origin == "parked":
             self._parked_failed(sending, worst, now)
-        elif worst.verdict is not Verdict.RETRY or not others_pass:
+            return
+        others_pass = judged or self._circuit.passes > sending.passes
+        sending.lane.failed_at = self._circuit.passes
+        if self._circuit.trial or worst.verdict is not Verdict.RETRY or not others_pass:
             if self._circuit.failed(sending, worst, now):
-                self._park(sending.lane, sending.events[0].sequence, self._route.retries_max + 1, now)
+                self._blame(sending, worst, now)
         elif judged or len(sending.events) == 1:
             self._wait_apart(sending, unresolved, now)
         else:  # some of them are to blame: one by one from here on
@@ -116,6 +118,13 @@ class Judgement:
             if attempts > self._route.retries_max:
                 self._park(lane, event.sequence, attempts, now)
         lane.retry_at = max(lane.retry_at, now + (wait or self._backoff.after_s(failures)))
+
+    def _blame(self, sending: Sending, outcome: Outcome, now: float) -> None:
+        """Let others pass: it was shown that they do, and this one does not."""
+        if outcome.throttled:  # too much of its device, which is no fault of the event
+            sending.lane.retry_at = now + (min(outcome.after or 0.0, AFTER_S_MAX) or self._backoff.after_s(1))
+        else:
+            self._park(sending.lane, sending.events[0].sequence, self._route.retries_max + 1, now)
 
     def _park(self, lane: RouteLane, sequence: int, attempts: int, now: float) -> None:
         """Set an event aside; with the list full it and its device wait in place."""

@@ -2,7 +2,7 @@
 
 ::
 
-    journal --refill--> ahead --fresh--> in flight --over--> done
+    journal --read----> ahead --fresh--> in flight --over--> done
                           |                 |  `--back--> waiting --retry--> in flight
                           `-held: its device waits-----------^  `--park--> parked --from_parked--> in flight
 
@@ -42,7 +42,7 @@ class Sending:
         self.events = events
         self.ordinals = ordinals
         self.origin = origin  # "fresh" | "waiting" | "parked"
-        self.passes = 0  # how many sends the target had taken when this one left
+        self.passes = 0  # how many sends the target had taken when this one left, or when its events failed before
         self.probe = origin == "parked"  # its failure is no strike against its event
 
     def holes(self) -> list[Hole]:
@@ -76,11 +76,14 @@ class RouteLane:
         self.parked: dict[int, Parked] = {}
         self.attempts: dict[int, int] = {}  # sequence -> failures while others passed; only of waiting events
         self.retry_at = 0.0  # loop time before which `waiting` is left alone
+        self.failed_at = 0  # how many sends the target had taken when one of this lane last failed
         self.retry_max = READ_MAX  # events in one retry; 1 while it is unknown which of them is to blame
         self._unreadable: list[Record] = []  # records that are no events
         self.replay_before = 0  # events up to here waited through an outage
         self._log = log
         self._reader = log.reader(lane)
+        self._parked_reader = log.reader(lane)  # a reader belongs to one thread at a time
+        self.reading = False  # on another thread
         self._selection = selection
         self._ahead: list[Outgoing] = []
         self._at = 0  # next of `_ahead`
@@ -110,24 +113,37 @@ class RouteLane:
         """Whether the next event waited through an outage."""
         return self._at < len(self._ahead) and self._ahead[self._at].sequence <= self.replay_before
 
-    def refill(self) -> bool:
-        """Read ahead once if nothing is left; return whether there may be more to read."""
-        if self._at < len(self._ahead):
+    def wants(self) -> bool:
+        """Return whether it is time to read on: `ahead` is half empty and there may be more."""
+        if self.reading or self.ahead > READ_MAX // 2:
             return False
-        self._jump()
-        durable = self._log.durable_sequence
-        if self._read_to >= durable:
-            return False
-        records = self._reader.read(self._read_to, READ_MAX, READ_BYTES_MAX)
+        if not self.ahead:
+            self._jump()
+        return self._read_to < self._log.durable_sequence and not (self.ahead and self._at_skip())
+
+    def young(self) -> bool:
+        """Return whether `read` is served from memory: it may then run on the event loop's thread."""
+        return self._reader.in_memory(self._read_to)
+
+    def read(self) -> Sequence[Record]:
+        """Read on. Blocking when not `young`; the only method that may run on another thread."""
+        return self._reader.read(self._read_to, READ_MAX, READ_BYTES_MAX)
+
+    def received(self, records: Sequence[Record], durable: int) -> None:
+        """Take what `read` returned; `durable` is the journal's durable sequence before that."""
         if not records:
-            self._read_to = durable
+            self._read_to = max(self._read_to, durable)
             self._skip.clear()
-            return False
+            return
+        before = self._read_to
         self._read_to = records[-1].sequence
-        if self._skip or self._read_to <= self._parked_before or records[0].sequence <= self._parked_before:
+        if self._skip or before < self._parked_before:
             records = self._unknown(records)
-        self._ahead, self._at = self._outgoing(records), 0
-        return True
+        self._ahead = self._ahead[self._at :] + self._outgoing(records)
+        self._at = 0
+
+    def _at_skip(self) -> bool:
+        return bool(self._skip) and self._skip[0][0] <= self._read_to + 1
 
     def _unknown(self, records: Sequence[Record]) -> list[Record]:
         """Leave out what the cursor, as it was at start, says is over or parked."""
@@ -140,7 +156,7 @@ class RouteLane:
     def _jump(self) -> None:
         """Move the reading position across what is known to be over or parked."""
         while True:
-            if self._skip and self._skip[0][0] <= self._read_to + 1:
+            if self._at_skip():
                 self._read_to = max(self._read_to, self._skip.popleft()[1])
                 self._pass_unknown_many()
             elif self._read_to + 1 in self.parked:
@@ -238,7 +254,7 @@ class RouteLane:
     def from_parked(self, sequence: int) -> Sending | None:
         """Take a parked event out of the journal; None if it is there no more (it is then forgotten)."""
         parked = self.parked[sequence]
-        found = self._outgoing(self._reader.read(sequence - 1, 1, READ_BYTES_MAX)[:1])
+        found = self._outgoing(self._parked_reader.read(sequence - 1, 1, READ_BYTES_MAX)[:1])
         if not found or found[0].sequence != sequence:
             del self.parked[sequence]
             return None

@@ -18,7 +18,11 @@ class Record(Protocol):
 
 
 class Reader(Protocol):
-    """Reads one lane of the journal."""
+    """Reads one lane of the journal. One thread at a time."""
+
+    def in_memory(self, after: int) -> bool:
+        """Return whether a read behind `after` needs no disk."""
+        ...
 
     def read(self, after: int, limit: int, bytes_max: int) -> Sequence[Record]:
         """Return durable records behind `after`, in order; fewer only when there are no more or bytes are over."""

@@ -10,6 +10,7 @@ from gateway.forward.lane import RouteLane, Sending
 from gateway.routes import Route
 
 ALARM_SHARE = 10  # one in so many places of the window is for alarms only
+DESPERATE_FAULTS = 30  # half an hour of them alone: then a later event of the same device is tried, out of order
 DRAIN_SLICE_S = 0.25  # a limited backlog leaves in portions of so long
 
 
@@ -86,7 +87,7 @@ class Order:
 
     def _other(self, suspect: Suspect) -> Sending | None:
         """Choose an event of another device; when the suspect has failed very often, of any."""
-        also_same = suspect.strikes >= self._route.attempts_max
+        also_same = suspect.faults >= DESPERATE_FAULTS
         for lane in self._lanes:
             sending = lane.other(suspect.event, also_same_device=also_same)
             if sending:
