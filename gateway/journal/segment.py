@@ -330,3 +330,22 @@ class Walk:
         records = behind[1] - link.records_next
         counts = broken.counts if broken is not None and broken.events == records else None
         return Hole(self.offset, end, behind[0] - link.number - 1, records, counts)
+
+
+def first_sound(read: Read, size: int, align: int) -> Header | None:
+    """Return the first sound header behind a file's damaged head, whatever its life; None when there is none."""
+    window = Window(read)
+    offset = align
+    while offset < size:
+        data = window.get(min(READ_BYTES, size - offset), offset)
+        at = data.find(MAGIC)
+        while at >= 0:
+            if (offset + at) % align == 0:
+                header = blocks.decode_header(data, at)
+                if header is not None:
+                    return header
+            at = data.find(MAGIC, at + 1)
+        if len(data) <= align:
+            return None
+        offset += max(align, (len(data) - align) // align * align)
+    return None

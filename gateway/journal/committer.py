@@ -1,0 +1,209 @@
+"""The committer: group commit, the asyncio shell around the journal.
+
+One worker thread, one commit in flight. What is appended while a commit is on its way joins the next one, alarms
+included. When the next one begins depends on what waits:
+
+    an alarm or command (`wake(urgent=True)`)     now
+    events                                        `max_delay_ms` after the first, or at `block_bytes`
+    only table changes (cursors, dedup rows)      `cursor_delay_s` after the first: never a commit of their own
+                                                  when something else comes along
+
+`on_durable(batch)` is called on the loop after fdatasync has returned; nothing may be acknowledged before.
+
+When the disk refuses, nothing of the block is durable and nothing was acknowledged. The committer tries again with
+backoff (RETRY_MIN_S doubling to RETRY_MAX_S), each time in a new segment, and lets what has come since join the
+block, so that an alarm does not wait behind telemetry that the disk refused. `state` says how it stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+from typing import Final
+
+from gateway.errors import DiskRefused
+from gateway.journal.journal import Chore, Journal
+from gateway.journal.writer import Block
+
+log = logging.getLogger(__name__)
+
+RETRY_MIN_S: Final = 0.1
+RETRY_MAX_S: Final = 10.0
+FILL_PAUSE_S: Final = 0.05  # between two pieces of zeros written ahead: 5 MB/s, so that commits come first
+
+
+class State(Enum):
+    """How the disk takes it."""
+
+    OK = "ok"
+    REFUSED = "refused"  # the last attempt failed; acknowledgements are withheld
+    READ_ONLY = "read-only"  # segment after segment failed
+
+
+class Committer:
+    """Commits what is appended. `wake` after appending; `run` in a task."""
+
+    def __init__(self, journal: Journal, on_durable: Callable[[int], None]) -> None:
+        self._journal = journal
+        self._on_durable = on_durable
+        self.before_seal = journal.before_seal
+        """Called just before a batch is closed: put what belongs to it (values, dedup rows, cursors)."""
+        self.state = State.OK
+        self.reason = ""
+        self.commits = 0
+        self.refusals = 0
+        self._max_delay_s = journal.options.max_delay_ms / 1000
+        self._cursor_delay_s = journal.options.cursor_delay_s
+        self._block_bytes = journal.options.block_bytes
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._durable_batch = 0
+        self._flushes: list[tuple[int, asyncio.Future[None]]] = []
+        self._worker = ThreadPoolExecutor(1, "gateway.journal")
+        self._running = False
+
+    def wake(self, urgent: bool = False) -> None:
+        """Say that something was appended or put; `urgent`: commit now. Cheap; call it once per batch of appends."""
+        if urgent or self._journal.open_bytes >= self._block_bytes:
+            self._due.set()
+            return
+        if self._due.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + (self._max_delay_s if self._journal.open_records else self._cursor_delay_s)
+        if self._timer is None or at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
+            self._timer = loop.call_at(at, self._due.set)
+
+    async def flush(self) -> None:
+        """Return when everything appended so far is durable. Needs `run` to be running."""
+        done = asyncio.get_running_loop().create_future()
+        self._flushes.append((self._journal.batch, done))
+        self._due.set()
+        await done
+
+    async def run(self) -> None:
+        """Commit for ever. Cancel to stop: the commit in flight is finished first, what is open stays open."""
+        self._running = True
+        self._due.set()  # the first block carries the new epoch
+        try:
+            while True:
+                await self._wait()
+                while (block := self._journal.seal()) is not None:
+                    await self._commit(block)
+                    if not self._more():
+                        break
+                else:
+                    self._announce(self._journal.batch)  # nothing is open: all that was appended is durable
+        finally:
+            self._running = False
+            self._stop_timer()
+
+    async def close(self) -> None:
+        """Make everything durable, mark the stop as clean, close the journal. After `run` was cancelled."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._journal.close)
+        finally:
+            self._worker.shutdown(wait=True)
+
+    # -- inside -----------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        """Wait until a commit is due; use the time for housekeeping."""
+        while not self._due.is_set():
+            chore = self._journal.chore()
+            if chore is None:
+                break
+            await self._run_chore(chore)
+            if chore.pressing:
+                return
+            try:
+                await asyncio.wait_for(self._due.wait(), FILL_PAUSE_S)
+            except TimeoutError:
+                continue
+        await self._due.wait()
+        self._due.clear()
+        self._stop_timer()
+
+    def _more(self) -> bool:
+        """Return whether the next commit should follow at once."""
+        if not self._due.is_set():
+            return False
+        self._due.clear()
+        return True
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _commit(self, block: Block) -> None:
+        """Write one block, however often it takes, and say so."""
+        delay = RETRY_MIN_S
+        journal = self._journal
+        while True:
+            try:
+                await self._work(journal.write, block)
+                break
+            except DiskRefused as error:
+                self._refused(error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_MAX_S)
+            if journal.reopen(block):
+                again = journal.seal()
+                assert again is not None
+                block = again
+        if self.state is not State.OK:
+            log.info("the journal's disk takes writes again")
+            self.state, self.reason = State.OK, ""
+        journal.settle(block)
+        self.commits += 1
+        self._announce(block.batch)
+        while (chore := journal.chore()) is not None and chore.pressing:
+            await self._run_chore(chore)
+        if chore is not None:
+            journal.finish(chore)  # not pressing: it is asked for again when there is time
+
+    async def _work(self, work: Callable[..., object], *arguments: object) -> object:
+        """Run on the worker; a cancellation waits for it, because the block would be in limbo."""
+        future = asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+    async def _run_chore(self, chore: Chore) -> None:
+        try:
+            await self._work(chore)
+        except DiskRefused as error:
+            self._refused(error)
+            await asyncio.sleep(RETRY_MIN_S)
+        except OSError as error:  # zeros ahead of use: the next attempt shows whether it matters
+            log.warning("no segment could be prepared: %s", error.strerror or error)
+        finally:
+            self._journal.finish(chore)
+
+    def _refused(self, error: DiskRefused) -> None:
+        self.refusals += 1
+        state = State.READ_ONLY if self._journal.read_only else State.REFUSED
+        if state is not self.state or str(error) != self.reason:
+            log.error("the disk refuses the journal (%s): acknowledgements wait: %s", state.value, error)
+        self.state, self.reason = state, str(error)
+
+    def _announce(self, batch: int) -> None:
+        """Tell everybody who waits that batches up to this one are durable."""
+        self._durable_batch = batch
+        self._on_durable(batch)
+        if self._flushes:
+            waiting = self._flushes
+            self._flushes = [each for each in waiting if each[0] > batch]
+            for number, done in waiting:
+                if number <= batch and not done.done():
+                    done.set_result(None)

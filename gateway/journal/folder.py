@@ -1,0 +1,180 @@
+"""A journal's folder as found at start: which file holds which life, and what does not belong.
+
+A file is known by the header of its first block, not by its name. A file whose first block is damaged is known by
+its first sound block. Files of another journal and second copies of a life are set aside in the quarantine folder
+(the copy with fewer blocks goes); so are files in which nothing is readable although the index names them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from gateway.journal import block as blocks
+from gateway.journal.block import HEADER_BYTES, Header
+from gateway.journal.disk import Disk
+from gateway.journal.options import QUARANTINE_BYTES_MAX, QUARANTINE_FILES_MAX
+from gateway.journal.segment import (
+    FILLING,
+    QUARANTINE,
+    READ_BYTES,
+    SEGMENT,
+    SPARE,
+    Found,
+    Walk,
+    first_sound,
+)
+
+
+class File(msgspec.Struct):
+    """One segment file as found.
+
+    `head`: its first block's header, or when that is damaged (`whole` is False) that of its first sound block; None
+    when there is none.
+    """
+
+    name: str
+    size: int = 0
+    head: Header | None = None
+    whole: bool = False
+
+
+class Folder:
+    """The files of a journal. With `write` it may also set aside and remove."""
+
+    def __init__(self, disk: Disk, path: Path, *, align: int, write: bool) -> None:
+        self.disk = disk
+        self.path = path
+        self.align = align
+        self.write = write
+        names = disk.names(path)
+        self.spares = [name for name in names if name.endswith(SPARE)]
+        self.names_taken = max((int(name[:8]) for name in names if name[:8].isdigit()), default=0)
+        self.set_aside_names: list[str] = []
+        self._foreign: set[str] = set()  # never to be overwritten
+        self.files = {name: self.probe(name) for name in names if name.endswith(SEGMENT)}
+        self.log_id = self._log_id()
+        self.lives = self._identify()
+        if write:
+            for name in names:
+                if name.endswith(FILLING):
+                    with suppress(OSError):
+                        disk.unlink(path / name)
+            if not self.log_id:
+                for name in list(self.files):
+                    if not self._blank(name):
+                        self.set_aside(name)
+
+    def probe(self, name: str) -> File:
+        """Read a file's head; when it is damaged, look for its first sound block."""
+        try:
+            handle = self.disk.open(self.path / name, write=False)
+        except OSError:
+            return File(name)
+        try:
+            size = self.disk.size(handle)
+            head = blocks.decode_header(self.disk.pread(handle, HEADER_BYTES, 0))
+            if head is not None:
+                return File(name, size, head, whole=True)
+            return File(name, size, first_sound(lambda n, at: self.disk.pread(handle, n, at), size, self.align))
+        except OSError:
+            return File(name)
+        finally:
+            self.disk.close(handle)
+
+    def refresh(self, name: str) -> File:
+        """Make what is read of a file be what the medium has, and probe it again."""
+        if self.write:
+            with suppress(OSError):  # what could not be written is not seen then, and is cut
+                handle = self.disk.open(self.path / name, write=False)
+                try:
+                    self.disk.refresh(handle)
+                finally:
+                    self.disk.close(handle)
+            self.files[name] = self.probe(name)
+        return self.files[name]
+
+    def free(self, live: set[str]) -> list[str]:
+        """Return the files that may be overwritten, given the names of the live ones."""
+        return [name for name in sorted(self.files) if name not in live and name not in self._foreign]
+
+    def set_aside(self, name: str) -> None:
+        """Move a file that is not ours into the quarantine folder; where that fails, just never touch it."""
+        self._foreign.add(name)
+        if self.write:
+            with suppress(OSError):
+                self.disk.make_folder(self.path / QUARANTINE)
+                self.disk.rename(self.path / name, self.path / QUARANTINE / name)
+                self.set_aside_names.append(name)
+
+    def _log_id(self) -> bytes:
+        """Return the log id that most files carry; no bytes when there is none."""
+        ids = Counter(file.head.log_id for file in self.files.values() if file.head is not None)
+        return ids.most_common(1)[0][0] if ids else b""
+
+    def _identify(self) -> dict[int, File]:
+        """Return the file of each life."""
+        lives: dict[int, File] = {}
+        for file in sorted(self.files.values(), key=lambda each: (not each.whole, each.name)):
+            if file.head is None:
+                continue
+            if file.head.log_id != self.log_id:
+                self.set_aside(file.name)
+                continue
+            rival = lives.get(file.head.life)
+            if rival is None:
+                lives[file.head.life] = file
+            elif file.whole:  # a copy; a file known by a later block only is the rest of an aborted use
+                better, worse = (file, rival) if self._length(file) > self._length(rival) else (rival, file)
+                lives[file.head.life] = better
+                self.set_aside(worse.name)
+        return lives
+
+    def _length(self, file: File) -> int:
+        """Return how far the blocks of a file's life reach."""
+        assert file.head is not None
+        reached = 0
+        with suppress(OSError):
+            handle = self.disk.open(self.path / file.name, write=False)
+            try:
+                walk = Walk(
+                    lambda n, at: self.disk.pread(handle, n, at),
+                    file.head.log_id,
+                    file.head.life,
+                    file.size,
+                    align=self.align,
+                )
+                reached = max((part.end for part in walk if isinstance(part, Found)), default=0)
+            finally:
+                self.disk.close(handle)
+        return reached
+
+    def _blank(self, name: str) -> bool:
+        """Return whether a file holds nothing but zeros."""
+        with suppress(OSError):
+            handle = self.disk.open(self.path / name, write=False)
+            try:
+                for offset in range(0, self.files[name].size, READ_BYTES):
+                    if any(self.disk.pread(handle, READ_BYTES, offset)):
+                        return False
+            finally:
+                self.disk.close(handle)
+        return True
+
+
+def quarantine(disk: Disk, folder: Path, name: str, data: bytes) -> bool:
+    """Keep a copy of damaged bytes for a person to look at; False when there is one already or no room for it."""
+    place = folder / QUARANTINE
+    disk.make_folder(place)
+    names = disk.names(place)
+    if name in names or len(names) >= QUARANTINE_FILES_MAX or len(data) > QUARANTINE_BYTES_MAX // QUARANTINE_FILES_MAX:
+        return False
+    handle = disk.open(place / name, create=True)
+    try:
+        disk.pwrite(handle, data, 0)
+    finally:
+        disk.close(handle)
+    return True

@@ -1,0 +1,470 @@
+"""The journal: one append-only log for everything that must survive, and the only way to acknowledge.
+
+    append, put --open batch--> seal --Block--> write (worker thread: compress, write, fdatasync) --> settle
+                                                                                                       |
+    readers <--view, tail-- durable_sequence moves, batch number is durable <--------------------------+
+
+All methods are called on one thread, the event loop's, except `write` and a chore, which block and belong
+to one worker, and `Reader.read`, which may live anywhere. At most one block is between `seal` and `settle`.
+What is appended or put is visible to `get` at once and to readers when it is durable.
+
+Formats: block.py (a block), record.py (its payload), segment.py (files), checkpoint.py (state). Start: recovery.py.
+What is given up when the byte budget is full: retention.py.
+
+Identity: event id ``<log id>-<epoch hex>-<counter hex>``; the log id is made with the journal, the epoch is one more
+at each start and is in the first block of that start. Sequences are dense; a start after an unclean stop leaves out
+2^20 of them, so that no number that anybody may have seen is given to another event.
+
+The journal's own rows in the tables "starts", "damage" and "gaps": ledger.py.
+
+Bounds: an event EVENT_BYTES_MAX, a batch a quarter of a segment, all tables half a segment, the tail in memory
+`tail_bytes_max`, all files `bytes_max`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.errors import DiskRefused, JournalError
+from gateway.event import EVENT_BYTES_MAX, LANES, Event, Lane, encode, stamp
+from gateway.journal import block as blocks
+from gateway.journal import ledger, record, retention
+from gateway.journal.checkpoint import SEGMENTS
+from gateway.journal.disk import Disk, OsDisk
+from gateway.journal.folder import Folder
+from gateway.journal.options import RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
+from gateway.journal.reader import Reader, Store, Tail, View
+from gateway.journal.recovery import Recovered, Recoverer, Recovery
+from gateway.journal.rewrite import Rewritten, rewrite
+from gateway.journal.segment import LOCK, NO_SPANS, Entry, spans_of
+from gateway.journal.writer import Block, Position, Writer
+
+LOG_ID_BYTES: Final = 6
+BATCH_SHARE: Final = 4  # a batch is at most this part of a segment, so that block and checkpoint fit in one
+EPOCH_HINT_BYTES: Final = 16
+
+
+class Chore(msgspec.Struct, gc=False):
+    """Blocking work that is not a commit: call it on the worker between two writes, then `Journal.finish` it."""
+
+    work: Callable[[], Rewritten | None]
+    result: Rewritten | None = None
+    pressing: bool = False  # the next segment depends on it
+
+    def __call__(self) -> None:
+        """Do it. Blocking. Raises DiskRefused or OSError."""
+        self.result = self.work()
+
+
+class Journal:
+    """See the head of this module."""
+
+    def __init__(
+        self, disk: Disk, folder: Path, options: JournalOptions, clock: Clock, lock: int, found: Recovered, epoch: int
+    ) -> None:
+        self._disk = disk
+        self._folder = folder
+        self.options = options
+        self._clock = clock
+        self._lock = lock
+        self.recovery: Recovery = found.report
+        self.log_id = found.log_id.hex()
+        self.epoch = epoch
+        self._prefix = f"{self.log_id}-{epoch:x}-"
+        self._counter = 0
+        self._tables_bytes_max = options.tables_bytes_max
+        self._event_bytes_max = min(EVENT_BYTES_MAX, options.segment_size // BATCH_SHARE)
+        self.durable_sequence = found.next_sequence - 1
+        skipped = SEQUENCE_SKIP if found.report.unclean else 0
+        found.report.skipped_sequences = skipped
+        self.last_sequence = self.durable_sequence + skipped
+        self.batch = 1
+        self.before_seal: list[Callable[[], None]] = []
+        self._writer = Writer(
+            disk, folder, options, log_id=found.log_id, epoch=epoch, image=found.image, link=found.link,
+            position=Position(found.entry, found.limit) if found.entry else None, free=found.free,
+            spares=found.spares, names_taken=found.names_taken, next_life=found.next_life,
+        )  # fmt: skip
+        self._segments: dict[int, Entry] = dict(found.image.segments)
+        self._active = found.entry
+        self._pool = self._writer.pool
+        self._cramped = False
+        self._batch_bytes_max = options.segment_size // BATCH_SHARE
+        self._raws: list[bytes] = []
+        self._lanes = bytearray()
+        self._changes: dict[str, dict[str, Any]] = {}
+        self._flags = blocks.START
+        self.open_bytes = 0
+        self._flight: Block | None = None
+        self._sealing = False
+        self._closed: list[Block] = []  # batches closed because they were full, oldest first
+        self._chore: Chore | None = None
+        self._evicted_for_nothing = False
+        self._tables: dict[str, dict[str, Any]] = found.image.values()
+        self.store = Store(
+            disk, folder, found.log_id, options.align, self._view(), Tail(options.tail_bytes_max, self.durable_sequence)
+        )
+        unclean = found.report.unclean
+        ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, skipped=skipped, unclean=unclean)
+        if found.changed:
+            self._changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
+        for damage in found.damages:
+            ledger.note_damage(self, damage, clock.wall_ns())
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        options: JournalOptions,
+        clock: Clock,
+        disk: Disk | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> Journal:
+        """Recover a journal, or make one. Writes nothing that matters: the first commit does.
+
+        Raises JournalError when another process holds it or a newer version wrote it, DiskRefused when the folder
+        cannot be used at all. Damage never keeps it from opening: see `recovery`.
+        """
+        disk = disk or OsDisk()
+        try:
+            disk.make_folder(folder)
+            lock = disk.lock(folder / LOCK)
+        except BlockingIOError as error:
+            raise JournalError(f"another gateway has the journal in {folder} open") from error
+        except OSError as error:
+            raise DiskRefused(f"{folder}: {error.strerror or error}") from error
+        try:
+            found = Recoverer(Folder(disk, folder, align=options.align, write=True)).run()
+            found.log_id = found.log_id or random(LOG_ID_BYTES)
+            epoch = max(found.epoch, _hint(disk, lock)) + 1
+            _leave_hint(disk, lock, epoch)
+            return cls(disk, folder, options, clock, lock, found, epoch)
+        except OSError as error:
+            disk.close(lock)
+            raise DiskRefused(f"{folder}: {error.strerror or error}") from error
+        except JournalError:
+            disk.close(lock)
+            raise
+
+    # -- appending --------------------------------------------------------------------------------------
+
+    def append(self, event: Event) -> bytes:
+        """Give an event its id and sequence, add it to the open batch; returns its bytes.
+
+        Raises JournalError when it is larger than a record may be; it is then not in the journal.
+        """
+        sequence = self.last_sequence + 1
+        self._counter += 1
+        stamp(event, f"{self._prefix}{self._counter:x}", sequence)
+        raw = encode(event)
+        size = len(raw)
+        if size > self._event_bytes_max:
+            raise JournalError(f"an event of {size} bytes; {self._event_bytes_max} is the limit")
+        if self.open_bytes + size > self._batch_bytes_max:
+            self._close_batch()  # calls before_seal: what belongs to these events goes with them
+        self._raws.append(raw)
+        self._lanes.append(LANES[event.lane])
+        self.last_sequence = sequence
+        self.open_bytes += size
+        return raw
+
+    def put(self, table: str, key: str, value: Any | None) -> None:
+        """Set a row of a durable table (None deletes it) with the open batch; the last put of a key in it wins.
+
+        The value is stored as it is when the batch is sealed: do not change it afterwards without another put.
+        Raises JournalError for a new key when all tables together are larger than a checkpoint may be.
+        """
+        rows = self._tables.get(table)
+        if rows is None:
+            rows = self._tables[table] = {}
+        if self._writer.image.tables_bytes > self._tables_bytes_max and value is not None and key not in rows:
+            raise JournalError(f"the journal's tables are full ({self._tables_bytes_max} bytes); last: {table!r}")
+        if value is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = value
+        changes = self._changes.get(table)
+        if changes is None:
+            changes = self._changes[table] = {}
+        changes[key] = value
+
+    def get(self, table: str, key: str) -> Any | None:
+        """Return a row of a durable table, or None."""
+        rows = self._tables.get(table)
+        return None if rows is None else rows.get(key)
+
+    def table(self, table: str) -> Mapping[str, Any]:
+        """Return a durable table as a read-only view that follows later puts."""
+        return MappingProxyType(self._tables.setdefault(table, {}))
+
+    @property
+    def open_records(self) -> int:
+        """How many events are in batches that are not sealed yet."""
+        return len(self._raws) + sum(len(block.raws) for block in self._closed)
+
+    @property
+    def open_changes(self) -> bool:
+        """Whether rows were put since the last seal."""
+        return bool(self._changes)
+
+    # -- committing -------------------------------------------------------------------------------------
+
+    def seal(self) -> Block | None:
+        """Close the open batch for writing; None when nothing was appended or put since the last one."""
+        assert self._flight is None, "one commit in flight"
+        self._take_damages()
+        if self._pool <= RESERVE_SEGMENTS + 1 and self._chore is None:
+            self._give_up_delivered()
+        if not self._closed:
+            self._close_batch()
+        if not self._closed:
+            return None
+        self._flight = self._closed.pop(0)
+        return self._flight
+
+    def write(self, block: Block) -> None:
+        """Make a block durable. BLOCKING, on the worker's thread. Raises DiskRefused: call it again later."""
+        self._writer.write(block)
+
+    def settle(self, block: Block) -> None:
+        """Take note that a block is durable: readers see it, its batch may be acknowledged."""
+        placed = block.placed
+        assert placed is not None, "settle before write"
+        assert block is self._flight, "settle what was sealed"
+        self._flight = None
+        for entry in placed.sealed:
+            self._segments[entry.life] = entry
+        for life, survivors in block.table_changes.get(SEGMENTS, {}).items():
+            if survivors is None:
+                self._segments.pop(int(life), None)
+            else:
+                self._segments[int(life)] = survivors
+        self._active = placed.active
+        self._pool = placed.pool
+        self._cramped = placed.cramped
+        block.table_changes, block.changes = {}, b""
+        if block.raws:
+            self.durable_sequence = block.last
+            self.store.tail.add(block)
+        self.store.view = self._view()
+
+    def reopen(self, block: Block) -> bool:
+        """Put a block that the disk refused back in front of the open batch, so that what came since joins it.
+
+        Ids and sequences stay. False, and nothing done, when both together are too large for one block.
+        """
+        assert block is self._flight, "reopen what was sealed"
+        if self._closed or block.size + self.open_bytes > self._batch_bytes_max:
+            return False
+        self._flight = None
+        self._raws = block.raws + self._raws
+        self._lanes = bytearray(block.lanes) + self._lanes
+        self.open_bytes += block.size
+        for table, rows in block.table_changes.items():
+            self._changes[table] = {**rows, **self._changes.get(table, {})}
+        self._flags |= block.flags & (blocks.START | blocks.CLEAN)
+        return True
+
+    def commit(self) -> None:
+        """Make everything so far durable, here and now, pressing chores included: for tools and tests.
+
+        Raises DiskRefused; what was refused is then still in flight, and the next commit tries it again.
+        """
+        block = self._flight or self.seal()
+        while block is not None:
+            self.write(block)
+            self.settle(block)
+            while (chore := self.chore()) is not None:
+                try:
+                    if not chore.pressing:
+                        break
+                    chore()
+                finally:
+                    self.finish(chore)
+            block = self.seal() if self._closed or SEGMENTS in self._changes else None
+
+    def close(self) -> None:
+        """Commit what is open, mark the stop as clean, release the lock.
+
+        Raises DiskRefused when the disk took it not; the journal is closed all the same.
+        """
+        try:
+            self.commit()
+            self._flags |= blocks.CLEAN
+            self._close_batch(force=True)
+            self._flight = self._closed.pop(0)
+            self.write(self._flight)
+            self.settle(self._flight)
+        finally:
+            self._writer.close()
+            self._disk.close(self._lock)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the disk refused two segments in a row and has taken nothing since."""
+        return self._writer.read_only
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes written since the start: blocks, checkpoints, zeros."""
+        return self._writer.written
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def reader(self, lane: Lane) -> Reader:
+        """Return a reader of one lane; it may be used on another thread."""
+        return Reader(self.store, lane)
+
+    def count(self, lane: Lane, after: int) -> int:
+        """Return how many durable records of a lane lie behind a sequence: exact, from the index."""
+        reader = Reader(self.store, lane)
+        try:
+            return reader.count(after)
+        finally:
+            reader.close()
+
+    def usage(self) -> dict[str, int]:
+        """Return what `status` shows: bytes and segments in use, free, allowed."""
+        return {
+            "bytes_max": self.options.bytes_max,
+            "segment_bytes": self.options.segment_size,
+            "segments_max": self.options.segments_max,
+            "segments_live": len(self._segments) + (self._active is not None),
+            "segments_free": self._pool,
+            "written_bytes": self.written_bytes,
+        }
+
+    # -- giving up --------------------------------------------------------------------------------------
+
+    def chore(self) -> Chore | None:
+        """Return the next blocking work between commits, or None. One at a time."""
+        if self._chore is not None:
+            return None
+        if self._pool <= RESERVE_SEGMENTS + 1 and not self._cramped and SEGMENTS not in self._changes:
+            cursors = retention.cursors_of(self._tables.get("cursors", {}))
+            entries = self._dispensable()
+            if not retention.delivered(entries, cursors):
+                plan = retention.plan(entries, cursors, self.options.segment_size)
+                if plan is not None:
+                    wall, boot = self._clock.wall_ns(), self._clock.boot_ns()
+                    self._chore = Chore(lambda: rewrite(self._writer, plan, wall, boot), pressing=True)
+                    return self._chore
+        if self.options.preallocate and self._writer.files < self.options.segments_max and not self._cramped:
+            self._chore = Chore(self._fill)
+            return self._chore
+        return None
+
+    def finish(self, chore: Chore) -> None:
+        """Take note of a chore that was run (or failed: `result` is None)."""
+        assert chore is self._chore
+        self._chore = None
+        done = chore.result
+        if done is None:
+            return
+        rows = self._changes.setdefault(SEGMENTS, {})
+        for victim in done.victims:
+            rows[str(victim.life)] = None
+        if done.survivors is not None:
+            rows[str(done.survivors.life)] = done.survivors
+        cursors = retention.cursors_of(self._tables.get("cursors", {}))
+        for lost in done.lost:
+            ledger.count_lost(self, lost, cursors)
+        for damage in done.damages:
+            ledger.note_damage(self, damage, self._clock.wall_ns())
+
+    # -- inside -----------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        self._writer.fill()
+
+    def _view(self) -> View:
+        live = sorted(self._segments.values(), key=lambda entry: (entry.first, entry.life))
+        return View((*live, *([self._active] if self._active else [])), self.durable_sequence)
+
+    def _begin_batch(self) -> None:
+        self._raws = []
+        self._lanes = bytearray()
+        self._changes = {}
+        self._flags = 0
+        self.open_bytes = 0
+
+    def _close_batch(self, *, force: bool = False) -> None:
+        """Turn the open batch into a block, unless there is nothing in it."""
+        if self._sealing:
+            return  # a callback appended: it stays with the batch that is being closed
+        self._sealing = True
+        try:
+            for prepare in self.before_seal:
+                prepare()
+        finally:
+            self._sealing = False
+        if not (self._raws or self._changes or force):
+            return
+        lanes = bytes(self._lanes)
+        first = self.last_sequence - len(lanes) + 1
+        clock = self._clock
+        block = Block(
+            batch=self.batch,
+            first=first,
+            raws=self._raws,
+            lanes=lanes,
+            spans=spans_of(lanes, range(first, first + len(lanes))) if lanes else NO_SPANS,
+            changes=record.encode_changes(self._changes),
+            wall_ns=clock.wall_ns(),
+            boot_ns=clock.boot_ns(),
+            flags=self._flags | (0 if clock.synced() else blocks.UNSYNCED),
+            urgent=Lane.ALARM in lanes or SEGMENTS in self._changes,
+            size=self.open_bytes,
+            table_changes=self._changes,
+        )
+        self.batch += 1
+        self._closed.append(block)
+        self._begin_batch()
+
+    def _dispensable(self) -> list[Entry]:
+        """Return the sealed segments that may be given up: all but the newest one with a checkpoint."""
+        entries = sorted(self._segments.values(), key=lambda entry: (entry.first, entry.life))
+        newest = max((entry.life for entry in entries if not entry.survivors), default=0)
+        return [entry for entry in entries if entry.life != newest]
+
+    def _give_up_delivered(self) -> None:
+        """Take the oldest segments that nobody needs out of the index, with the next block."""
+        rows = self._changes.get(SEGMENTS, {})
+        short = RESERVE_SEGMENTS + 2 - self._pool - sum(row is None for row in rows.values())
+        if short <= 0:
+            return
+        cursors = retention.cursors_of(self._tables.get("cursors", {}))
+        for entry in retention.delivered(self._dispensable(), cursors):
+            if short <= 0:
+                break
+            if str(entry.life) not in rows:
+                rows = self._changes.setdefault(SEGMENTS, {})
+                rows[str(entry.life)] = None
+                short -= 1
+
+    def _take_damages(self) -> None:
+        """Count what readers found damaged since the last seal."""
+        while self.store.damages:
+            damage = self.store.damages.popleft()
+            if damage.life in self._segments or (self._active is not None and damage.life == self._active.life):
+                ledger.note_damage(self, damage, self._clock.wall_ns())
+
+
+def _hint(disk: Disk, lock: int) -> int:
+    """Return the epoch noted in the lock file: it helps when the newest segment has vanished."""
+    text = disk.pread(lock, EPOCH_HINT_BYTES, 0).strip(b"\0\n ")
+    return int(text) if text.isdigit() else 0
+
+
+def _leave_hint(disk: Disk, lock: int, epoch: int) -> None:
+    try:
+        disk.pwrite(lock, str(epoch).encode().ljust(EPOCH_HINT_BYTES), 0)
+    except OSError:
+        return  # only a hint

@@ -1,0 +1,316 @@
+"""Reading one lane of the log, from memory while it is young, else from the segments.
+
+Readers may live on other threads than the journal. What they share with it changes in one assignment
+(`View`) or under a short lock (`Tail`). A block is read, checked and inflated once and kept until the
+reader leaves it; blocks without the reader's lane are skipped by the counts in their headers, segments
+without it by the index. A segment's block index is built from its headers when somebody first reads there
+(12 + 4 * lanes bytes a block) and at most INDEXES_MAX are kept, so a million waiting records cost no more
+memory than a thousand.
+
+A block that does not hold when it is read is damage unless its segment was given up meanwhile: it is
+skipped, a copy is set aside, and `Store.damages` tells the journal, which counts it.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.errors import JournalError
+from gateway.event import Lane
+from gateway.journal import block as blocks
+from gateway.journal import record
+from gateway.journal.compression import Codec
+from gateway.journal.disk import Disk
+from gateway.journal.record import Records
+from gateway.journal.segment import Entry, Found, Hole, Link, Walk
+from gateway.journal.writer import Block
+
+INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
+HANDLES_MAX: Final = 4  # files one reader keeps open
+TAIL_BLOCKS_MAX: Final = 256  # blocks looked at under one lock
+LANES: Final = len(Lane)
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """One record of a lane: its number and its bytes."""
+
+    sequence: int
+    raw: bytes
+
+
+class View(msgspec.Struct, frozen=True, gc=False):
+    """What is durable now: live segments in the order of their sequences, the one in use last."""
+
+    segments: tuple[Entry, ...]
+    durable: int
+
+
+class Damage(msgspec.Struct, frozen=True, gc=False):
+    """A hole that was found: where, how many blocks and records it held."""
+
+    life: int
+    name: str
+    offset: int
+    end: int
+    blocks: int
+    records: int
+
+
+class Tail:
+    """The newest blocks in memory, at most `bytes_max` of events."""
+
+    def __init__(self, bytes_max: int, after: int) -> None:
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._blocks: list[Block | None] = []  # those that left memory are None, and cut off now and then
+        self._lasts: list[int] = []  # last sequence of each
+        self._gone = 0  # how many leading ones have left
+        self._bytes = 0
+        self.after = after
+        """Everything with a greater sequence is here."""
+
+    def add(self, block: Block) -> None:
+        """Take a durable block that holds events; the oldest leave."""
+        with self._lock:
+            self._blocks.append(block)
+            self._lasts.append(block.last)
+            self._bytes += block.size
+            while self._bytes > self._bytes_max:
+                old = self._blocks[self._gone]
+                assert old is not None
+                self._blocks[self._gone] = None
+                self._bytes -= old.size
+                self.after = old.last
+                self._gone += 1
+            if self._gone > 1024 and self._gone * 2 > len(self._blocks):
+                del self._lasts[: self._gone], self._blocks[: self._gone]
+                self._gone = 0
+
+    def blocks_after(self, after: int) -> list[Block] | None:
+        """Return the first TAIL_BLOCKS_MAX blocks behind sequence `after`; None when some have left memory."""
+        with self._lock:
+            if after < self.after:
+                return None
+            start = bisect_right(self._lasts, after, self._gone)
+            return self._blocks[start : start + TAIL_BLOCKS_MAX]  # type: ignore[return-value]
+
+
+class BlockIndex:
+    """Where the blocks of one segment are, what they start with, and how many of each lane they hold."""
+
+    def __init__(self) -> None:
+        self.end = 0  # blocks up to here are in it
+        self.link: Link | None = None
+        self.offsets = array("Q")
+        self.firsts = array("Q")
+        self.counts = array("I")  # LANES per block
+
+    def add(self, found: Found) -> None:
+        """Take the next block; checkpoints and blocks without events are left out."""
+        header = found.header
+        self.end, self.link = found.end, Link.of(header)
+        if header.events:
+            self.counts.extend(header.counts[:LANES])
+            self.firsts.append(header.first)
+            self.offsets.append(found.offset)  # last: a reader on another thread goes by its length
+
+
+class Store:
+    """What readers share: the view, the tail, the disk, the block indexes."""
+
+    def __init__(self, disk: Disk, folder: Path, log_id: bytes, align: int, view: View, tail: Tail) -> None:
+        self.disk = disk
+        self.folder = folder
+        self.log_id = log_id
+        self.align = align
+        self.view = view
+        self.tail = tail
+        self.damages: deque[Damage] = deque()  # found by readers, taken by the journal
+        self._indexes: OrderedDict[int, BlockIndex] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def live(self, life: int) -> bool:
+        """Return whether a segment is still part of the log."""
+        return any(entry.life == life for entry in self.view.segments)
+
+    def index(self, entry: Entry, handle: int) -> BlockIndex:
+        """Return the block index of a segment, complete up to `entry.end`."""
+        with self._lock:
+            index = self._indexes.pop(entry.life, None) or BlockIndex()
+            if index.end < entry.end:
+                self._extend(index, entry, handle)
+            self._indexes[entry.life] = index
+            while len(self._indexes) > INDEXES_MAX:
+                self._indexes.popitem(last=False)
+            return index
+
+    def _extend(self, index: BlockIndex, entry: Entry, handle: int) -> None:
+        walk = Walk(
+            lambda length, offset: self.disk.pread(handle, length, offset),
+            self.log_id,
+            entry.life,
+            entry.end,
+            align=self.align,
+            link=index.link or Link.before(entry),
+            offset=index.end,
+            closing=(entry.number_next, entry.records_next),
+        )
+        for part in walk:
+            if isinstance(part, Found):
+                index.add(part)
+            elif isinstance(part, Hole):
+                self.damaged(entry, part.offset, part.end, part.blocks, part.records)
+        index.end = entry.end
+
+    def damaged(self, entry: Entry, offset: int, end: int, count: int, records: int) -> None:
+        """Note damage, unless the segment is no longer ours."""
+        if self.live(entry.life):
+            self.damages.append(Damage(entry.life, entry.name, offset, end, count, records))
+
+
+class Reader:
+    """Reads one lane, in order. One thread at a time."""
+
+    def __init__(self, store: Store, lane: Lane) -> None:
+        self.lane = lane
+        self._store = store
+        self._codec = Codec()
+        self._handles: OrderedDict[str, int] = OrderedDict()
+        self._block: tuple[int, int, Records] | None = None  # (life, offset, records) read last
+
+    def read(self, after: int, limit: int, bytes_max: int) -> list[Stored]:
+        """Return durable records of the lane behind sequence `after`: at most `limit`, about `bytes_max` bytes.
+
+        At least one when there is any. Blocking: may read from the disk. Damage is skipped.
+        """
+        found = _Found(self.lane, after, limit, bytes_max)
+        reached = after
+        while (young := self._store.tail.blocks_after(reached)) is not None:
+            if not young or any(found.take(block.first, block.lanes, block.raws) for block in young):
+                return found.records
+            reached = young[-1].last
+        for entry in self._store.view.segments:
+            if entry.spans[self.lane].last > after and self._segment(entry, after, found):
+                break
+        return found.records
+
+    def count(self, after: int) -> int:
+        """Return how many durable records of the lane lie behind sequence `after`."""
+        total = 0
+        for entry in self._store.view.segments:
+            span = entry.spans[self.lane]
+            if span.last <= after:
+                continue
+            total += span.count if span.first > after else self._count_in(entry, after)
+        return total
+
+    def close(self) -> None:
+        """Close the files this reader holds."""
+        for handle in self._handles.values():
+            self._store.disk.close(handle)
+        self._handles.clear()
+
+    def _segment(self, entry: Entry, after: int, found: _Found) -> bool:
+        """Read on in one segment; True when enough was found."""
+        index = self._index(entry)
+        if index is None:
+            return False
+        at = max(0, bisect_right(index.firsts, after, 0, len(index.offsets)) - 1)
+        for number in range(at, len(index.offsets)):
+            if index.counts[number * LANES + self.lane]:
+                records = self._records(entry, index, number)
+                if records is not None and found.take(records.first, records.lanes, records.raws, records.sequences):
+                    return True
+        return False
+
+    def _count_in(self, entry: Entry, after: int) -> int:
+        index = self._index(entry)
+        if index is None:
+            return 0
+        known = len(index.offsets)
+        at = max(0, bisect_right(index.firsts, after, 0, known) - 1)
+        total = sum(index.counts[(at + 1) * LANES + self.lane : known * LANES : LANES])
+        if at < known and index.counts[at * LANES + self.lane]:
+            records = self._records(entry, index, at)
+            if records is not None:
+                total += sum(
+                    1
+                    for place, lane in enumerate(records.lanes)
+                    if lane == self.lane and records.sequence(place) > after
+                )
+        return total
+
+    def _index(self, entry: Entry) -> BlockIndex | None:
+        try:
+            return self._store.index(entry, self._handle(entry))
+        except OSError:
+            self._store.damaged(entry, 0, entry.end, entry.number_next - entry.number_first, _records_in(entry))
+            return None
+
+    def _handle(self, entry: Entry) -> int:
+        handle = self._handles.pop(entry.name, None)
+        if handle is None:
+            handle = self._store.disk.open(self._store.folder / entry.name, write=False)
+        self._handles[entry.name] = handle
+        while len(self._handles) > HANDLES_MAX:
+            _, oldest = self._handles.popitem(last=False)
+            self._store.disk.close(oldest)
+        return handle
+
+    def _records(self, entry: Entry, index: BlockIndex, number: int) -> Records | None:
+        """Return a block's records; None when it does not hold (then it is noted as damage)."""
+        offset = index.offsets[number]
+        if self._block is not None and self._block[:2] == (entry.life, offset):
+            return self._block[2]
+        end = index.offsets[number + 1] if number + 1 < len(index.offsets) else entry.end
+        try:
+            data = self._store.disk.pread(self._handle(entry), end - offset, offset)
+            header = blocks.decode_header(data)
+            if header is None or header.life != entry.life:
+                raise JournalError("no block of this segment's life")
+            stored = memoryview(data)[blocks.HEADER_BYTES : blocks.HEADER_BYTES + header.stored]
+            payload = blocks.payload_of(header, stored, self._codec)
+            survivors = bool(header.flags & blocks.SURVIVORS)
+            records = record.decode(payload, header.first, header.events, survivors=survivors)
+        except (JournalError, OSError):
+            lost = sum(index.counts[number * LANES : (number + 1) * LANES])
+            self._store.damaged(entry, offset, end, 1, lost)
+            return None
+        self._block = (entry.life, offset, records)
+        return records
+
+
+def _records_in(entry: Entry) -> int:
+    return entry.records_next - entry.records_first
+
+
+class _Found:
+    """Collects a lane's records until there are `limit` of them or `bytes_max` bytes."""
+
+    def __init__(self, lane: int, after: int, limit: int, bytes_max: int) -> None:
+        self.records: list[Stored] = []
+        self._lane = lane
+        self._after = after
+        self._limit = limit
+        self._bytes_left = bytes_max
+
+    def take(self, first: int, lanes: bytes, raws: list[bytes], sequences: tuple[int, ...] | None = None) -> bool:
+        """Take what is wanted of one block; True when that is enough. The first record is taken whatever its size."""
+        records, lane = self.records, self._lane
+        at = bisect_right(sequences, self._after) if sequences is not None else max(0, self._after + 1 - first)
+        at = lanes.find(lane, at)
+        while at >= 0:
+            raw = raws[at]
+            self._bytes_left -= len(raw)
+            if (self._bytes_left < 0 and records) or len(records) >= self._limit:
+                return True
+            records.append(Stored(first + at if sequences is None else sequences[at], raw))
+            at = lanes.find(lane, at + 1)
+        return len(records) >= self._limit or self._bytes_left <= 0

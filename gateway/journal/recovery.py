@@ -1,0 +1,267 @@
+"""Start: find the newest checkpoint that holds, apply what lies behind it, cut the tail.
+
+The work does not depend on how many records wait: the first 160 bytes of every segment file, one checkpoint, the
+rest of the newest segment. Steps:
+
+1. See which file holds which life (folder.py).
+2. From the newest life go back along `previous life` until a checkpoint holds. None holds: start with empty tables
+   and all that is left.
+3. From there forward: apply each block's table changes; holes are damage (copied to the quarantine folder, counted);
+   in the newest segment what nothing proves durable is the unsynced tail and is cut.
+4. Index entries whose file is gone are lost and counted from the index; files that no entry names are free.
+
+Before the newest segment is read it is synced and the cache dropped: what a killed process had written is otherwise
+seen before it is durable, and after a failed sync the cache shows what the medium never got.
+
+Nothing here is fatal but a newer format: a start is never refused for damage.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import pairwise
+
+import msgspec
+
+from gateway.errors import JournalError
+from gateway.journal import block as blocks
+from gateway.journal import record
+from gateway.journal.block import HEADER_BYTES
+from gateway.journal.checkpoint import Image
+from gateway.journal.compression import Codec
+from gateway.journal.folder import File, Folder, quarantine
+from gateway.journal.reader import Damage
+from gateway.journal.segment import NO_SPANS, Entry, Found, Hole, Link, Walk, spans_of, started
+
+
+class Recovery(msgspec.Struct, kw_only=True):
+    """What a start found. All counts are exact, but for the tail: at most one block, never acknowledged."""
+
+    unclean: bool = False
+    blocks: int = 0  # read behind the checkpoint
+    tail_cut: bool = False  # a torn block was cut off
+    damaged_blocks: int = 0
+    damaged_records: int = 0
+    missing_segments: int = 0
+    missing_records: int = 0
+    set_aside: list[str] = []  # names in the quarantine folder
+    checkpoints_skipped: int = 0
+    skipped_sequences: int = 0
+
+
+class Recovered(msgspec.Struct, kw_only=True):
+    """What the journal goes on with."""
+
+    log_id: bytes  # empty: there was no journal
+    epoch: int  # the greatest seen
+    image: Image
+    link: Link
+    entry: Entry | None  # the segment in use
+    limit: int  # its length in bytes
+    next_sequence: int
+    next_life: int
+    free: list[str]
+    spares: list[str]
+    names_taken: int
+    damages: list[Damage]
+    changed: dict[int, Entry | None]  # index entries that were corrected: to be written with the first block
+    report: Recovery
+
+
+class Recoverer:
+    """Goes through a folder once."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._codec = Codec()
+        self._image = Image()
+        self._link = Link(0, 0, 0, 0)
+        self._joined = 0  # life of the segment gone through before; 0: none yet
+        self._known = False  # whether `_link` says what must come next
+        self._next_sequence = 1
+        self._clean = True
+        heads = [file.head for file in folder.lives.values() if file.head is not None]
+        self._epoch = max((head.epoch for head in heads), default=0)
+        self._damages: list[Damage] = []
+        self._report = Recovery()
+
+    def run(self) -> Recovered:
+        """Recover. Raises JournalError for a newer format, OSError when the folder cannot be read."""
+        folder = self._folder
+        chain = self._chain()
+        entry: Entry | None = None
+        limit = 0
+        for file, following in [*pairwise(chain), *[(file, None) for file in chain[-1:]]]:
+            entry, limit = self._forward(file, following), file.size
+            self._image.segments[entry.life] = entry
+        if entry is not None:
+            del self._image.segments[entry.life]
+        changed = self._reconcile()
+        live = {each.name for each in self._image.segments.values()} | ({entry.name} if entry else set())
+        self._report.unclean = not self._clean
+        self._report.set_aside += folder.set_aside_names
+        return Recovered(
+            log_id=folder.log_id,
+            epoch=self._epoch,
+            image=self._image,
+            link=self._link,
+            entry=entry,
+            limit=limit,
+            next_sequence=self._next_sequence,
+            next_life=max([*folder.lives, *self._image.segments], default=0) + 1,
+            free=folder.free(live),
+            spares=folder.spares,
+            names_taken=folder.names_taken,
+            damages=self._damages,
+            changed=changed,
+            report=self._report,
+        )
+
+    # -- which segments to read -------------------------------------------------------------------------
+
+    def _chain(self) -> list[File]:
+        """Return the segments from the newest checkpoint that holds to the newest segment; loads that checkpoint."""
+        mine = {
+            life: file
+            for life, file in self._folder.lives.items()
+            if file.head is not None and not file.head.flags & blocks.SURVIVORS
+        }
+        chain: list[File] = []
+        while mine and not chain:
+            newest = max(mine)
+            file = self._folder.refresh(mine.pop(newest).name)
+            if file.head is not None and file.head.life == newest:
+                chain = [file]
+                self._folder.lives[newest] = file
+        while chain and not self._load(chain[0]):
+            self._report.checkpoints_skipped += 1
+            head = chain[0].head
+            assert head is not None
+            older = [life for life in mine if life < head.life]
+            if not older:
+                break
+            chain.insert(0, mine[head.previous_life if head.previous_life in older else max(older)])
+        return chain
+
+    def _load(self, file: File) -> bool:
+        """Load the checkpoint at a file's head; False when it does not hold."""
+        head = file.head
+        if not file.whole or head is None or not head.flags & blocks.CHECKPOINT:
+            return False
+        try:
+            handle = self._folder.disk.open(self._folder.path / file.name, write=False)
+            try:
+                stored = self._folder.disk.pread(handle, head.stored, HEADER_BYTES)
+            finally:
+                self._folder.disk.close(handle)
+            self._image = Image.decode(blocks.payload_of(head, stored, self._codec))
+        except (OSError, JournalError):
+            return False
+        self._link = Link(head.number - 1, None, 0, head.records_before)
+        self._known = True
+        return True
+
+    # -- going through them -----------------------------------------------------------------------------
+
+    def _forward(self, file: File, following: File | None) -> Entry:
+        """Apply a segment's blocks. The one nothing follows is the newest: its tail is cut."""
+        head = file.head
+        assert head is not None
+        entry = started(head, file.name)
+        if not file.whole:  # the head is gone; its numbers are those that must come next
+            entry = msgspec.structs.replace(
+                entry, number_first=self._link.number + 1, records_first=self._link.records_next
+            )
+        end, closing = file.size, None
+        after = following.head if following is not None else None
+        if following is not None and after is not None and after.previous_life == head.life:
+            end = min(end, after.previous_end)
+            closing = (after.number, after.records_before) if following.whole else None
+        joined = self._known and self._joined in {0, head.previous_life}
+        self._joined = head.life
+        handle = self._folder.disk.open(self._folder.path / file.name, write=False)
+        walk = Walk(
+            lambda length, offset: self._folder.disk.pread(handle, length, offset),
+            self._folder.log_id,
+            head.life,
+            end,
+            align=self._folder.align,
+            codec=self._codec,
+            link=self._link if joined else None,
+            closing=closing,
+        )
+        try:
+            for part in walk:
+                if isinstance(part, Found):
+                    entry = self._apply(entry, part)
+                elif isinstance(part, Hole):
+                    self._damaged(entry, part, handle)
+                elif following is None and part.header is not None:
+                    self._report.tail_cut = True
+                    length = part.header.stored + HEADER_BYTES
+                    self._copy(handle, f"{head.life}-{part.offset}.tail", part.offset, length)
+        finally:
+            self._folder.disk.close(handle)
+        if closing is not None:
+            self._link = Link(closing[0] - 1, None, self._link.epoch, closing[1])
+            entry = msgspec.structs.replace(entry, number_next=closing[0], records_next=closing[1], end=end)
+        return entry
+
+    def _apply(self, entry: Entry, found: Found) -> Entry:
+        header = found.header
+        if self._known:
+            self._report.missing_records += max(0, header.records_before - self._link.records_next)
+        self._known = True
+        self._report.blocks += 1
+        self._link = Link.of(header)
+        self._epoch = max(self._epoch, header.epoch)
+        self._clean = bool(header.flags & blocks.CLEAN)
+        self._next_sequence = max(self._next_sequence, header.first + header.events)
+        last = header.first + header.events - 1
+        if header.flags & blocks.CHECKPOINT or found.payload is None:
+            return entry.grown(header, found.end, NO_SPANS, last)
+        try:
+            records = record.decode(found.payload, header.first, header.events)
+        except JournalError:  # its CRC held, so it was written so; the rest of the log is still good
+            return entry.grown(header, found.end, NO_SPANS, last)
+        self._image.apply(records.changes)
+        spans = spans_of(records.lanes, range(header.first, header.first + header.events))
+        return entry.grown(header, found.end, spans, last)
+
+    def _damaged(self, entry: Entry, hole: Hole, handle: int) -> None:
+        self._damages.append(Damage(entry.life, entry.name, hole.offset, hole.end, hole.blocks, hole.records))
+        self._report.damaged_blocks += hole.blocks
+        self._report.damaged_records += hole.records
+        self._link = msgspec.structs.replace(
+            self._link,
+            number=self._link.number + hole.blocks,
+            crc=None,
+            records_next=self._link.records_next + hole.records,
+        )
+        self._copy(handle, f"{entry.life}-{hole.offset}.block", hole.offset, hole.end - hole.offset)
+
+    def _copy(self, handle: int, name: str, offset: int, length: int) -> None:
+        if self._folder.write:
+            with suppress(OSError):
+                data = self._folder.disk.pread(handle, length, offset)
+                if quarantine(self._folder.disk, self._folder.path, name, data):
+                    self._report.set_aside.append(name)
+
+    # -- index and files --------------------------------------------------------------------------------
+
+    def _reconcile(self) -> dict[int, Entry | None]:
+        """Compare the index with the files; returns what had to be corrected in it."""
+        changed: dict[int, Entry | None] = {}
+        for life, entry in list(self._image.segments.items()):
+            self._next_sequence = max(self._next_sequence, entry.last + 1)
+            file = self._folder.lives.get(life)
+            if file is None:
+                changed[life] = None
+                del self._image.segments[life]
+                self._report.missing_segments += 1
+                self._report.missing_records += entry.records_next - entry.records_first
+                if entry.name in self._folder.files:
+                    self._folder.set_aside(entry.name)
+            elif file.name != entry.name:
+                changed[life] = self._image.segments[life] = msgspec.structs.replace(entry, name=file.name)
+        return changed
