@@ -43,7 +43,7 @@ def number_in(celsius: float) -> int:
 
 def is_hot(n: int) -> bool:
     """Return whether the rule answers message `n` with a command."""
-    return kind(n) == "thermostat" and temperature(n) > HOT_CEL
+    return temperature(n) > HOT_CEL
 
 
 def message(n: int) -> tuple[str, bytes]:

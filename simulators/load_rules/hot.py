@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.rules import Context, Event, above, rule
 
 
-@rule("temperature_changed", where={"temperature": above(25)})
+@rule("temperature_changed", "reading_taken", where={"temperature": above(25)})
 def hot(event: Event, ctx: Context) -> None:
-    """Answer a hot thermostat with a command."""
+    """Answer a hot device with a command."""
     ctx.command(event.device, "show", "hot")
