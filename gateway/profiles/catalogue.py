@@ -63,13 +63,18 @@ class Catalogue:
     def entries(self, prefixes: Mapping[str, str]) -> list[Entry]:
         """Return every topic of every profile, closest match first, with a source's prefixes filled in."""
         found = [entry for profile in self.profiles.values() for entry in _entries(profile, prefixes)]
-        found.sort(key=lambda e: (tuple(-n for n in e.template.specificity), e.profile, e.message and e.message.order))
+        found.sort(key=_closeness)
         return found
 
     def filters(self, prefixes: Mapping[str, str]) -> list[str]:
         """Return the MQTT topic filters that bring every message of every profile, none covered by another."""
         wanted = sorted({entry.template.filter() for entry in self.entries(prefixes) if entry.message})
         return [f for f in wanted if not any(other != f and covers(other, f) for other in wanted)]
+
+
+def _closeness(entry: Entry) -> tuple[object, ...]:
+    order = entry.message.order if entry.message else -1
+    return (tuple(-n for n in entry.template.specificity), entry.profile, order)
 
 
 def load_profile(file: Path) -> Compiled:

@@ -14,7 +14,7 @@ from typing import Any
 from gateway import units
 from gateway.errors import DecodeError, probably_meant
 from gateway.profiles.catalogue import Catalogue
-from gateway.profiles.compile import Compiled
+from gateway.profiles.compile import Compiled, captures_of
 from gateway.profiles.language import Argument, Command
 from gateway.profiles.report import NOTES
 from gateway.profiles.template import NameTemplate
@@ -32,16 +32,15 @@ def encode(
     profile = catalogue.profiles.get(notes.get("profile", ""))
     if profile is None:
         raise DecodeError(f"{device_id} has not been heard yet: no profile is known for it")
-    command = commands_of(profile, notes.get("class", "")).get(name)
+    command = commands_of(profile, notes).get(name)
     if command is None:
         near = probably_meant(name, profile.commands)
-        raise DecodeError(f"{profile.source.id} has no command {name!r}" + (f" ({near})" if near else ""))
+        raise DecodeError(
+            f"{profile.source.id} has no command {name!r} for this device" + (f" ({near})" if near else "")
+        )
     sent = _sent(command, checked(command.arg, value))
     captures = notes.get("captures", {})
-    try:
-        topic = NameTemplate(command.topic).render(captures)
-    except KeyError as missing:
-        raise DecodeError(f"{device_id}: {missing} of the topic is not known") from None
+    topic = NameTemplate(command.topic).render(captures)
     if not is_name(topic):
         raise DecodeError(f"{topic!r} is no topic to publish to")
     if command.text is not None:
@@ -51,14 +50,21 @@ def encode(
     return topic, json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def commands_of(profile: Compiled, device_class: str) -> dict[str, Command]:
-    """Return the commands for devices of a class; a command without one is for all."""
-    return {n: c for n, c in profile.commands.items() if c.device_class in (None, device_class)}
+def commands_of(profile: Compiled, notes: Mapping[str, Any]) -> dict[str, Command]:
+    """Return the commands a device takes: those for its class whose captures are known of it."""
+    known = notes.get("captures", {}).keys()
+    found: dict[str, Command] = {}
+    for name, commands in profile.commands.items():
+        for command in commands:
+            fits = command.device_class in (None, notes.get("class")) and captures_of(command) <= known
+            if fits and name not in found:
+                found[name] = command
+    return found
 
 
-def command_for(profile: Compiled, device_class: str, field: str) -> str | None:
-    """Return the name of the command that sets a field, if there is one."""
-    return next((n for n, c in commands_of(profile, device_class).items() if c.field == field), None)
+def command_for(profile: Compiled, notes: Mapping[str, Any], field: str) -> str | None:
+    """Return the name of the command that sets a field of a device, if there is one."""
+    return next((name for name, command in commands_of(profile, notes).items() if command.field == field), None)
 
 
 def checked(argument: Argument | None, value: Any) -> Any:

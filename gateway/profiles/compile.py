@@ -6,8 +6,9 @@ it, each on its line.
 
 from __future__ import annotations
 
+import re
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway import units
@@ -105,8 +106,9 @@ class Compiled(NamedTuple):
     file: str
     messages: tuple[CompiledMessage, ...]
     ignore: tuple[TopicTemplate, ...]
-    commands: dict[str, lang.Command]
+    commands: dict[str, tuple[lang.Command, ...]]  # of one name: the first whose captures the device has
     fields: dict[str, lang.Field]  # by name, for the inverse of commands
+    needed: frozenset[str]  # the captures its commands need
 
 
 def compile_profile(document: Document) -> Compiled:
@@ -115,6 +117,14 @@ def compile_profile(document: Document) -> Compiled:
     compiled = work.run()
     raise_faults(work.faults)
     return compiled
+
+
+_CAPTURE = re.compile(r"\{(\w+)\}")
+
+
+def captures_of(command: lang.Command) -> frozenset[str]:
+    """Return the captures a command's topic and payload need."""
+    return frozenset(_CAPTURE.findall(f"{command.topic} {command.text} {command.json}"))
 
 
 def _pointers(source: lang.Pointers) -> list[str]:
@@ -137,23 +147,41 @@ class _Compilation:
         profile = self.profile
         self._check_class(profile.device_class, ("device_class",))
         messages = [self._message(m, ("message", i), i) for i, m in enumerate(profile.message)]
+        plain: list[lang.Message] = []
         if profile.link.topics:
-            plain = lang.Message(topics=profile.link.topics, format=profile.decode.format, when=profile.decode.when)
-            messages.append(self._message(plain, ("decode",), len(messages), topics_at=("link", "topics")))
+            plain = [lang.Message(topics=profile.link.topics, format=profile.decode.format, when=profile.decode.when)]
+            messages.append(self._message(plain[0], ("decode",), len(messages), topics_at=("link", "topics")))
         if profile.availability:
             messages.append(self._availability_message(profile.availability, len(messages)))
         if not messages:
             self._fault((), "no topics: a profile has [link] topics or [[message]]")
-        if profile.field and not any(m.fields is None for m in profile.message) and not profile.link.topics:
-            self._fault(("field",), "[[field]] is read by no message")
+        self._check_groups()
         return Compiled(
             profile,
             str(self.document.file),
             tuple(messages),
             tuple(self._topics(profile.link.ignore, ("link", "ignore"))),
-            {command.name: command for command in self._commands()},
-            {f.name: f for f in [*profile.field, *(f for m in profile.message for f in m.fields or ())]},
+            self._commands(),
+            {f.name: f for m in [*profile.message, *plain] for f in profile.fields_of(m)},
+            frozenset(name for command in profile.command for name in captures_of(command)),
         )
+
+    def _check_groups(self) -> None:
+        """Say so when a group of fields is read by no message, or a message reads a group that is empty."""
+        profile = self.profile
+        read = {m.fields or "" for m in profile.message if not isinstance(m.fields, list)}
+        if profile.link.topics:
+            read.add("")
+        there = {field.group for field in profile.field}
+        for i, field in enumerate(profile.field):
+            if field.group not in read:
+                self._fault(
+                    ("field", i), f"no message reads the group {field.group!r}", probably_meant(field.group, read)
+                )
+        for i, message in enumerate(profile.message):
+            if isinstance(message.fields, str) and message.fields not in there:
+                hint = probably_meant(message.fields, there)
+                self._fault(("message", i, "fields"), f"no [[field]] of the group {message.fields!r}", hint)
 
     def _fault(self, at: Place, what: str, hint: str | None = None) -> None:
         self.faults.append(self.document.fault(at, what, hint))
@@ -185,8 +213,10 @@ class _Compilation:
             self._check_class(message.device_class, (*at, "device_class"))
         profile = self.profile
         excluded = [*profile.link.exclude, *message.exclude]
-        fields = profile.field if message.fields is None else message.fields
-        fields_at: Place = ("field",) if message.fields is None else (*at, "fields")
+        fields = profile.fields_of(message)
+        places: list[Place] = [(*at, "fields", i) for i in range(len(fields))]
+        if not isinstance(message.fields, list):
+            places = [("field", i) for i, field in enumerate(profile.field) if field in fields]
         time = message.time or profile.time
         return CompiledMessage(
             profile=profile.id,
@@ -203,7 +233,7 @@ class _Compilation:
             name=self._name(message.name or profile.device.name, (*at, "name"), captures),
             device_class=message.device_class or profile.device_class,
             retained=message.retained or profile.link.retained,
-            fields=tuple(self._field(f, (*fields_at, i), captures) for i, f in enumerate(fields)),
+            fields=tuple(self._field(f, at, captures) for f, at in zip(fields, places, strict=True)),
             time=self._time(time, (*at, "time")) if time else None,
             event=self._event(message, at),
             blob=self._blob(message.blob, (*at, "blob")) if message.blob else None,
@@ -318,18 +348,17 @@ class _Compilation:
             self._try((*at, "from"), first_of, _pointers(online.source)), online.map, online.removed, online.scope
         )
 
-    def _commands(self) -> Iterator[lang.Command]:
-        seen: set[str] = set()
-        named = {f.name for f in self.profile.field} | {f.name for m in self.profile.message for f in m.fields or ()}
+    def _commands(self) -> dict[str, tuple[lang.Command, ...]]:
+        found: dict[str, tuple[lang.Command, ...]] = {}
+        lists = [m.fields for m in self.profile.message if isinstance(m.fields, list)]
+        named = {f.name for fields in [self.profile.field, *lists] for f in fields}
         for i, command in enumerate(self.profile.command):
             at: Place = ("command", i)
-            if command.name in seen:
-                self._fault((*at, "name"), f"command {command.name!r} is there twice")
-            seen.add(command.name)
             self._try((*at, "topic"), NameTemplate, command.topic)
             if command.field and command.field not in named:
                 self._fault((*at, "field"), f"no field {command.field!r} here", probably_meant(command.field, named))
             for unit in (command.unit, command.arg.unit if command.arg else None):
                 if unit and unit not in units.UNITS:
                     self._fault((*at, "unit"), f"unknown unit {unit!r}", probably_meant(unit, units.UNITS))
-            yield command
+            found[command.name] = (*found.get(command.name, ()), command)
+        return found

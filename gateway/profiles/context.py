@@ -121,16 +121,24 @@ class Context:
         """Write a time of the gateway's clock."""
         return self._stamp(at_ns)
 
-    def introduce(self, bound: Bound, out: Decoded) -> Known:
-        """Note which profile reads a device; a device never heard of before gets its entry among the values."""
-        known = self.values.get(bound.subject)
-        if known is None:
-            known = self.values[bound.subject] = {NOTES: {}}
+    def introduce(self, bound: Bound, known: Known | None, out: Decoded) -> Known:
+        """Note which profile reads a device; one never heard of before gets its entry among the values.
+
+        `known` is what to enter for a new one. Only the captures that commands need are noted.
+        """
+        entry = self.values.get(bound.subject)
+        if entry is None:
+            entry = self.values[bound.subject] = known if known is not None else {NOTES: {}}
         bound.known = True
         if bound.message.availability is None:
-            notes = notes_of(known)
-            if notes.get("profile") != bound.message.profile or notes.get("captures") != bound.captures:
-                notes["profile"], notes["captures"] = bound.message.profile, bound.captures
-                notes["class"] = bound.device_class
-                out.changed.append(bound.subject)
-        return known
+            notes = notes_of(entry)
+            profile = bound.message.profile
+            needed = self.catalogue.profiles[profile].needed
+            captures = {name: text for name, text in bound.captures.items() if name in needed}
+            if notes.get("profile") != profile or not captures.items() <= notes["captures"].items():
+                if notes.get("profile") != profile:
+                    notes["profile"], notes["class"], notes["captures"] = profile, bound.device_class, {}
+                notes["captures"] = {**notes["captures"], **captures}
+                if bound.subject not in out.changed:
+                    out.changed.append(bound.subject)
+        return entry

@@ -122,11 +122,14 @@ class Decoder(Context):
     # -- claiming ------------------------------------------------------------------------------------------
 
     def _claim(self, route: list[_Candidate], delivery: Received, out: Decoded) -> None:
-        payload, failed = delivery.payload, None
+        payload = delivery.payload
+        failed: DecodeError | None = None
         documents: dict[str, Any] = {}
         for candidate in route:
             message = candidate.message
             if message is None:
+                if failed is not None:
+                    raise failed
                 out.ignored = f"{candidate.profile}: nothing to report"
                 return
             form = message.format
@@ -140,6 +143,8 @@ class Decoder(Context):
             if candidate.claim(message, document):
                 if candidate.alone:  # one plain state message claims this topic for its profile: the usual case
                     self._state(candidate.bound, document, document, delivery, out)  # type: ignore[arg-type]
+                    if not (out.readings or out.events or out.faults):
+                        out.ignored = f"{candidate.profile}: nothing to report"
                 else:
                     self._together(route, candidate, documents, delivery, out)
                 if candidate is not route[0]:
@@ -215,8 +220,9 @@ class Decoder(Context):
     def _state(self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
         subject = bound.subject
         known = self.values.get(subject)
-        if known is None or not bound.known:
-            known = self.introduce(bound, out)
+        new = known is None or not bound.known
+        if known is None:
+            known = {NOTES: {}}
         fields: dict[str, Any] = {}
         when = ""
         shape = tuple(member) if member.__class__ is dict else ()
@@ -239,7 +245,10 @@ class Decoder(Context):
             old = known.get(name, ABSENT)
             if always or old != value:
                 when = self._judged(bound, field, known, value, old, raw, key, whole, delivery, out, when)
-        out.readings.append(Reading(subject, bound.name, bound.device_class, bound.message.profile, fields))
+        if fields:
+            if new:
+                self.introduce(bound, known, out)
+            out.readings.append(Reading(subject, bound.name, bound.device_class, bound.message.profile, fields))
         if bound.momentary and not delivery.retained:
             messages.momentary(self, bound, member, whole, delivery, out)
 

@@ -83,6 +83,7 @@ class Field(_Table, frozen=True):
     momentary: bool = False  # an event each time, no state (buttons)
     event: str | None = None  # raise this instead of the vocabulary's type
     report: Report | Literal["never"] | None = None
+    group: str = ""  # of a [[field]] that only messages with `fields = "<group>"` read
 
 
 class Time(_Table, frozen=True):
@@ -166,7 +167,7 @@ class Message(_Table, frozen=True):
     name: str | None = None
     device_class: str | None = None
     retained: Retained | None = None
-    fields: list[Field] | None = None  # default: the profile's [[field]]
+    fields: list[Field] | str | None = None  # or the name of a group of [[field]]; default: those of no group
     event: str | EventFrom | None = None  # the message is one event that carries its fields
     key: str | None = None  # identity of what the event is about
     emit_if: EmitIf | None = None
@@ -234,3 +235,9 @@ class Profile(_Table, frozen=True):
     time: Time | None = None
     availability: Availability | None = None
     command: list[Command] = []
+
+    def fields_of(self, message: Message) -> list[Field]:
+        """Return the fields a message reads: its own, a group's, or those of no group."""
+        if isinstance(message.fields, list):
+            return message.fields
+        return [field for field in self.field if field.group == (message.fields or "")]

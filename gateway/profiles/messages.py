@@ -36,7 +36,7 @@ def availability(
     online = spec.map.get(text) if text is not None else None
     if text is None or online is None:
         raise DecodeError(f"availability {shown(raw)} is none of {', '.join(spec.map)}")
-    known = context.introduce(bound, out)
+    known = context.introduce(bound, None, out)
     _reading(bound, known, {"online": online}, out)
     old = known.get("online", ABSENT)
     if judge(known, "online", online, Policy(), delivery.received_ns) is not Verdict.CHANGED:
@@ -61,8 +61,12 @@ def momentary(context: Context, bound: Bound, member: Any, whole: Any, delivery:
     for field, value in _read(bound.momentary, member, whole, out):
         if value is not None:
             when = context.time(bound, whole, delivery)
+            known = context.introduce(bound, None, out)
             out.events.append(context.change(field, bound.subject, value, ABSENT, when))
-            out.readings[-1].fields[field.name] = value
+            if out.readings and out.readings[-1].subject == bound.subject:
+                out.readings[-1].fields[field.name] = value
+            else:
+                _reading(bound, known, {field.name: value}, out)
 
 
 def event(
@@ -73,7 +77,7 @@ def event(
     if kind is None:
         return
     fields = {field.name: value for field, value in _read(bound.fields, member, whole, out)}
-    known = context.introduce(bound, out)
+    known = context.introduce(bound, None, out)
     _reading(bound, known, fields, out)
     if delivery.retained:
         out.ignored = f"{bound.message.profile}: a retained copy"
@@ -107,7 +111,7 @@ def blob(context: Context, bound: Bound, spec: Blob, payload: bytes, delivery: R
     }
     if bound.message.label:
         data["label"] = bound.message.label.render(bound.captures)
-    known = context.introduce(bound, out)
+    known = context.introduce(bound, None, out)
     _reading(bound, known, dict(data), out)
     out.events.append(_event(context, "snapshot_taken", bound, delivery, data))
 

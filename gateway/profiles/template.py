@@ -7,8 +7,8 @@ A level of a topic template is literal text around at most one capture::
     {base=home}      "home", unless the source says its prefix is another one
     POWER{n}         literal text around a capture
 
-Words may hold ``*`` for any run of characters. There are no regular expressions to write, and matching is
-linear in the length of the topic. Segments of JSON pointers (`pointer.py`) use the same form.
+Words may hold ``*`` for any run of characters and ``?`` for any one. There are no regular expressions to write,
+and matching is linear in the length of the topic. Segments of JSON pointers (`pointer.py`) use the same form.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def parse_segment(text: str) -> Segment:
     if (inner["many"] or inner["default"]) and (found["prefix"] or found["suffix"]):
         raise ValueError(f"{text!r}: {{x+}} and {{x=default}} stand alone on their level")
     words = inner["words"]
-    alternatives = "|".join(re.escape(word).replace(r"\*", ".*") for word in words.split("|")) if words else None
+    alternatives = (
+        "|".join(re.escape(word).replace(r"\*", ".*").replace(r"\?", ".") for word in words.split("|"))
+        if words
+        else None
+    )
     return Segment(
         None,
         inner["name"],
@@ -76,6 +80,10 @@ def parse_segment(text: str) -> Segment:
         words=re.compile(alternatives) if alternatives else None,
         negated=bool(inner["negated"]),
     )
+
+
+def _pattern(word: str) -> str:
+    return re.escape(word).replace(r"\*", ".*").replace(r"\?", ".")
 
 
 class TopicTemplate:
