@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from fnmatch import translate
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, get_args
 
 import msgspec
 
@@ -23,6 +23,7 @@ READ_RECORDS = 512  # a read
 READ_BYTES_MAX = 1024 * 1024
 LIMIT_MAX = 100_000  # events of the recent past in one answer
 BEHIND_MAX = 100_000  # records a follower may be behind
+EVERY_LANE: tuple[LaneName, ...] = get_args(LaneName)
 TICK_S = 0.1  # how often a follower looks; below what a person notices
 
 
@@ -62,7 +63,8 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     types: list[str] = []  # with * and ?; any of them
     devices: list[str] = []  # an id, its part behind the dialect, or a pattern with * and ?
     since: str | None = None  # RFC 3339 in UTC
-    lanes: list[LaneName] = ["alarm", "telemetry"]
+    about: str | None = None  # an event's id: that event, and what follows from it
+    lanes: tuple[LaneName, ...] = ("alarm", "telemetry")
     limit: int | None = None  # the newest so many; None: all since
     follow: bool = False
 
@@ -78,6 +80,7 @@ class Seen(msgspec.Struct, gc=False, tag_field="specversion", tag="1.0"):
     type: str
     subject: str = ""
     time: str = ""
+    cause: str | None = None
 
 
 _decode_seen = msgspec.json.Decoder(Seen).decode
@@ -90,10 +93,13 @@ class Sieve:
         self._types = _patterns(wanted.types)
         self._devices = _patterns(wanted.devices)
         self._since = wanted.since or ""
+        self._about = wanted.about
 
     def passes(self, raw: bytes) -> bool:
         """Return whether an event is wanted."""
         seen = _decode_seen(raw)
+        if self._about is not None and self._about not in (seen.id, seen.cause):
+            return False
         if self._types and not self._types(seen.type):
             return False
         if self._devices and not (self._devices(seen.subject) or self._devices(seen.subject.partition(":")[2])):
@@ -168,6 +174,18 @@ async def follow(
     finally:
         for lane in lanes:
             lane.close()
+
+
+def answer(readers: Readers, durable: Callable[[], int]) -> Callable[..., AsyncIterator[msgspec.Raw]]:
+    """Return what the API answers "events" with: a stream, filtered by keyword arguments as `EventFilter` has them."""
+
+    def events(**wanted: object) -> AsyncIterator[msgspec.Raw]:
+        try:
+            return follow(readers, durable, msgspec.convert(wanted, EventFilter))
+        except msgspec.ValidationError as error:
+            raise ApiError(f"events: {error}") from None
+
+    return events
 
 
 async def _in_thread(items: Iterator[bytes]) -> AsyncIterator[bytes]:

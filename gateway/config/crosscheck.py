@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.config.options import EMBEDDED
 from gateway.document import Place
 from gateway.errors import ConfigError, Fault, probably_meant
 from gateway.secrets import Secret
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
 
-LOOPBACK = ("127.", "localhost", "::1", "[::1]")
+EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104  looked for, not bound
 
 
 class CrossCheck:
@@ -32,7 +33,6 @@ class CrossCheck:
         yield from self._targets_of_routes()
         yield from self._words_of_routes()
         yield from self._ports()
-        yield from self._open_listeners()
         yield from self._missing_files()
 
     def warnings(self) -> Iterator[Fault]:
@@ -98,24 +98,20 @@ class CrossCheck:
     def _may_be_heard(self, device: str) -> bool:
         """Return whether an id that nobody listed can come from a source."""
         source, slash, rest = device.removeprefix("!").partition("/")
-        return bool(slash) and ":" in rest and source in self._config.sources
+        return bool(slash) and ":" in rest and source in self._document.data.get("sources", (EMBEDDED,))
 
     def _ports(self) -> Iterator[Fault]:
         """Find listeners that want the same port."""
-        taken: dict[tuple[str, int], str] = {}
-        for name, host, port in self._listeners():
-            other = taken.get((host, port))
-            if other is not None:
-                what = f"sources {other!r} and {name!r} both listen on {host}:{port}"
-                yield self._fault(("sources", name, "listen"), what, "give one of them another port")
-            taken[host, port] = name
+        from gateway.sources.listener import ListenerOptions
 
-    def _open_listeners(self) -> Iterator[Fault]:
-        """Find listeners that anybody in the network may use."""
-        for name, host, _ in self._listeners():
-            if not host.startswith(LOOPBACK) and not self._config.sources[name].users:
-                what = f"source {name!r} listens on {host or 'every address'} and asks nobody for a password"
-                yield self._fault(("sources", name, "listen"), what, "add users, or listen on 127.0.0.1")
+        taken: dict[int, tuple[str, str]] = {}  # port -> source, host
+        for name, options in self._config.sources.items():
+            if not isinstance(options, ListenerOptions) or options.port == 0:
+                continue
+            other, host = taken.setdefault(options.port, (name, options.host))
+            if other != name and (host == options.host or {host, options.host} & EVERYWHERE):
+                what = f"sources {other!r} and {name!r} both listen on port {options.port}"
+                yield self._fault(("sources", name, "port"), what, "give one of them another port")
 
     def _missing_files(self) -> Iterator[Fault]:
         for at, path in _find(self._config, Path):

@@ -83,6 +83,10 @@ def load(file: Path) -> Config:
 
 def read(file: Path) -> tuple[Config | None, list[Fault]]:
     """Read as far as possible: the config with defaults where a fault is (None: no TOML at all), and the faults."""
+    if not file.exists():
+        return None, [
+            Fault(file, None, "there is no such file", "name another with --config, or try: edge-gateway demo")
+        ]
     try:
         reading = Reading(read_overlaid(file), file)
     except ConfigError as error:
@@ -98,7 +102,7 @@ class Reading:
         self.faults: list[Fault] = document.substitute()
         self.warnings: list[Fault] = []
         self._file = file
-        self._folder = file.parent
+        self._folder = file.absolute().parent
 
     def config(self) -> Config:
         """Convert every section; what has a fault is at its default, so that the rest is still checked."""
@@ -220,7 +224,7 @@ class Reading:
             self._fault(at, f"a source is a text or a table, not {_what(value)}", 'write "mqtt://localhost"')
             return None
         if "listen" in value:
-            return "listener"
+            return self._listener(at, value)
         if "serial" in value:
             self._fault((*at, "serial"), "this version has no serial sources")
             return None
@@ -233,6 +237,22 @@ class Reading:
             self._fault((*at, "url"), f"{value['url']!r} is not the address of a broker", hint)
             return None
         return "mqtt"
+
+    def _listener(self, at: Place, table: dict[str, Any]) -> str | None:
+        """Take ``listen = "host:port"`` apart into the options that the listener has."""
+        text = str(table.pop("listen"))
+        host, colon, port = text.rpartition(":")
+        if not port.isdecimal() or (host.startswith("[") != host.endswith("]")):
+            what = f"{text!r} is not an address to listen on"
+            self._fault((*at, "listen"), what, 'write "127.0.0.1:1883", or "0.0.0.0:1883" and users')
+            return None
+        for key, value in (("host", host.strip("[]") or "127.0.0.1"), ("port", int(port))):
+            if key in table:
+                self._fault((*at, key), f"{key} is in listen, too: write one")
+            elif colon or key == "port":
+                table[key] = value
+                self.document.renamed((*at, key), (*at, "listen"))
+        return "listener"
 
     def _targets(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -30,7 +30,7 @@ def places(file: Path) -> Places:
     for section, key in (("gateway", "state"), ("journal", "folder"), ("api", "socket")):
         table = data.get(section)
         named = table.get(key) if isinstance(table, dict) else None
-        found[key] = file.parent / named if isinstance(named, str) else None
+        found[key] = file.absolute().parent / named if isinstance(named, str) else None
     return places_of(found["state"], found["folder"], found["socket"])
 
 

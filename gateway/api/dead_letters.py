@@ -1,0 +1,133 @@
+"""What a person may do with a dead letter: try again, or mark as seen.
+
+The letter itself stays where it is in the log. What became of it is a row of the durable table
+"dead_letters": ``id -> {"state": "retried" | "dropped", "actor": ..., "time": ...}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from gateway.api.events import Reader, between
+from gateway.api.line import ApiError
+from gateway.clock import Clock, rfc3339
+from gateway.event import Event, Lane, decode
+from gateway.sources.source import Delivery
+
+TABLE = "dead_letters"
+State = Literal["retried", "dropped"]
+
+
+class Log(Protocol):
+    """What is needed of the journal."""
+
+    @property
+    def durable_sequence(self) -> int:
+        """Return the greatest sequence on the disk."""
+        ...
+
+    def reader(self, lane: Lane) -> Reader:
+        """Return a reader of one lane."""
+        ...
+
+    def get(self, table: str, key: str) -> Any:
+        """Return a row of a durable table."""
+        ...
+
+    def put(self, table: str, key: str, value: Any) -> None:
+        """Set a row of a durable table."""
+        ...
+
+
+class DeadLetters:
+    """Retry and drop, for the local API."""
+
+    def __init__(
+        self,
+        log: Log,
+        clock: Clock,
+        *,
+        flush: Callable[[], Awaitable[None]],
+        inbox: Callable[[Sequence[Delivery]], None],
+        append: Callable[[Event], None],
+    ) -> None:
+        """Wire it up: `inbox` takes a message as from its source, `append` queues an event for its routes."""
+        self._log = log
+        self._clock = clock
+        self._flush = flush
+        self._inbox = inbox
+        self._append = append
+
+    async def retry(self, id: str, actor: str) -> dict[str, str]:  # noqa: A002  the API's word
+        """Decode a message once more, or send an event by its routes again under its id."""
+        letter = await self._find(id)
+        if letter.type == "message_rejected":
+            self._inbox([self._message(letter)])
+        elif letter.type == "event_refused":
+            self._append(_event(letter))
+        else:
+            raise ApiError(f"{letter.type} cannot be retried: mend the cause, later events will do")
+        return await self._settle(id, "retried", actor)
+
+    async def drop(self, id: str, actor: str) -> dict[str, str]:  # noqa: A002  the API's word
+        """Mark as seen."""
+        await self._find(id)
+        return await self._settle(id, "dropped", actor)
+
+    async def _settle(self, letter: str, state: State, actor: str) -> dict[str, str]:
+        row = {"state": state, "actor": actor, "time": rfc3339(self._clock.wall_ns())}
+        self._log.put(TABLE, letter, row)
+        await self._flush()
+        return {"id": letter, **row}
+
+    async def _find(self, wanted: str) -> Event:
+        reader = self._log.reader(Lane.DEAD_LETTER)
+        try:
+            found = await asyncio.to_thread(_search, reader, self._log.durable_sequence, wanted)
+        finally:
+            reader.close()
+        if found is None:
+            raise ApiError(f"no dead letter {wanted!r}")
+        return found
+
+    def _message(self, letter: Event) -> Delivery:
+        payload = letter.data.get("payload_b64")
+        if payload is None:
+            raise ApiError("the payload was too large to be kept: only its length, hash and head are here")
+        source = letter.source.rpartition("/")[2]
+        return Delivery(
+            source=source,
+            topic=letter.data.get("topic", ""),
+            payload=base64.b64decode(payload),
+            received_ns=self._clock.wall_ns(),
+            origin=_Nobody(),
+        )
+
+
+class _Nobody:
+    """Nobody waits for an acknowledgement: the sender had it when the dead letter was on the disk."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Do nothing."""
+
+
+def _search(reader: Reader, last: int, wanted: str) -> Event | None:
+    marker = wanted.encode()
+    for _, raw in between([reader], 0, last):
+        if marker in raw:
+            event = decode(raw)
+            if event.id == wanted:
+                return event
+    return None
+
+
+def _event(letter: Event) -> Event:
+    try:
+        return msgspec.convert(letter.data["event"], Event)
+    except (KeyError, msgspec.ValidationError):
+        raise ApiError("the event was too large to be kept: only its length, hash and head are here") from None

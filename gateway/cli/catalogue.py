@@ -1,0 +1,110 @@
+"""The words of `profiles` and `rules`; what they do is in `cli/profiles.py` and `cli/rules.py`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gateway.cli.verb import Verbs, add, group
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare both groups."""
+    _profiles(group(verbs, "profiles", "device profiles: list, decode messages, test with their samples"))
+    _rules(group(verbs, "rules", "rules: list, test"))
+
+
+def _profiles(verbs: Verbs) -> None:
+    listing = add(
+        verbs,
+        "list",
+        "the profiles the gateway knows",
+        profiles_list,
+        examples=["edge-gateway profiles list", "edge-gateway profiles list --json"],
+        json=True,
+    )
+    decode = add(
+        verbs,
+        "decode",
+        "decode messages: JSON lines on standard input, JSON lines out",
+        profiles_decode,
+        examples=[
+            'echo \'{"topic": "shellies/shellydw-1/sensor/state", "payload": "open"}\' | edge-gateway profiles decode',
+            "edge-gateway profiles decode < messages.jsonl",
+        ],
+    )
+    test = add(
+        verbs,
+        "test",
+        "test profiles against the samples beside them",
+        profiles_test,
+        examples=["edge-gateway profiles test", "edge-gateway profiles test my-profiles/attic-sensor.toml"],
+        json=True,
+    )
+    test.add_argument("files", nargs="*", type=Path, metavar="FILE", help="profiles; default: all")
+    for parser in (listing, decode, test):
+        parser.add_argument(
+            "--profiles",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FOLDER",
+            help="a folder with profiles, beside the shipped ones",
+        )
+
+
+def _rules(verbs: Verbs) -> None:
+    listing = add(
+        verbs,
+        "list",
+        "the rules in the rules folder, with their titles",
+        rules_list,
+        examples=["edge-gateway rules list", "edge-gateway rules list --json"],
+        json=True,
+    )
+    test = add(
+        verbs,
+        "test",
+        "run the tests that rule files carry",
+        rules_test,
+        examples=["edge-gateway rules test", "edge-gateway rules test rules/left_open.py"],
+        json=True,
+    )
+    test.add_argument("files", nargs="*", type=Path, metavar="FILE", help="rule files; default: all")
+    for parser in (listing, test):
+        parser.add_argument("--rules", type=Path, metavar="FOLDER", help="default: as the config says")
+
+
+def profiles_list(words: argparse.Namespace) -> int:
+    """List profiles."""
+    from gateway.cli import profiles
+
+    return profiles.listing(words)
+
+
+def profiles_decode(words: argparse.Namespace) -> int:
+    """Decode messages."""
+    from gateway.cli import profiles
+
+    return profiles.decode(words)
+
+
+def profiles_test(words: argparse.Namespace) -> int:
+    """Test profiles."""
+    from gateway.cli import profiles
+
+    return profiles.test(words)
+
+
+def rules_list(words: argparse.Namespace) -> int:
+    """List rules."""
+    from gateway.cli import rules
+
+    return rules.listing(words)
+
+
+def rules_test(words: argparse.Namespace) -> int:
+    """Run rules' own tests."""
+    from gateway.cli import rules
+
+    return rules.test(words)

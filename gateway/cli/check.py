@@ -1,0 +1,160 @@
+"""`check`: config, devices, profiles and rules, every fault at once with file and line."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.terminal import say, say_json
+from gateway.cli.verb import Verbs, add
+from gateway.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from gateway.config.load import Config
+
+CONFIG_FAULT = 78
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare `check`."""
+    parser = add(
+        verbs,
+        "check",
+        "check config, devices, profiles and rules: file:line and the likely fix for each fault",
+        check,
+        examples=[
+            "edge-gateway check",
+            "edge-gateway check --config ./gateway.toml --effective",
+            "edge-gateway check --json | jq -r '.faults[] | .file'",
+        ],
+        json=True,
+    )
+    parser.add_argument("--effective", action="store_true", help="print every value in force, and where it is from")
+
+
+def check(words: argparse.Namespace) -> int:
+    """Print faults and warnings; 78 when there is a fault."""
+    from gateway.config.load import read
+
+    config, faults = read(words.config)
+    counts: dict[str, int] = {}
+    warnings: list[Fault] = []
+    if config is not None:
+        warnings += config.warnings
+        counts = {**_counts(config), **_profiles(config, faults), **_rules(config, faults, warnings)}
+    faults.sort(key=lambda fault: (str(fault.file), fault.line or 0))
+    if words.json:
+        _print_json(words, config, faults, warnings, counts)
+    else:
+        _print(words, config, faults, warnings, counts)
+    return CONFIG_FAULT if faults else 0
+
+
+def _counts(config: Config) -> dict[str, int]:
+    parts: dict[str, Any] = {
+        "source": config.sources,
+        "target": config.targets,
+        "route": config.routes,
+        "device": config.devices,
+    }
+    return {name: len(part) for name, part in parts.items()}
+
+
+def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
+    from gateway.profiles.catalogue import Catalogue
+
+    try:
+        return {"profile": len(Catalogue.load(config.profiles).profiles)}
+    except ConfigError as error:
+        faults += error.faults
+        return {}
+
+
+def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:
+    """Load the rules as the worker does; a file that hangs is a fault at the line where it hangs."""
+    from gateway.profiles.vocabulary import FAMILY_OF_KIND, event_types
+    from gateway.rules.house import House
+    from gateway.rules.loader import load
+    from gateway.rules.protocol import DeviceEntry
+
+    entries = [
+        DeviceEntry(device.id, device.name, device.room, device.kind or "", tuple(device.labels))
+        for device in config.devices
+    ]
+    kinds = {*FAMILY_OF_KIND, *(entry.kind for entry in entries)}
+    types = {name.replace("{kind}", kind) for name in event_types() for kind in kinds}
+    with _alarm(config.rules.load_s_max) as rearm:
+        loaded = load(
+            config.rules.folder, house=House(entries, {}), modes=config.rules.modes, types=types, before=rearm
+        )
+    faults += loaded.faults
+    warnings += loaded.hints
+    return {"rule": len(loaded.definitions)}
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[Callable[[str], None]]:
+    """Raise TimeoutError wherever the code is, `seconds` after the yielded function was last called."""
+
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"did not end within {seconds:g} s")
+
+    def rearm(_: str) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield rearm
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _print(
+    words: argparse.Namespace, config: Config | None, faults: list[Fault], warnings: list[Fault], counts: dict[str, int]
+) -> None:
+    if words.effective and config is not None:
+        for line in effective_lines(config):
+            say(line)
+        say()
+    for fault in faults:
+        say(str(fault), "red")
+    for warning in warnings:
+        say(f"warning: {warning}", "yellow")
+    summary = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items())
+    if faults:
+        say(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} in {words.config} and what it names", "bold")
+    else:
+        say(f"{words.config} is good: {summary}", "green")
+
+
+def _print_json(
+    words: argparse.Namespace, config: Config | None, faults: list[Fault], warnings: list[Fault], counts: dict[str, int]
+) -> None:
+    answer: dict[str, Any] = {"ok": not faults, "faults": list(map(_fields, faults))}
+    answer |= {"warnings": list(map(_fields, warnings)), "counts": counts}
+    if words.effective and config is not None:
+        from gateway.cli.effective import values
+
+        answer["effective"] = [value._asdict() for value in values(config)]
+    say_json(answer)
+
+
+def _fields(fault: Fault) -> dict[str, Any]:
+    return {"file": str(fault.file), "line": fault.line, "what": fault.what, "hint": fault.hint}
+
+
+def effective_lines(config: Config) -> Iterator[str]:
+    """Write every value in force as TOML, with its origin as a comment."""
+    from gateway.cli.effective import toml, values
+
+    table = ""
+    for value in values(config):
+        if value.table != table:
+            yield f"{'' if not table else chr(10)}[{value.table}]"
+            table = value.table
+        text = f"{value.key} = {toml(value.value)}"
+        yield f"{text:<50} # {value.origin}"

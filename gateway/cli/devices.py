@@ -1,0 +1,115 @@
+"""`devices`: what is installed, and what was last heard of it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.cli.terminal import complain, say, say_json, table
+from gateway.cli.verb import Verbs, add, group
+from gateway.errors import GatewayError, probably_meant
+
+if TYPE_CHECKING:
+    from gateway.profiles.devices import Devices
+
+BAD = 1
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare `devices list` and `devices show`."""
+    words = group(verbs, "devices", "installed devices: list, show")
+    add(
+        words,
+        "list",
+        "devices in devices.toml and devices heard of, with their last values",
+        listing,
+        examples=["edge-gateway devices list", "edge-gateway devices list --json"],
+        json=True,
+    )
+    parser = add(
+        words,
+        "show",
+        "one device: name, room, kind, labels, last values",
+        show,
+        examples=["edge-gateway devices show house/z2m:bedroom/radiator", "edge-gateway devices show siren-hall"],
+        json=True,
+    )
+    parser.add_argument("device", help="the device's id, or its name in devices.toml")
+
+
+def listing(words: argparse.Namespace) -> int:
+    """List every device that is installed or was heard of."""
+    known = _known(words)
+    if words.json:
+        say_json(known)
+        return 0
+    if not known:
+        say("no device yet: nothing in devices.toml, nothing heard. Type: edge-gateway events --follow")
+        return 0
+    rows = [[d["id"], d["name"], d["room"], d["kind"], " ".join(d["labels"]), _values(d["values"])] for d in known]
+    table(["id", "name", "room", "kind", "labels", "last values"], rows)
+    return 0
+
+
+def show(words: argparse.Namespace) -> int:
+    """Show one device."""
+    known = _known(words)
+    found = next((device for device in known if words.device in (device["id"], device["name"])), None)
+    if found is None:
+        names = [word for device in known for word in (device["id"], device["name"]) if word]
+        hint = probably_meant(words.device, names)
+        complain(f"no device {words.device!r}" + (f" ({hint})" if hint else ""))
+        return BAD
+    if words.json:
+        say_json(found)
+        return 0
+    for key, value in found.items():
+        if key == "values":
+            for field, last in value.items():
+                say(f"  {field:<24} {msgspec.json.encode(last).decode()}")
+        else:
+            say(f"{key:<10} {' '.join(value) if isinstance(value, list) else value}")
+    return 0
+
+
+def _known(words: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return installed devices and those with values, by id."""
+    from gateway.config.load import read
+
+    config, _ = read(words.config)
+    values = _last_values(words)
+    installed: Devices | tuple[()] = config.devices if config else ()
+    devices = {
+        device.id: {
+            "id": device.id,
+            "name": device.name,
+            "room": device.room,
+            "kind": device.kind or "",
+            "labels": list(device.labels),
+            "invert": device.invert,
+            "installed": True,
+            "values": values.get(device.id, {}),
+        }
+        for device in installed
+    }
+    empty = {"name": "", "room": "", "kind": "", "labels": [], "invert": False, "installed": False}
+    for device_id, last in values.items():
+        devices.setdefault(device_id, {"id": device_id, **empty, "values": last})
+    return [devices[device_id] for device_id in sorted(devices)]
+
+
+def _last_values(words: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return the last values; none when neither a gateway nor a journal is there yet."""
+    from gateway.cli.records import opened
+
+    try:
+        with opened(words.config) as records:
+            return dict(records.table("values"))
+    except GatewayError:
+        return {}
+
+
+def _values(values: dict[str, Any]) -> str:
+    return " ".join(f"{field}={msgspec.json.encode(value).decode()}" for field, value in values.items())

@@ -1,0 +1,131 @@
+"""`explain`: what is recorded about one event: where it came from, what followed, where it went."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.events import line
+from gateway.cli.terminal import complain, say, say_json
+from gateway.cli.verb import Verbs, add
+
+if TYPE_CHECKING:
+    from gateway.cli.records import Records
+    from gateway.config.load import Config
+
+BAD = 1
+CAUSES_MAX = 8  # steps back: a timer set by a rule set off by an event …
+Event = dict[str, Any]
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare `explain`."""
+    parser = add(
+        verbs,
+        "explain",
+        "one event: source, profile, rules, lane, routes, what was refused, as far as recorded",
+        explain,
+        examples=["edge-gateway explain 0a1b2c3d4e5f-1-2f", "edge-gateway explain 0a1b2c3d4e5f-1-2f --json"],
+        json=True,
+    )
+    parser.add_argument("id", help="the event's id, as `events` or the cloud shows it")
+
+
+def explain(words: argparse.Namespace) -> int:
+    """Print the story of an event."""
+    from gateway.cli.records import opened
+    from gateway.config.load import read
+
+    config, _ = read(words.config)
+    with opened(words.config) as records:
+        related = _about(records, words.id)
+        event = next((found for found in related if found["id"] == words.id), None)
+        if event is None:
+            complain(f"no event {words.id!r} in the journal: it may have made room for newer ones")
+            return BAD
+        outcomes = [found for found in related if found is not event]
+        causes = list(_causes(records, event))
+        cursors = dict(records.table("cursors"))
+    routes = [route_outcome(name, event, outcomes, cursors) for name in _routes(config, cursors, event)]
+    story = {"event": event, "causes": causes, "outcomes": outcomes, "rules": rules_outcome(event, cursors)}
+    if words.json:
+        say_json({**story, "routes": routes})
+    else:
+        _tell(event, causes, outcomes, str(story["rules"]), routes)
+    return 0
+
+
+def _tell(
+    event: Event, causes: list[Event], outcomes: list[Event], rules: str, routes: list[Mapping[str, str]]
+) -> None:
+    say(line(event), "bold")
+    device = event.get("subject")
+    say(f"  from     {event['source']}" + (f", device {device}" if device else ""))
+    lane, actor = event.get("lane", "telemetry"), event.get("actor", "device")
+    say(f"  record   {int(event['sequence']):,}, lane {lane}, by {actor}")
+    for cause in causes:
+        say(f"  because  {cause['id']}  {line(cause)}")
+    say(f"  rules    {rules}")
+    for outcome in outcomes:
+        say(f"  then     {outcome['id']}  {line(outcome)}")
+    for route in routes:
+        reason = f": {route['reason']}" if route.get("reason") else ""
+        say(f"  route    {route['route']}: {route['outcome']}{reason}")
+    if not routes:
+        say("  route    none carries it")
+
+
+def _about(records: Records, event_id: str) -> list[Event]:
+    from gateway.api.events import EventFilter, EVERY_LANE
+
+    return list(records.events(EventFilter(about=event_id, lanes=EVERY_LANE)))
+
+
+def _causes(records: Records, event: Event) -> Iterator[Event]:
+    for _ in range(CAUSES_MAX):
+        wanted = event.get("cause")
+        found = [cause for cause in _about(records, wanted) if cause["id"] == wanted] if wanted else []
+        if not found:
+            return
+        event = found[0]
+        yield event
+
+
+def _routes(config: Config | None, cursors: Mapping[str, Any], event: Event) -> list[str]:
+    """Return the routes that select an event: by the config, else by the cursors that are there."""
+    lane = event.get("lane", "telemetry")
+    if config is None:
+        return [key.split(":")[1] for key in cursors if key.startswith("route:") and key.endswith(f":{lane}")]
+    from gateway.routes import Selection
+
+    return [
+        name
+        for name, route in config.routes.items()
+        if lane in route.lanes and Selection(route, config.devices.get).takes(event["type"], event.get("subject", ""))
+    ]
+
+
+def route_outcome(name: str, event: Event, outcomes: list[Event], cursors: Mapping[str, Any]) -> Mapping[str, str]:
+    """Say what a route did with an event, by its cursor and the dead letters that name it."""
+    sequence, cursor = int(event["sequence"]), cursors.get(f"route:{name}:{event.get('lane', 'telemetry')}")
+    for outcome in outcomes:
+        if outcome["type"] == "event_refused" and outcome["data"].get("route") == name:
+            return {"route": name, "outcome": "refused", "reason": outcome["data"].get("reason", "")}
+    if cursor is None:
+        return {"route": name, "outcome": "waits", "reason": "the route has delivered nothing yet"}
+    parked = {parked[0]: parked[1] for parked in cursor.get("parked", ())}
+    if sequence in parked:
+        return {"route": name, "outcome": "set aside", "reason": f"{parked[sequence]} attempts, tried again"}
+    if sequence <= cursor["after"] or any(first <= sequence <= last for first, last in cursor.get("done", ())):
+        return {"route": name, "outcome": "delivered"}
+    return {"route": name, "outcome": "waits", "reason": f"the route is at record {cursor['after']:,}"}
+
+
+def rules_outcome(event: Event, cursors: Mapping[str, Any]) -> str:
+    """Say whether rules have seen an event."""
+    cursor = cursors.get("rules")
+    if cursor is None:
+        return "none has run yet"
+    seen = int(event["sequence"]) <= cursor["after"]
+    return "have seen it" if seen else f"are at record {cursor['after']:,}, not there yet"

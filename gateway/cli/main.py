@@ -1,0 +1,73 @@
+"""The command `edge-gateway`: words to a function, what it raises to an exit code.
+
+Exit codes: 0 ok, 1 the thing asked about is bad, 2 usage, 78 configuration (sysexits EX_CONFIG, which the
+unit's RestartPreventExitStatus knows), 130 interrupted, 141 the reader of the output went away.
+Rooms are imported by the verb that needs them, so that `--version` and `--help` are quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import gateway
+from gateway.cli import (
+    catalogue,
+    check,
+    completion,
+    dead_letters,
+    devices,
+    events,
+    explain,
+    run,
+    send,
+    status,
+)
+from gateway.cli.terminal import complain
+from gateway.errors import ConfigError, GatewayError
+
+GROUPS = (run, check, status, events, explain, catalogue, devices, dead_letters, send, completion)
+OK, BAD, USAGE, CONFIG = 0, 1, 2, 78
+INTERRUPTED, PIPE_CLOSED = 130, 141
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="edge-gateway",
+        description="IoT edge gateway: an acknowledged event is on the disk, and stays until the cloud has it.",
+        epilog="`edge-gateway VERB --help` shows examples. Without hardware: edge-gateway demo",
+    )
+    top.add_argument("--version", action="version", version=f"edge-gateway {gateway.__version__}")
+    verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
+    for group in GROUPS:
+        group.add_verbs(verbs)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = _main(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
+        return PIPE_CLOSED
+    return code
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    words = parser().parse_args(arguments)
+    try:
+        return int(words.function(words))
+    except ConfigError as error:
+        for fault in error.faults:
+            complain(str(fault))
+        return CONFIG
+    except GatewayError as error:
+        complain(f"edge-gateway: {error}")
+        return BAD

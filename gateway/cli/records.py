@@ -1,0 +1,90 @@
+"""Records for the verbs that look: through the running gateway, or read-only from its journal's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from gateway.api.client import ApiClient
+from gateway.api.line import NotRunning
+from gateway.config.places import places
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.api.events import EventFilter
+    from gateway.journal.inspection import Inspection
+
+
+class Records(Protocol):
+    """What can be looked at."""
+
+    def events(self, wanted: EventFilter) -> Iterator[dict[str, Any]]:
+        """Yield events, oldest first."""
+        ...
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """Return a durable table: values, cursors, dead_letters."""
+        ...
+
+
+@contextmanager
+def opened(config: Path, *, follow: bool = False) -> Iterator[Records]:
+    """Open the running gateway's records, or those on the disk. GatewayError when there are neither."""
+    where = places(config)
+    try:
+        client = ApiClient(where.socket)
+    except NotRunning as error:
+        if follow:
+            raise
+        if not where.journal.is_dir():
+            raise GatewayError(f"{error}, and there is no journal in {where.journal}") from None
+    else:
+        with client:
+            yield _Live(client)
+        return
+    from gateway.journal.inspection import Inspection
+
+    inspection = Inspection(where.journal)
+    try:
+        yield _Stored(inspection)
+    finally:
+        inspection.close()
+
+
+class _Live:
+    """A running gateway's."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def events(self, wanted: EventFilter) -> Iterator[dict[str, Any]]:
+        return self._client.stream("events", **msgspec.to_builtins(wanted))
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        table: Mapping[str, Any] = self._client.ask("table", name=name)
+        return table
+
+
+class _Stored:
+    """A folder's."""
+
+    def __init__(self, inspection: Inspection) -> None:
+        self._inspection = inspection
+
+    def events(self, wanted: EventFilter) -> Iterator[dict[str, Any]]:
+        from gateway.api.events import recent
+        from gateway.event import LANES
+
+        lanes = [self._inspection.reader(LANES[name]) for name in wanted.lanes]
+        try:
+            yield from map(msgspec.json.decode, recent(lanes, self._inspection.last_sequence, wanted))
+        finally:
+            for lane in lanes:
+                lane.close()
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        return self._inspection.table(name)

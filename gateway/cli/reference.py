@@ -1,0 +1,201 @@
+"""The reference pages, made from the option types and the parser: ``python -m gateway.cli.reference FOLDER``.
+
+What an option is for is the comment on its line in the source, so that there is one place to write it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import io
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect as shape
+
+from gateway.cli.effective import plain, toml
+
+CONFIG_HEAD = """# gateway.toml
+
+Made from the option types by `python -m gateway.cli.reference docs/reference`; a test fails when it is stale.
+`edge-gateway check --effective` prints every value in force and where it was set.
+
+A number whose name ends in a unit may be a text with a unit: `max_delay_ms = "20ms"`, `bytes_max = "1GB"`,
+`session_expiry_s = "7d"`. Paths are relative to the folder of gateway.toml. A secret is a table that says where it
+is: `{ file = "…" }`, `{ credential = "…" }` (systemd's LoadCredential=) or `{ env = "…" }`; a literal one is refused.
+Files in `gateway.d/*.toml` beside it are merged over it in the order of their names; `${name}` in a text is the key
+`name` of the table `[variables]`.
+
+"""
+CLI_HEAD = """# The command line
+
+Made from the parser by `python -m gateway.cli.reference docs/reference`; a test fails when it is stale.
+
+Exit codes: 0 ok, 1 the thing asked about is bad, 2 usage, 78 configuration, 130 interrupted. Faults are written as
+`file:line: what is wrong (what was probably meant)`. Colour only on a terminal, and not with `NO_COLOR`.
+`EDGE_GATEWAY_CONFIG` names another config than /etc/edge-gateway/gateway.toml.
+
+"""
+
+
+def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    """Yield (table as it stands in gateway.toml, its options type)."""
+    from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
+    from gateway.routes import Route
+    from gateway.rules.supervisor import RuleOptions
+
+    yield "[gateway]", GatewayOptions
+    yield "[api]", ApiOptions
+    yield "[journal]", journal_table()
+    for kind in KINDS["sources"]:
+        short = ' (short: `sources.NAME = "mqtt://localhost"`)' if kind == "mqtt" else " (with `listen`)"
+        yield f"[sources.NAME]{short}", options_of("sources", kind)
+    for kind in KINDS["targets"]:
+        yield f'[targets.NAME] with type = "{kind}"', options_of("targets", kind)
+    yield "[routes.NAME]", Route
+    yield "[rules]", RuleOptions
+
+
+def config_page() -> str:
+    """Write docs/reference/config.md."""
+    parts = [CONFIG_HEAD]
+    nested: dict[str, type[msgspec.Struct]] = {}
+    for title, kind in tables():
+        parts.append(_section(title, kind, nested))
+    for name, kind in list(nested.items()):
+        parts.append(_section(name, kind, nested))
+    return "".join(parts).rstrip() + "\n"
+
+
+def _section(title: str, kind: type[msgspec.Struct], nested: dict[str, type[msgspec.Struct]]) -> str:
+    lines = [f"## {title}", "", _first_sentence(kind), "", "| key | type | default | |", "|---|---|---|---|"]
+    about = comments(kind)
+    for field in msgspec.structs.fields(kind):
+        words = _type(_inspected(kind, field.encode_name), nested)
+        lines.append(f"| `{field.encode_name}` | {words} | {_default(field)} | {about.get(field.name, '')} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _first_sentence(kind: type) -> str:
+    return inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _inspected(kind: type[msgspec.Struct], name: str) -> shape.Type:
+    struct = shape.type_info(kind)
+    assert isinstance(struct, shape.StructType)
+    return next(field.type for field in struct.fields if field.encode_name == name)
+
+
+def comments(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the comment beside each field, base types' fields included."""
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if owner in (msgspec.Struct, object) or not issubclass(owner, msgspec.Struct):
+            continue
+        try:
+            source = inspect.getsource(owner)
+        except (OSError, TypeError):
+            continue  # made at run time: has no fields of its own in a file
+        names = {line_of(source, name): name for name in owner.__annotations__}
+        for token in tokenize.generate_tokens(io.StringIO(inspect.cleandoc(source)).readline):
+            if token.type == tokenize.COMMENT and token.start[0] in names:
+                found[names[token.start[0]]] = token.string.lstrip("# ").replace("|", "\\|")
+    return found
+
+
+def line_of(source: str, name: str) -> int:
+    """Return the line of a field in its class's source, 0 when it has none."""
+    for number, line in enumerate(source.splitlines(), 1):
+        if line.strip().startswith(f"{name}:"):
+            return number
+    return 0
+
+
+def _type(kind: shape.Type, nested: dict[str, type[msgspec.Struct]]) -> str:
+    """Say a type in the words of TOML."""
+    if isinstance(kind, shape.Metadata):
+        return _type(kind.type, nested)
+    if isinstance(kind, shape.UnionType):
+        return " or ".join(_type(member, nested) for member in kind.types if not isinstance(member, shape.NoneType))
+    if isinstance(kind, shape.LiteralType):
+        return ", ".join(f"`{toml(value)}`" for value in kind.values)
+    if isinstance(kind, (shape.ListType, shape.VarTupleType)):
+        return f"list of {_type(kind.item_type, nested)}"
+    if isinstance(kind, shape.DictType):
+        return f"table of {_type(kind.value_type, nested)}"
+    if isinstance(kind, shape.StructType):
+        nested.setdefault(f"Table {kind.cls.__name__}", kind.cls)
+        return f"table {kind.cls.__name__}"
+    if isinstance(kind, shape.CustomType):
+        return kind.cls.__name__.lower()
+    return {
+        shape.IntType: "whole number",
+        shape.FloatType: "number",
+        shape.StrType: "text",
+        shape.BoolType: "true, false",
+    }.get(type(kind), "any")
+
+
+def _default(field: Any) -> str:
+    if field.required:
+        return "required"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if value is None or value == "" or isinstance(value, msgspec.Struct):
+        return ""
+    return f"`{toml(plain(value))}`"
+
+
+def cli_page() -> str:
+    """Write docs/reference/cli.md."""
+    from gateway.cli.main import parser
+
+    parts = [CLI_HEAD]
+    for path, words in verbs(parser()):
+        parts.append(f"## {path}\n\n{words.description or ''}\n\n```\n{usage(words)}\n```\n\n")
+    return "".join(parts).rstrip() + "\n"
+
+
+def verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield (words, parser) of every verb that does something."""
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not inner:
+        yield parser.prog, parser
+    for action in inner:
+        for words in action.choices.values():
+            yield from verbs(words)
+
+
+def usage(parser: argparse.ArgumentParser) -> str:
+    """Write usage, options and examples, the same whatever the terminal or Python version."""
+    lines = []
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        value = action.metavar or (
+            f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest.upper()
+        )
+        takes_value = action.nargs != 0
+        if action.option_strings:
+            name = ", ".join(action.option_strings) + (f" {value}" if takes_value else "")
+        else:
+            name = f"[{action.dest}]" if action.nargs in ("?", "*") else action.dest
+        lines.append((name, action.help or (value if action.choices else "")))
+    width = max((len(name) for name, _ in lines), default=0)
+    body = "\n".join(f"  {name:<{width}}  {text}".rstrip() for name, text in lines)
+    return f"{parser.prog}\n{body}\n\n{parser.epilog or ''}".rstrip()
+
+
+def main() -> None:
+    """Write both pages into a folder."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.md").write_text(config_page())
+    (folder / "cli.md").write_text(cli_page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""`send`: a command to a device, through the running gateway, recorded as any other command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import msgspec
+
+from gateway.cli.terminal import say, say_json
+from gateway.cli.verb import Verbs, add
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare `send`."""
+    parser = add(
+        verbs,
+        "send",
+        "send a command to a device",
+        send,
+        examples=[
+            "edge-gateway send house/z2m:bedroom/radiator set_setpoint 21.5",
+            "edge-gateway send siren-hall set_on true",
+        ],
+        json=True,
+    )
+    parser.add_argument("device", help="the device's id, or its name in devices.toml")
+    parser.add_argument("command", help="a command of the device's profile")
+    parser.add_argument("value", nargs="?", help="JSON, or a text")
+
+
+def send(words: argparse.Namespace) -> int:
+    """Ask the gateway to send; it answers when the command is on the disk."""
+    from gateway.api.client import ApiClient
+    from gateway.config.places import places
+
+    with ApiClient(places(words.config).socket) as client:
+        answer = client.ask("command", device=words.device, command=words.command, value=value_of(words.value))
+    if words.json:
+        say_json(answer)
+    else:
+        said = answer.get("id", "") if isinstance(answer, dict) else answer
+        say(f"recorded as {said}; what became of it: edge-gateway explain {said}")
+    return 0
+
+
+def value_of(text: str | None) -> Any:
+    """Read a value from the command line: JSON if it is JSON, else the text itself."""
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

@@ -1,0 +1,138 @@
+"""`status`: one sentence first, then what is behind it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.cli.terminal import Colour, say, say_json, table
+from gateway.cli.verb import Verbs, add
+from gateway.quantity import duration, size
+
+if TYPE_CHECKING:
+    from gateway.api.status import Level, Status
+
+_COLOURS: dict[str, Colour] = {"ok": "green", "warning": "yellow", "bad": "red"}
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare `status`."""
+    add(
+        verbs,
+        "status",
+        "what the running gateway does: sources, lanes, routes, rules, disk, hours left",
+        status,
+        examples=["edge-gateway status", "edge-gateway status --json | jq .routes"],
+        json=True,
+    )
+
+
+def status(words: argparse.Namespace) -> int:
+    """Ask the running gateway; 1 when something is bad or nothing runs."""
+    from gateway.api.client import ApiClient
+    from gateway.api.line import NotRunning
+    from gateway.api.status import Status, headline
+    from gateway.config.places import places
+
+    where = places(words.config)
+    try:
+        with ApiClient(where.socket) as client:
+            raw = client.ask("status")
+    except NotRunning as error:
+        return _not_running(words, str(error))
+    now = msgspec.convert(raw, Status)
+    level, sentence = headline(now)
+    if words.json:
+        say_json({"level": level, "sentence": sentence, **raw})
+    else:
+        show(now, level, sentence)
+    return 1 if level == "bad" else 0
+
+
+def _not_running(words: argparse.Namespace, why: str) -> int:
+    sentence = f"The gateway is not running: {why}. Type: systemctl start edge-gateway"
+    if words.json:
+        say_json({"level": "bad", "sentence": sentence})
+    else:
+        say(sentence, "red")
+    return 1
+
+
+def show(now: Status, level: Level, sentence: str) -> None:
+    """Print a status for a person."""
+    from gateway.api.status import findings
+
+    say(sentence, _COLOURS[level])
+    for finding in findings(now)[1:]:
+        command = f" Type: {finding.command}" if finding.command else ""
+        say(f"  also: {finding.text}.{command}", _COLOURS[finding.level])
+    clock = "" if now.clock_synced else ", clock not synchronised"
+    up = duration(now.uptime_s)
+    say(f"\n{now.gateway}, version {now.version}, pid {now.pid}, up {up}, {now.durable:,} records on disk{clock}")
+    for heading, headers, rows in _tables(now):
+        if rows:
+            say()
+            say(heading, "bold")
+            table(headers, rows, [_colour(row) for row in rows])
+    say()
+    say(_rules(now))
+    say(_disk(now))
+
+
+def _tables(now: Status) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
+    headers = ["name", "kind", "state", "since", "received", "QoS 0/1/2", "rejected", "where", "last error"]
+    rows = [
+        [s.name, s.kind, s.state, s.since, s.received, _qos(s.qos), s.rejected, s.where, s.last_error]
+        for s in now.sources
+    ]
+    yield "sources", headers, rows
+    headers = ["name", "queued", "size", "oldest", "hours left", "dropped"]
+    rows = [
+        [lane.name, lane.queued, _size(lane.queued_bytes), lane.oldest, _hours(lane.hours_left), lane.dropped]
+        for lane in now.lanes
+    ]
+    yield "lanes", headers, rows
+    headers = ["name", "target", "state", "since", "delivered", "backlog", "retries", "dead", "last error"]
+    rows = [
+        [r.name, r.target, r.state, r.since, r.delivered, r.backlog, r.retries, r.dead_lettered, r.last_error]
+        for r in now.routes
+    ]
+    yield "routes", headers, rows
+
+
+def _rules(now: Status) -> str:
+    rules = now.rules
+    if rules.state == "none":
+        return "rules: none installed"
+    observed = ", commands are only observed" if rules.commands == "observe" else ""
+    stopped = f", {len(rules.quarantined)} stopped" if rules.quarantined else ""
+    return f"rules: {rules.loaded} {rules.state}{stopped}, {rules.fired:,} fired, {rules.behind:,} behind{observed}"
+
+
+def _disk(now: Status) -> str:
+    disk = now.disk
+    free = f", {size(disk.free_bytes)} free" if disk.free_bytes is not None else ""
+    used = f"{size(disk.used_bytes)} of {size(disk.budget_bytes)}"
+    written = f", {size(disk.written_bytes)} written in {disk.commits:,} commits" if disk.commits else ""
+    return f"disk: {disk.state}, {used} in {disk.folder}{free}{written}"
+
+
+def _colour(row: list[Any]) -> Colour | None:
+    if {"stopped", "down"} & set(map(str, row)):
+        return "red"
+    return "yellow" if {"retrying", "connecting", "starting"} & set(map(str, row)) else None
+
+
+def _qos(counts: dict[str, int]) -> str:
+    return "/".join(str(counts.get(qos, 0)) for qos in "012")
+
+
+def _size(number: int | None) -> str:
+    return "" if number is None else size(number)
+
+
+def _hours(hours: float | None) -> str:
+    return "" if hours is None else duration(hours * 3600)

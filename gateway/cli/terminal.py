@@ -1,0 +1,69 @@
+"""What a person sees: colour where it helps, tables, JSON where it is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal, TextIO
+
+import msgspec
+
+Colour = Literal["red", "green", "yellow", "blue", "dim", "bold"]
+_CODES: dict[str, int] = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "dim": 2, "bold": 1}
+CELL_CHARS_MAX = 100  # a longer cell is cut; --json has it whole
+
+
+def coloured(stream: TextIO) -> bool:
+    """Return whether to colour: a terminal, and nobody said no (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: Colour | None, stream: TextIO | None = None) -> str:
+    """Return the text in a colour, or as it is where colour is not wanted."""
+    if colour is None or not coloured(stream or sys.stdout):
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+def say(text: str = "", colour: Colour | None = None) -> None:
+    """Print a line for a person."""
+    print(paint(text, colour))
+
+
+def complain(text: str) -> None:
+    """Print a line about what is wrong, on standard error."""
+    print(paint(text, "red", sys.stderr), file=sys.stderr)
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON document on one line."""
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], colours: Sequence[Colour | None] = ()) -> None:
+    """Print columns as wide as their content, numbers to the right; `colours` are those of the rows."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    numeric = [all(isinstance(value, (int, float)) for value in column) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    say(_columns(headers, widths, numeric), "bold")
+    for index, row in enumerate(cells):
+        say(_columns(row, widths, numeric), colours[index] if index < len(colours) else None)
+
+
+def printable(text: str) -> str:
+    """Return a text from outside without what would move the cursor or change the terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
+    return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 1] + "…"
+
+
+def _columns(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    right = numeric or [False] * len(widths)
+    cells = zip(row, widths, right, strict=True)
+    return "  ".join(text.rjust(width) if number else text.ljust(width) for text, width, number in cells).rstrip()

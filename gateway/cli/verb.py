@@ -1,0 +1,52 @@
+"""How a verb of the command line is declared: its words, its help with examples, its function."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+CONFIG = Path("/etc/edge-gateway/gateway.toml")
+
+Run = Callable[[argparse.Namespace], int]
+"""Does the verb; returns the exit code."""
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    Verbs = Any
+
+
+def group(verbs: Verbs, name: str, title: str) -> Verbs:
+    """Add a word that is followed by another one: ``journal stat``."""
+    parser = verbs.add_parser(name, help=title, description=_sentence(title))
+    return parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+
+def add(
+    verbs: Verbs, name: str, title: str, run: Run, *, examples: Sequence[str], json: bool = False, config: bool = True
+) -> argparse.ArgumentParser:
+    """Add a verb; `title` is its line in the list of verbs, `examples` stand at the end of its help."""
+    parser = verbs.add_parser(
+        name,
+        help=title,
+        description=_sentence(title),
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if config:
+        parser.add_argument("--config", metavar="FILE", type=Path, default=_config(), help=f"default: {CONFIG}")
+    if json:
+        parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(function=run)
+    return parser
+
+
+def _config() -> Path:
+    return Path(os.environ.get("EDGE_GATEWAY_CONFIG") or CONFIG)
+
+
+def _sentence(title: str) -> str:
+    return title[:1].upper() + title[1:] + "."
