@@ -205,7 +205,7 @@ class House:
             if dialect == "z2m":
                 retained.append((f"zigbee2mqtt/{name}/availability", b'{"state":"online"}'))
             elif dialect == "shelly":
-                retained.append((f"shellies/{name}/online", b"true"))
+                retained.append((f"{'shellies/' if name.startswith('shellydw') else ''}{name}/online", b"true"))
         return [Message(0.0, topic, payload, 1, True, "", 0) for topic, payload in retained]
 
     def _devices(self) -> list[_Device]:
@@ -216,7 +216,7 @@ class House:
             (fleet.occupancy, "z2m", "{room}/motion", 1.5, occupancy),
             (fleet.cameras, "frigate", "{drive}", 2.0, camera),
             (fleet.shelly_doors, "shelly", "shellydw2-A4CF12F4{number:04X}", 0.5, shelly_door),
-            (fleet.shelly_gen2, "shelly2", "shellyplus1-80646FD0{number:04x}", 1.0, shelly_gen2),
+            (fleet.shelly_gen2, "shelly", "shellyplus1-80646FD0{number:04x}", 1.0, shelly_gen2),
         )
         devices = []
         for count, dialect, pattern, weight, says in kinds:

@@ -6,6 +6,10 @@ import json
 from collections import defaultdict
 from itertools import pairwise
 
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.decode import Decoder
+from gateway.profiles.devices import Devices
+from gateway.sources.source import Delivery
 from simulators.devices import Fleet, House, Message
 
 RATE = 100.0
@@ -79,3 +83,24 @@ def test_births_are_retained() -> None:
     assert births
     assert all(birth.retain and birth.qos == 1 for birth in births)
     assert any(birth.topic == "zigbee2mqtt/hall/radiator/availability" for birth in births)
+
+
+class Nobody:
+    """Where a delivery that nobody waits for came from."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Do nothing."""
+
+
+def test_shipped_profiles_read_the_house() -> None:
+    """Through the shipped profiles each message is one event of its device; a device's first message may be more."""
+    decoder = Decoder(Catalogue.load(), "gateway", "house", Devices(), {})
+    house = House(7)
+    for message in house.births():
+        decoded = decoder.decode(Delivery("house", message.topic, message.payload, 0, Nobody(), retained=True))
+        assert decoded.rejected is None, message.topic
+    for message in house.first(5000, RATE):
+        decoded = decoder.decode(Delivery("house", message.topic, message.payload, 0, Nobody()))
+        assert decoded.rejected is None, message
+        assert {event.subject for event in decoded.events} == {f"house/{message.device}"}, message
+        assert len(decoded.events) == 1 or message.counter == 1, message
