@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from gateway.errors import Fault
+from gateway.profiles.vocabulary import FIELDS
 from gateway.rules.definition import (
     EVERY_S_MIN,
     NS_PER_S,
@@ -33,6 +34,7 @@ from gateway.rules.definition import (
     is_type,
     names,
 )
+from gateway.rules.house import field_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,7 +114,7 @@ def rule(
                     **_about(function, collector, line),
                     types=types,
                     selector=_selector(device, room, kind, label),
-                    where=tuple((name, _test(name, wanted)) for name, wanted in (where or {}).items()),
+                    where=tuple((field_name(name), _test(name, wanted)) for name, wanted in (where or {}).items()),
                     modes=names(mode),
                     cooldown_ns=duration_ns(cooldown),
                     late=late,
@@ -177,7 +179,7 @@ def when(
                 raise ValueError("@when needs a field, such as @when(kind='door', open=True)")
             for name in fields:
                 near = difflib.get_close_matches(name, _SELECTORS, n=1, cutoff=NEAR)
-                if near and name not in KNOWN_FIELDS:
+                if near and field_name(name) not in FIELDS:
                     collector.fault(line, f"{name!r} is no argument of @when", f"did you mean {near[0]!r}?")
             if per not in ("device", "room", "house"):
                 raise ValueError(f'per={per!r}: write "device", "room" or "house"')
@@ -185,7 +187,7 @@ def when(
             collector.declared.append(
                 Condition(
                     **_about(function, collector, line),
-                    fields=tuple((name, _test(name, wanted)) for name, wanted in fields.items()),
+                    fields=tuple((field_name(name), _test(name, wanted)) for name, wanted in fields.items()),
                     selector=_selector(device, room, kind, label),
                     per=per,
                     lasts_ns=duration_ns(lasts),
@@ -228,14 +230,6 @@ def above(limit: float, *, clear: float | None = None) -> Threshold:
 def below(limit: float, *, clear: float | None = None) -> Threshold:
     """Be true below `limit`, until the value is at `clear` or above it."""
     return Threshold("below", limit, clear)
-
-
-KNOWN_FIELDS = frozenset(
-    {"open", "tamper", "motion", "presence", "temperature", "humidity", "mode", "action", "preset", "valve", "on"}
-    | {"power", "energy", "voltage", "current", "illuminance", "co2", "pm25", "voc", "leak", "smoke", "co", "online"}
-    | {"battery", "link_quality", "rssi", "position", "locked", "snapshot"}
-)
-"""Fields whose names look like an argument's and aren't (`mode`), and their neighbours."""
 
 
 def _line() -> int:

@@ -10,14 +10,12 @@ import ast
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from gateway.errors import Fault, probably_meant
+from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS
 from gateway.rules.context import Context
 from gateway.rules.definition import Condition, Declared, EventRule, Selector, duration_ns
 from gateway.rules.house import House
 
-KINDS = frozenset(
-    {"door", "window", "gate", "thermostat", "camera", "siren", "light", "lock", "plug", "valve", "freezer", "fridge"}
-    | {"motion", "leak", "smoke", "button", "meter", "cover", "alarm_panel", "contact_sensor", "doorbell"}
-)
+KINDS = CONTACT_KINDS | frozenset(KIND_OF_CLASS.values()) | {"valve"}
 """Kinds that need no device to be known; an installation adds its own."""
 GENERAL_TYPES = frozenset(
     {"alert_raised", "alert_cleared", "mode_changed", "device_online", "device_offline", "command_failed"}

@@ -49,8 +49,7 @@ class Conditions:
         found: list[Watched] = []
         for condition in self._conditions:
             if _meant(condition, device):
-                names = {name for name, _ in condition.fields}
-                names |= {name.replace("_", ".") for name in names} | {"online"}
+                names = {name for name, _ in condition.fields} | {"online"}
                 scope = {"device": device.id, "room": device.room, "house": HOUSE}[condition.per]
                 if scope:
                     found.append((condition, frozenset(names), scope))

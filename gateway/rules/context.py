@@ -23,13 +23,12 @@ from gateway.rules.call import (
     state_prefix,
 )
 from gateway.rules.definition import duration_ns, is_type
-from gateway.rules.house import Device, Room
+from gateway.rules.house import Device, Room, field_name
 from gateway.rules.seen import Seen, field_of
 from gateway.rules.tables import MODES, RULE_STATE
 
 MODE_KEY = "house"  # of the table "modes"
 RESERVED_TYPES = frozenset({"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed"})
-_DOTTED = {"setpoint_heat": "setpoint.heat", "setpoint_cool": "setpoint.cool"}
 
 
 class Event:
@@ -198,7 +197,7 @@ class Context:
         The claim ends after `lasts`, with `release`, and in @when when the condition is over; then the next claim
         counts, and after the last one what was before the first.  priority: "safety", "person" or "rule".
         """
-        target, wanted = self._device(device), {_DOTTED.get(name, name): plain(v, 1000) for name, v in fields.items()}
+        target, wanted = self._device(device), {field_name(name): plain(v, 1000) for name, v in fields.items()}
         if not wanted:
             raise ValueError("ctx.hold needs a field, such as on=True")
         if priority not in claims.PRIORITIES:
@@ -214,7 +213,7 @@ class Context:
     def release(self, device: Device | str, *fields: str) -> None:
         """End this rule's claims on a device, on all fields or on some."""
         target, rule = self._device(device), self._call.rule.name
-        named = {_DOTTED.get(name, name) for name in fields}
+        named = {field_name(name) for name in fields}
         if claims.release(self._call, target.id, lambda c: c["by"] == rule and (not named or c["field"] in named)):
             self._settle(target.id)
 

@@ -10,11 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import probably_meant
+from gateway.profiles.vocabulary import FIELDS, KIND_OF_CLASS
 from gateway.rules.protocol import DeviceEntry
 
 DEVICES_MAX = 10_000  # known to rules; events of further, never adopted devices are not looked at
 OFFLINE, ONLINE = "device_offline", "device_online"
+_NOT_FIELDS = frozenset({"$", "unit", "previous", "raw"})  # a device's notes, and what events say beside a field
 _OPENINGS = ("_opened", "_closed")  # an event type that tells what its contact is on
+
+
+def field_name(name: str) -> str:
+    """Return the field an author means by a Python name: `setpoint_heat` is ``setpoint.heat``."""
+    dotted = name.replace("_", ".", 1)
+    return dotted if name not in FIELDS and dotted in FIELDS else name
+
+
+def kind_of(entry: DeviceEntry, values: Mapping[str, Any]) -> str:
+    """Return what a device is on or in: what the installation says, or what is usual for its class."""
+    return entry.kind or KIND_OF_CLASS.get(values.get("$", {}).get("class", ""), "")
 
 
 class UnknownName(LookupError):
@@ -32,7 +45,7 @@ class Device:
         self.id: str = entry.id
         self.name: str = entry.name or entry.id.rpartition(":")[2]
         self.room: str = entry.room
-        self.kind: str = entry.kind
+        self.kind: str = kind_of(entry, values)
         self.labels: frozenset[str] = frozenset(entry.labels)
 
     def __getattr__(self, field: str) -> Any:
@@ -43,10 +56,10 @@ class Device:
 
     def __getitem__(self, field: str) -> Any:
         values = self._values
-        return values[field] if field in values else values.get(field.replace("_", "."))
+        return values[field] if field in values else values.get(field_name(field))
 
     def __contains__(self, field: str) -> bool:
-        return field in self._values
+        return self[field] is not None
 
     def __repr__(self) -> str:
         return f"Device({self.name!r})"
@@ -54,7 +67,7 @@ class Device:
     @property
     def fields(self) -> Mapping[str, Any]:
         """All fields with their last values."""
-        return dict(self._values)
+        return {name: value for name, value in self._values.items() if name not in _NOT_FIELDS}
 
     @property
     def is_online(self) -> bool:

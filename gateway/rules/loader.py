@@ -10,18 +10,20 @@ import ast
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 from gateway.errors import Fault, probably_meant
+from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS, event_types
 from gateway.rules import api
 from gateway.rules.checks import check_names, check_tree
-from gateway.rules.definition import Condition, Declared, EventRule
+from gateway.rules.definition import Declared, EventRule
 from gateway.rules.faults import USER_ERRORS, line_of, what
-from gateway.rules.house import OFFLINE, ONLINE, House
-from gateway.rules.protocol import RuleInfo
+from gateway.rules.house import OFFLINE, ONLINE, House, field_name
+from gateway.rules.protocol import DeviceEntry, RuleInfo
 
 FILES_MAX = 500
 FILE_BYTES_MAX = 256 * 1024
@@ -46,7 +48,7 @@ class Loaded:
     hash: str = ""
 
     @property
-    def infos(self) -> list[RuleInfo]:
+    def rules(self) -> list[RuleInfo]:
         """The rules in the order of their index."""
         return [RuleInfo(d.name, d.title, d.trigger, d.file, d.line) for d in self.definitions]
 
@@ -119,7 +121,7 @@ def load(
             for declared in collector.declared:
                 taken[declared.name] = replace(declared, actor=f"rule:{declared.name}@{mark}")
     loaded.definitions = [replace(declared, index=place) for place, declared in enumerate(taken.values())]
-    loaded.fields = None if read is None else frozenset(read | {name.replace("_", ".") for name in read})
+    loaded.fields = None if read is None else frozenset(read | {field_name(name) for name in read})
     loaded.hash = digest.hexdigest()
     return loaded
 
@@ -215,6 +217,32 @@ def _forget_modules(folder: Path) -> None:
 _added: set[str] = set()
 
 
-def conditions(loaded: Loaded) -> list[Condition]:
-    """Return the conditions among the rules."""
-    return [definition for definition in loaded.definitions if isinstance(definition, Condition)]
+class _Installed(Protocol):
+    """What `inspect` reads of a device of devices.toml."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def room(self) -> str: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+
+def entries(devices: Iterable[_Installed]) -> list[DeviceEntry]:
+    """Return the devices of devices.toml as rules get them."""
+    return [DeviceEntry(d.id, d.name, d.room, d.kind or "", tuple(d.labels)) for d in devices]
+
+
+def inspect(folder: Path, devices: Iterable[_Installed] = (), modes: Sequence[str] = ()) -> Loaded:
+    """Load a folder to see what is wrong with it: `check`, `rules list`. Runs the files' top level in this process."""
+    return load(folder, house=House(entries(devices), {}), modes=modes, types=known_types())
+
+
+def known_types() -> frozenset[str]:
+    """Return the event types profiles raise, for every kind a device may have."""
+    kinds = CONTACT_KINDS | set(KIND_OF_CLASS.values())
+    return frozenset(name.format(kind=kind) for name in event_types() for kind in (kinds if "{" in name else ("",)))

@@ -26,6 +26,7 @@ from gateway.clock import Clock, rfc3339
 from gateway.event import Event
 from gateway.rules.backlog import Backlog, Record
 from gateway.rules.blame import Activity, Blame
+from gateway.rules.house import kind_of
 from gateway.rules.process import WorkerProcess
 from gateway.rules.protocol import (
     Batch,
@@ -127,6 +128,7 @@ class RuleWorker:
         self._schedule = Schedule(clock)
         self._process: WorkerProcess | None = None
         self._ready: Ready | None = None
+        self._known: set[str] = set()  # devices the worker knows
         self._types: frozenset[str] | None = None  # None: every event
         self._fields: frozenset[str] | None = None
         self._flush_wanted = False
@@ -153,11 +155,20 @@ class RuleWorker:
                 or event.type in types
                 or ((fields is None or not fields.isdisjoint(event.data)) and event.lane in _LANES)
             ):
+                if event.subject not in self._known:
+                    self._met(event.subject)
                 push(int(event.sequence), raw)
         self._backlog.offered = int(events[-1].sequence)
         if not self._flush_wanted and self._backlog:
             self._flush_wanted = True
             asyncio.get_running_loop().call_soon(self._flush)
+
+    def _met(self, device: str) -> None:
+        """Tell the worker what a device is that it has not heard of yet."""
+        self._known.add(device)
+        kind = kind_of(DeviceEntry(device), self._table("values").get(device, {}))
+        if kind and self._process is not None and self._ready is not None:
+            self._process.send(Inventory([DeviceEntry(device, kind=kind)]))
 
     def _flush(self) -> None:
         """Send what waits, as long as the worker keeps up."""
@@ -367,11 +378,13 @@ class RuleWorker:
         self._excluded = {
             file: (why, mark) for file, (why, mark) in self._excluded.items() if _fingerprint(file) == mark
         }
+        devices = list(self._devices())
+        self._known = {entry.id for entry in devices}.union(self._table("values"), ("",))
         return Start(
             folder=str(self._options.folder.resolve()),
             gateway=self._gateway,
             log_id=self._log_id,
-            devices=list(self._devices()),
+            devices=devices,
             modes=self._options.modes,
             timezone="UTC",
             tables={name: dict(self._table(name)) for name in TABLES},
@@ -386,6 +399,7 @@ class RuleWorker:
     def devices_changed(self, devices: Sequence[DeviceEntry]) -> None:
         """Tell the worker of devices that were added, renamed or moved."""
         if self._process is not None and self._ready is not None:
+            self._known.update(entry.id for entry in devices)
             self._process.send(Inventory(list(devices)))
             self._append(self._event("rules_loaded", "", {"hash": self._ready.hash, "rules": len(self._ready.rules)}))
 

@@ -89,7 +89,7 @@ def make_engine(start: Start, slot: BlameSlot) -> tuple[Engine, Loaded]:
 def _ready(loaded: Loaded) -> Ready:
     faults = [RuleFault("", str(f.file), f.line or 0, f.what, f.hint or "") for f in loaded.faults]
     fields = None if loaded.fields is None else sorted(loaded.fields)
-    return Ready(loaded.infos, faults, sorted(loaded.types), fields, loaded.hash)
+    return Ready(loaded.rules, faults, sorted(loaded.types), fields, loaded.hash)
 
 
 def _messages(gateway: socket.socket) -> Iterator[ToWorker]:

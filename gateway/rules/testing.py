@@ -1,0 +1,270 @@
+"""The `house` a rule's test gets: devices, a clock that is moved, and what the rules did. No gateway needed.
+
+    def test_freezer(house):
+        house.set("freezer-cellar", temperature=-10)
+        house.advance("21m")
+        assert house.alerts == ["freezer_warm"]
+
+Everything runs in the real engine; what rules put out goes back into it, as in the gateway's journal.  Devices come
+into being when they are named: "freezer-cellar" is a freezer in the room cellar (`house.device` says it otherwise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.clock import NS_PER_S, rfc3339
+from gateway.event import Event, LaneName, encode
+from gateway.profiles.vocabulary import KIND_OF_CLASS, meaning
+from gateway.rules import alerts
+from gateway.rules.call import STATE_BYTES_MAX, Site, plain, state_prefix
+from gateway.rules.checks import KINDS
+from gateway.rules.context import MODE_KEY
+from gateway.rules.definition import Condition, EventRule, Timer, duration_ns
+from gateway.rules.engine import Engine
+from gateway.rules.house import Device, House, UnknownName, field_name
+from gateway.rules.loader import Loaded, load
+from gateway.rules.protocol import DeviceEntry
+from gateway.rules.tables import MODES, RULE_STATE, TIMERS, Tables
+
+START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # a Monday
+MODES_OF_TESTS = ("home", "away", "night", "vacation")
+LATE_S = 60.0
+ROUNDS_MAX = 1000  # outputs that cause outputs, within one event
+TIMERS_MAX = 100_000  # fired within one `advance`
+
+
+class RuleFailed(AssertionError):
+    """A rule raised in a test; the message has its file, line and stack."""
+
+
+class _Unwatched:
+    """Stands in for the blame slot: nobody ends a test."""
+
+    def call(self, rule: int, sequence: int, ordinal: int) -> None:
+        """Do nothing."""
+
+    def done(self) -> None:
+        """Do nothing."""
+
+
+class SimulatedHouse:
+    """A house with the rules of one file, on a clock of its own."""
+
+    def __init__(
+        self, loaded: Loaded, devices: Sequence[DeviceEntry] = (), modes: Sequence[str] = MODES_OF_TESTS
+    ) -> None:
+        self._loaded = loaded
+        self._modes = tuple(modes)
+        self._kinds = KINDS | {
+            kind for d in loaded.definitions if isinstance(d, (EventRule, Condition)) for kind in d.selector.kind
+        }
+        self._entries: dict[str, DeviceEntry] = {entry.id: entry for entry in devices}
+        self._values: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._now_ns = round(START.timestamp()) * NS_PER_S
+        self._sequence = 0
+        self._engine = self._build()
+        self.raises = True  # a rule that raises fails the test; False: see `faults`
+        self.faults: list[str] = []
+        self.outputs: list[Event] = []  # all of them, in order
+        self.logs: list[str] = []
+        self._record("rules_loaded", "", {}, lane="timer")
+
+    # ---- what happens -------------------------------------------------------------------------------
+
+    def device(self, name: str, *, kind: str = "", room: str = "", labels: Sequence[str] = (), **fields: Any) -> Device:
+        """Add a device, or say more about it, with first values of fields that raise no event."""
+        entry = DeviceEntry(f"house/test:{name}", name, room, kind, tuple(labels))
+        self._entries[entry.id] = entry
+        self._values.setdefault(entry.id, {}).update({field_name(key): value for key, value in fields.items()})
+        self._engine = self._build()
+        self._record("rules_loaded", "", {}, lane="timer")
+        return self._engine.site.house.devices[entry.id]
+
+    def set(self, name: str, *, ago: str | float = 0, **fields: Any) -> None:
+        """Let a device report fields: each that changed raises its event; `ago` is how old the report is."""
+        device = self._known(name)
+        for given, value in fields.items():
+            field = field_name(given)
+            if device[field] != value:
+                kind = _event_type(field, value, device.kind)
+                if kind is None:
+                    device.update({field: value})
+                else:
+                    self._record(kind, device.id, {field: value}, ago=ago)
+
+    def event(
+        self, event_type: str, name: str = "", *, ago: str | float = 0, lane: LaneName = "telemetry", **data: Any
+    ) -> None:
+        """Let something happen, about a device or none: ``event("button_pressed", "button-hall", button="single")``."""
+        subject = self._known(name).id if name else ""
+        self._record(event_type, subject, data, ago=ago, lane=lane)
+
+    def offline(self, name: str) -> None:
+        """Let a device fall silent."""
+        self.set(name, online=False)
+
+    def advance(self, time: str | float) -> None:
+        """Move the clock; timers that are due on the way fire at their time, in order."""
+        until = self._now_ns + duration_ns(time)
+        for _ in range(TIMERS_MAX):
+            waiting = self._rows.get(TIMERS, {})
+            key = min(waiting, key=lambda key: (waiting[key]["due"], key), default=None)
+            if key is None or waiting[key]["due"] > until:
+                break
+            due, hops = waiting[key]["due"], waiting[key]["hops"]
+            self._now_ns = max(self._now_ns, due)
+            late_s = (self._now_ns - due) / NS_PER_S
+            self._record("timer_fired", "", {"timer": key}, ago=late_s, lane="timer", hops=hops)
+        self._now_ns = until
+
+    def restart(self) -> None:
+        """Start again from what is durable, as after a power cut."""
+        self._engine = self._build()
+        self._record("rules_loaded", "", {}, lane="timer")
+
+    # ---- what is so ---------------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> str:
+        """The mode of the house; setting it is a person's doing."""
+        row = self._engine.site.tables.get(MODES, MODE_KEY)
+        return str(row["mode"]) if row else self._modes[0]
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        if mode not in self._modes:
+            raise ValueError(f"there is no mode {mode!r}: {', '.join(self._modes)}")
+        self._record("mode_changed", "", {"mode": mode, "was": self.mode}, actor="person:test")
+
+    @property
+    def now(self) -> datetime:
+        """What the house's clock shows."""
+        return datetime.fromtimestamp(self._now_ns / NS_PER_S, UTC)
+
+    @property
+    def alerts(self) -> list[str]:
+        """The keys of the alerts that are raised now, sorted."""
+        return sorted(row["key"] for row in alerts.raised(self._engine.site.tables))
+
+    @property
+    def alert_texts(self) -> list[str]:
+        """The texts of the alerts that are raised now, in the order of their keys."""
+        return [row["text"] for row in alerts.raised(self._engine.site.tables)]
+
+    @property
+    def commands(self) -> list[tuple[str, str, Any]]:
+        """All commands so far: name of the device, command, value."""
+        return [
+            (self._engine.site.house.devices[event.subject].name, event.data["command"], event.data["value"])
+            for event in self.outputs
+            if event.type == "command_requested"
+        ]
+
+    @property
+    def emitted(self) -> list[Event]:
+        """The events rules put out with ctx.emit so far."""
+        ours = ("alert_", "command_", "mode_changed", "rule_failed")
+        return [event for event in self.outputs if not event.type.startswith(ours)]
+
+    def state(self, rule: str) -> dict[str, Any]:
+        """Return the state of a rule."""
+        tables, prefix = self._engine.site.tables, state_prefix(rule)
+        keys = tables.keys(RULE_STATE, prefix)
+        return {key[len(prefix) :]: plain(tables.get(RULE_STATE, key), STATE_BYTES_MAX) for key in keys}
+
+    # ---- how ----------------------------------------------------------------------------------------
+
+    def _build(self) -> Engine:
+        house = _OpenHouse(self._entries.values(), self._values)
+        house.simulated = self
+        definitions = self._loaded.definitions
+        timers = {definition.run: definition.name for definition in definitions if isinstance(definition, Timer)}
+        site = Site(house, Tables(self._rows), "test", "test", self._modes, UTC, timers)
+        return Engine(definitions, site, _Unwatched(), late_s=LATE_S)
+
+    def _known(self, name: str) -> Device:
+        return self._engine.site.house.device(name)
+
+    def reindex(self) -> None:
+        """Let the engine look at a new device."""
+        self._engine.reindex()
+
+    def guess(self, name: str) -> DeviceEntry:
+        """Make a device of a name nobody has declared."""
+        kind, _, room = name.partition("-")
+        entry = DeviceEntry(f"house/test:{name}", name, room, kind if kind in self._kinds else "")
+        self._entries[entry.id] = entry
+        return entry
+
+    def _record(
+        self, event_type: str, subject: str, data: dict[str, Any], *, ago: str | float = 0, **attributes: Any
+    ) -> None:
+        """Put a record through the engine, and what follows from it."""
+        time = rfc3339(self._now_ns - duration_ns(ago))
+        event = Event(source="/test/house", type=event_type, subject=subject, time=time, data=data, **attributes)
+        waiting = [event]
+        for _ in range(ROUNDS_MAX):
+            if not waiting:
+                break
+            self._sequence += 1
+            event = waiting.pop(0)
+            identity = event.id or f"test-{self._sequence:x}"
+            raw = encode(msgspec.structs.replace(event, id=identity, sequence=f"{self._sequence:016d}"))
+            outcome = self._engine.step([raw], self._sequence, self._now_ns)
+            self._keep(outcome.puts)
+            self.outputs += outcome.outputs
+            self.logs += [text for _, text in outcome.logs]
+            waiting += [output for output in outcome.outputs if output.lane in ("alarm", "telemetry")]
+            self.faults += [str(fault) for fault in outcome.faults]
+            if outcome.faults and self.raises:
+                raise RuleFailed(f"{outcome.faults[0]}\n{outcome.faults[0].stack}")
+
+    def _keep(self, puts: Sequence[tuple[str, str, Any]]) -> None:
+        for table, key, row in puts:
+            if row is None:
+                self._rows.get(table, {}).pop(key, None)
+            else:
+                self._rows.setdefault(table, {})[key] = row
+        for device_id, device in self._engine.site.house.devices.items():
+            self._values[device_id] = dict(device.fields)
+
+
+class _OpenHouse(House):
+    """A house where any device that is named exists."""
+
+    simulated: SimulatedHouse | None = None
+
+    def device(self, name: str) -> Device:
+        """Find a device, or make one."""
+        try:
+            return super().device(name)
+        except UnknownName:
+            if self.simulated is None:
+                raise
+            entry = self.simulated.guess(name)
+            self.install([entry])
+            self.simulated.reindex()
+            return self.devices[entry.id]
+
+
+def _event_type(field: str, value: Any, kind: str) -> str | None:
+    means = meaning(field)
+    if means is None:
+        return f"{field.replace('.', '_')}_changed"
+    name = means.off if value is False and means.off else means.event
+    return None if name is None else name.format(kind=kind or KIND_OF_CLASS["contact_sensor"])
+
+
+def house_for(file: Path) -> SimulatedHouse:
+    """Return a house with the rules of one file. Raises RuleFailed when the file has faults."""
+    loaded = load(file.parent, files=[file])
+    if loaded.faults:
+        raise RuleFailed("\n".join(map(str, loaded.faults)))
+    return SimulatedHouse(loaded)

@@ -1,0 +1,127 @@
+"""Runs the tests a rule file carries: functions ``test_...(house)``, each with a house of its own.
+
+Needs no test runner; a failed assert is explained by the values on both sides of its comparison.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from gateway.errors import Fault
+from gateway.rules.faults import USER_ERRORS, line_of, what
+from gateway.rules.loader import Loaded, load
+from gateway.rules.protocol import DeviceEntry
+from gateway.rules.testing import RuleFailed, SimulatedHouse
+
+PREFIX = "test_"
+VALUE_CHARS_MAX = 300
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """How one test went."""
+
+    file: str
+    name: str
+    line: int
+    ok: bool
+    seconds: float
+    message: str = ""  # why not: several lines
+
+
+class Suite:
+    """A rule file and its tests. `faults` are those of the file itself; with any, there is nothing to run."""
+
+    def __init__(self, file: Path, devices: Sequence[DeviceEntry] = (), modes: Sequence[str] = ()) -> None:
+        self.file = file
+        self._devices = devices
+        self._modes = modes
+        self.loaded: Loaded = load(file.parent, files=[file], modes=modes)
+        self.faults: Sequence[Fault] = self.loaded.faults
+        module = self.loaded.modules.get(str(file))
+        functions: Mapping[str, Any] = vars(module) if module is not None else {}
+        self.tests: dict[str, Callable[..., object]] = {
+            name: function
+            for name, function in functions.items()
+            if name.startswith(PREFIX) and inspect.isfunction(function)
+        }
+
+    def house(self) -> SimulatedHouse:
+        """Return a new house with the file's rules."""
+        if self.faults:
+            raise RuleFailed("\n".join(map(str, self.faults)))
+        return SimulatedHouse(self.loaded, self._devices, self._modes or ("home", "away", "night", "vacation"))
+
+    def call(self, name: str) -> None:
+        """Run one test; raises what it raises."""
+        function = self.tests[name]
+        wanted = inspect.signature(function).parameters
+        unknown = [parameter for parameter in wanted if parameter != "house"]
+        if unknown:
+            raise TypeError(f"{name} wants {unknown[0]!r}: a rule's test gets `house` and nothing else")
+        function(**({"house": self.house()} if wanted else {}))
+
+    def run(self) -> Iterator[Trial]:
+        """Run all tests, one after the other."""
+        for name, function in self.tests.items():
+            started, message = time.perf_counter(), ""
+            try:
+                self.call(name)
+            except USER_ERRORS as error:
+                message = explain(error, str(self.file))
+            seconds = time.perf_counter() - started
+            yield Trial(str(self.file), name, function.__code__.co_firstlineno, not message, seconds, message)
+
+
+def explain(error: BaseException, file: str) -> str:
+    """Say why a test failed: the line, and for a comparison what was on its left and right side."""
+    line = line_of(error, file)
+    source = linecache.getline(file, line or 0).strip()
+    first = f"{file}:{line}: {source}" if source else file
+    if isinstance(error, RuleFailed):
+        return f"{first}\n{error}"
+    if not isinstance(error, AssertionError):
+        return f"{first}\n{what(error)}\n" + "".join(traceback.format_tb(error.__traceback__)[-1:])
+    return "\n".join([first, *([str(error)] if str(error) else []), *_sides(error, file)])
+
+
+def _sides(error: BaseException, file: str) -> list[str]:
+    """Evaluate both sides of the comparison of a failed assert once more, where it failed."""
+    trace, found = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            found = trace
+        trace = trace.tb_next
+    if found is None:
+        return []
+    return [f"  {label}: {text}" for label, text in _values(found, file)]
+
+
+def _values(trace: TracebackType, file: str) -> Iterator[tuple[str, str]]:
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return
+    asserts = [n for n in ast.walk(tree) if isinstance(n, ast.Assert) and n.lineno <= trace.tb_lineno]
+    node = max((n for n in asserts if (n.end_lineno or 0) >= trace.tb_lineno), key=lambda n: n.lineno, default=None)
+    if node is None or not isinstance(node.test, ast.Compare):
+        return
+    frame = trace.tb_frame
+    for side in (node.test.left, *node.test.comparators):
+        if isinstance(side, ast.Constant):
+            continue
+        try:
+            value = eval(compile(ast.Expression(side), file, "eval"), frame.f_globals, frame.f_locals)  # noqa: S307
+        except USER_ERRORS:
+            continue
+        if ast.unparse(side) != repr(value):
+            yield ast.unparse(side), repr(value)[:VALUE_CHARS_MAX]
