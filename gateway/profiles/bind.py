@@ -13,10 +13,10 @@ from gateway.errors import DecodeError
 from gateway.event import LaneName
 from gateway.profiles.compile import CompiledField, CompiledMessage
 from gateway.profiles.devices import Devices
-from gateway.profiles.pointer import ABSENT, Read, compile_pointer, key_among
+from gateway.profiles.pointer import ABSENT, Read, compile_pointer, first_of, key_among, top_segment
 from gateway.profiles.report import Policy
 from gateway.profiles.template import NameTemplate, Segment
-from gateway.profiles.values import Convert, plain_number, text_of
+from gateway.profiles.values import Convert, plain_number, reader, text_of
 from gateway.profiles.vocabulary import FAMILY_OF_KIND, KIND_OF_CLASS, Meaning, meaning
 
 NAME_CHARS_MAX = 256  # of a device's id; topics can be longer, devices are not
@@ -129,15 +129,18 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
     if other:
         name, means = other, meaning(other) or means
     event, off = (field.event, None) if field.event else types_of(means, kind)
+    read, top = field.read, field.top
+    if field.captured:
+        read, top = _captured(field, captures)
     silent = event is None  # what raises nothing is not worth a write either
     return BoundField(
         name,
         _inverted(field.convert) if invert and field.invertible else field.convert,
         field.policy.timed and not silent,
         silent or field.policy.never,
-        field.read,
-        field.top,
-        field.top is not None and len(field.top) > 1,
+        read,
+        top,
+        top is not None and len(top) > 1,
         event,
         off,
         means.unit,
@@ -146,6 +149,17 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
         Policy(never=True) if silent else field.policy,
         field.fallback,
     )
+
+
+def _captured(field: CompiledField, captures: Mapping[str, str]) -> tuple[Read, tuple[Segment, ...] | None]:
+    """Compile the pointers of a field with the captures of this device filled in."""
+    pointers = list(field.captured or ())
+    for name, text in captures.items():
+        escaped = text.replace("~", "~0").replace("/", "~1")
+        pointers = [pointer.replace(f"{{{name}}}", escaped) for pointer in pointers]
+    top = tuple(segment for pointer in pointers if (segment := top_segment(pointer)))
+    plain = len(top) == len(pointers) and not field.source.when and not field.source.valid_if
+    return reader(field.source, first_of(pointers)), top if plain else None
 
 
 def _inverted(convert: Convert) -> Callable[[Any, Any], Any]:

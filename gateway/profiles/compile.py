@@ -40,6 +40,8 @@ class CompiledField(NamedTuple):
     convert: Convert
     meaning: Meaning
     policy: Policy
+    captured: tuple[str, ...] | None  # pointers that hold captures: compiled for each device
+    source: lang.Field
     fallback: Any
     invertible: bool
     momentary: bool
@@ -86,6 +88,7 @@ class CompiledMessage(NamedTuple):
     shaped: bool  # `when` asks only which top-level keys there are
     root: Read | None
     each: tuple[Segment, ...] | None
+    per: tuple[Segment, ...] | None
     skip: tuple[Test, ...]
     device: NameTemplate
     name: NameTemplate | None
@@ -208,7 +211,10 @@ class _Compilation:
         topics = self._topics(message.topics, topics_at or (*at, "topics"))
         captures = frozenset.intersection(*(t.captures for t in topics)) if topics else frozenset()
         each = self._try((*at, "each"), segments_of, message.each) if message.each else None
-        captures |= {segment.name for segment in each or () if segment.name}
+        per = self._try((*at, "per"), segments_of, message.per) if message.per else None
+        if message.each and message.per:
+            self._fault((*at, "per"), "either `each` or `per`")
+        captures |= {segment.name for segment in [*(each or ()), *(per or ())] if segment.name}
         if message.device_class:
             self._check_class(message.device_class, (*at, "device_class"))
         profile = self.profile
@@ -228,6 +234,7 @@ class _Compilation:
             shaped=all(wanted.equals is None and _is_top(wanted.path) for wanted in message.when),
             root=self._try((*at, "root"), first_of, [message.root]) if message.root else None,
             each=each,
+            per=per,
             skip=self._conditions(message.skip, (*at, "skip")),
             device=self._identity(message, at, captures),
             name=self._name(message.name or profile.device.name, (*at, "name"), captures),
@@ -287,6 +294,7 @@ class _Compilation:
                 self._fault((*at, "if_kind"), f"unknown field {name!r}", probably_meant(name, FIELDS))
         self._check_event(field.event, (*at, "event"))
         pointers = _pointers(field.source)
+        captured = any(f"{{{name}}}" in pointer for pointer in pointers for name in captures)
         top = tuple(self._try((*at, "from"), top_segment, pointer) for pointer in pointers)
         read = self._try((*at, "from"), first_of, pointers)
         return CompiledField(
@@ -296,6 +304,8 @@ class _Compilation:
             convert=self._try(at, converter, field, known),
             meaning=known,
             policy=self._try((*at, "report"), policy_of, field.report) or Policy(),
+            captured=tuple(pointers) if captured else None,
+            source=field,
             fallback=field.fallback,
             invertible=field.invertible,
             momentary=field.momentary,

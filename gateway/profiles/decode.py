@@ -194,6 +194,11 @@ class Decoder(Context):
         whole, member = document, message.root(document) if message.root else document
         if member is ABSENT:
             return
+        if message.per is not None:
+            for captured, _ in visit(message.per, member):
+                bound = self._member(candidate, {**candidate.captures, **captured}, member)
+                self._one(bound, member, whole, delivery, out)
+            return
         if message.each is None:
             if not any(test(member) for test in message.skip):
                 bound = candidate.bound or self._member(candidate, candidate.captures, member)
@@ -301,7 +306,7 @@ class Decoder(Context):
                 continue
             candidate = _Candidate(entry.profile, entry.message, captures, entry.group)
             message = entry.message
-            if message and message.each is None and not message.device.paths:
+            if message and message.each is None and message.per is None and not message.device.paths:
                 try:
                     name = identity(message.device, captures, None)
                 except DecodeError:
