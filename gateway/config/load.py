@@ -21,9 +21,10 @@ import re
 import socket
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -144,7 +145,7 @@ class Reading:
         return kind() if found is None else found
 
     def convert(self, kind: type[T], at: Place) -> T | None:
-        """Convert the table at a place; None, and faults, when that cannot be done or nothing is there."""
+        """Convert the table at a place, leaving out what has a fault; None when nothing is there or not enough."""
         value: Any = self.document.data
         for key in at:
             if key not in value:
@@ -163,7 +164,7 @@ class Reading:
             faults.append(self.document.fault(at, str(error)))
         finally:
             self.faults += faults
-        return None
+        return _salvaged(kind, value)
 
     def _gateway(self, options: GatewayOptions) -> GatewayOptions:
         """Fill in what depends on the machine or the config's folder."""
@@ -297,6 +298,18 @@ class Reading:
 
     def _fault(self, at: Place, what: str, hint: str | None = None) -> None:
         self.faults.append(self.document.fault(at, what, hint))
+
+
+def _salvaged(kind: type[T], table: Mapping[str, Any]) -> T | None:
+    """Convert the keys of a table that are right by themselves, so that what they name is checked, too."""
+    right: dict[str, Any] = {}
+    for field in msgspec.structs.fields(cast("type[msgspec.Struct]", kind)):
+        with suppress(msgspec.ValidationError, GatewayError, KeyError):
+            right[field.encode_name] = msgspec.convert(table[field.encode_name], field.type)
+    try:
+        return msgspec.convert(right, kind)
+    except (msgspec.ValidationError, GatewayError):
+        return None
 
 
 def _what(value: object) -> str:
