@@ -261,7 +261,7 @@ def _check_function(function: Callable[..., object], positional: int | None) -> 
 
 def _about(function: Callable[..., object], collector: Collector, line: int) -> dict[str, Any]:
     name = getattr(function, "__name__", "rule")
-    title = (function.__doc__ or "").strip().partition("\n")[0] or name.replace("_", " ")
+    title = (function.__doc__ or "").strip().partition("\n")[0].partition(". ")[0] or name.replace("_", " ")
     return {"name": name, "title": title, "run": function, "file": collector.file, "line": line}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gateway.quantity import duration_s
+from gateway.quantity import duration, duration_s
 
 NS_PER_S = 1_000_000_000
 Late = Literal["update", "run"]
@@ -48,7 +48,7 @@ class Test:
 
     def __init__(self, wanted: Any) -> None:
         """Read what the author wrote. ValueError if it can be no test."""
-        self.text = str(wanted) if isinstance(wanted, str) and _COMPARISON.fullmatch(wanted) else repr(wanted)
+        self.text = wanted.strip() if isinstance(wanted, str) and _COMPARISON.fullmatch(wanted) else f"={wanted}"
         self._operator: Callable[[Any, Any], bool] = operator.eq
         self._values: tuple[Any, ...] = (
             tuple(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else (wanted,)
@@ -88,7 +88,7 @@ class Threshold:
             raise ValueError(f"{name}({limit:g}, clear={clear:g}) never clears: `clear` belongs on the other side")
         self._limit = limit * self._sign
         self._clear = self._limit if clear is None else clear * self._sign
-        self.text = f"{name}({limit:g}" + (")" if clear is None else f", clear={clear:g})")
+        self.text = f" {name}({limit:g}" + (")" if clear is None else f", clear={clear:g})")
 
     def holds(self, value: Any, was: bool = False) -> bool:
         """Return whether `value` is beyond the limit, or not back yet if it was."""
@@ -97,7 +97,7 @@ class Threshold:
         return value * self._sign > (self._clear if was else self._limit)
 
     def __repr__(self) -> str:
-        return self.text
+        return self.text.strip()
 
 
 FieldTest = Test | Threshold
@@ -185,7 +185,7 @@ class EventRule(Definition):
     def trigger(self) -> str:
         """What starts it, for a person."""
         parts = [str(self.selector)] if not self.selector.anything else []
-        parts += [f"{name} {test.text}" for name, test in self.where]
+        parts += [f"{name}{test.text}" for name, test in self.where]
         parts += [f"mode={'|'.join(self.modes)}"] if self.modes else []
         return " | ".join(self.types) + (f" ({', '.join(parts)})" if parts else "")
 
@@ -204,8 +204,8 @@ class Condition(Definition):
     @property
     def trigger(self) -> str:
         """What starts it, for a person."""
-        tests = ", ".join(f"{name} {test.text}" for name, test in self.fields)
-        lasts = f" for {self.lasts_ns / NS_PER_S:g} s" if self.lasts_ns else ""
+        tests = ", ".join(f"{name}{test.text}" for name, test in self.fields)
+        lasts = f" for {duration(self.lasts_ns / NS_PER_S)}" if self.lasts_ns else ""
         return f"while {tests}{lasts}" + (f" ({self.selector})" if not self.selector.anything else "")
 
 
@@ -218,7 +218,7 @@ class Every(Definition):
     @property
     def trigger(self) -> str:
         """What starts it, for a person."""
-        return f"every {self.interval_ns / NS_PER_S:g} s"
+        return f"every {duration(self.interval_ns / NS_PER_S)}"
 
 
 @dataclass(frozen=True, kw_only=True)
