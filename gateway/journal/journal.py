@@ -24,7 +24,7 @@ Bounds: an event EVENT_BYTES_MAX, a batch a quarter of a segment, all tables hal
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -81,10 +81,9 @@ class Journal:
         self._counter = 0
         self._tables_bytes_max = options.tables_bytes_max
         self._event_bytes_max = min(EVENT_BYTES_MAX, options.segment_size // BATCH_SHARE)
-        self.durable_sequence = found.next_sequence - 1
         skipped = SEQUENCE_SKIP if found.report.unclean else 0
         found.report.skipped_sequences = skipped
-        self.last_sequence = self.durable_sequence + skipped
+        self.last_sequence = self.durable_sequence = found.next_sequence - 1 + skipped
         self.batch = 1
         self.before_seal: list[Callable[[], None]] = []
         self._writer = Writer(
@@ -160,20 +159,35 @@ class Journal:
 
         Raises JournalError when it is larger than a record may be; it is then not in the journal.
         """
-        sequence = self.last_sequence + 1
-        self._counter += 1
-        stamp(event, f"{self._prefix}{self._counter:x}", sequence)
-        raw = encode(event)
-        size = len(raw)
-        if size > self._event_bytes_max:
-            raise JournalError(f"an event of {size} bytes; {self._event_bytes_max} is the limit")
+        return self.append_all((event,))[0]
+
+    def append_all(self, events: Sequence[Event]) -> list[bytes]:
+        """Append events that belong together to one batch: after a crash there are all of them or none.
+
+        What is put right behind them (a cursor, the state a rule made with them) is in that batch, too. Raises
+        JournalError when one is larger than a record may be, or all are more than a batch holds: none is kept.
+        """
+        sequence, counter, prefix = self.last_sequence, self._counter, self._prefix
+        raws: list[bytes] = []
+        size = 0
+        for event in events:
+            sequence += 1
+            counter += 1
+            stamp(event, f"{prefix}{counter:x}", sequence)
+            raw = encode(event)
+            if len(raw) > self._event_bytes_max:
+                raise JournalError(f"an event of {len(raw)} bytes; {self._event_bytes_max} is the limit")
+            size += len(raw)
+            raws.append(raw)
         if self.open_bytes + size > self._batch_bytes_max:
-            self._close_batch()  # calls before_seal: what belongs to these events goes with them
-        self._raws.append(raw)
-        self._lanes.append(LANES[event.lane])
-        self.last_sequence = sequence
+            if size > self._batch_bytes_max:
+                raise JournalError(f"{len(raws)} events of {size} bytes in all; a batch holds {self._batch_bytes_max}")
+            self._close_batch()  # calls before_seal: what belongs to the events before goes with them
+        self._raws += raws
+        self._lanes += bytes([LANES[event.lane] for event in events])
+        self.last_sequence, self._counter = sequence, counter
         self.open_bytes += size
-        return raw
+        return raws
 
     def put(self, table: str, key: str, value: Any | None) -> None:
         """Set a row of a durable table (None deletes it) with the open batch; the last put of a key in it wins.
