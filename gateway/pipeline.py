@@ -29,6 +29,7 @@ from gateway.errors import JournalError
 from gateway.event import Event
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
 from gateway.rules.supervisor import RuleOutcome
 from gateway.sources.source import Delivery
@@ -68,53 +69,47 @@ class Pipeline:
         self._values = values
         self._clock = clock
         self._dirty: set[str] = set()  # devices whose last values changed since the last seal
-        self._waiting: deque[tuple[int, Sequence[Delivery], int]] = deque()  # (batch, deliveries, bytes)
+        self._waiting: deque[tuple[int, Sequence[Delivery], int]] = deque()  # (sequence, deliveries, bytes)
         self._waiting_bytes = 0
+        self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
         self._paused = False
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = lambda paused: None
         self.received = 0
-        self.rejected = 0
+        self.rejected = 0  # dead-lettered
+        self.unclaimed = 0  # no profile reads them
         committer.before_seal.append(self.put_values)
 
     def inbox(self, deliveries: Sequence[Delivery]) -> None:
         """Take deliveries of one source, in order: decode, append, queue their acknowledgement."""
         decode = self._decoders[deliveries[0].source].decode
-        append = self._journal.append
         events: list[Event] = []
         raws: list[bytes] = []
-        size, urgent = 0, False
+        size, urgent, changed = 0, False, False
         for delivery in deliveries:
             size += len(delivery.payload)
             if delivery.known:
                 continue  # journalled before; only its acknowledgement was lost
             decoded = decode(delivery)
-            if decoded.rejected is not None:
-                append(self._dead_letter(delivery, decoded.rejected))
-                continue
-            self._dirty.update(decoded.changed)
-            for event in decoded.events:
-                try:
-                    raws.append(append(event))
-                except JournalError as error:  # too large for a record: nothing may wait behind it
-                    append(self._dead_letter(delivery, str(error)))
-                    continue
-                events.append(event)
-                urgent = urgent or event.lane == "alarm"
+            if decoded.events:
+                raws += self._append_message(delivery, decoded.events, events)
+                urgent = urgent or any(event.lane == "alarm" for event in decoded.events)
+            elif decoded.rejected is not None:
+                self._reject(delivery, decoded)
+            if decoded.changed:  # behind the append: a value is never on the disk before its event
+                self._dirty.update(decoded.changed)
+                changed = True
         self.received += len(deliveries)
-        self._waiting.append((self._journal.batch, deliveries, size))
-        self._waiting_bytes += size
-        if not self._paused and self._waiting_bytes > UNACKNOWLEDGED_BYTES_MAX:
-            self._paused = True
-            self.on_pressure(True)
-        self._committer.wake(urgent)
+        self._acknowledge_when_durable(deliveries, size)
+        if events or changed:
+            self._committer.wake(urgent)
         if events and self.rules is not None:
             self.rules.feed(events, raws)
 
-    def durable(self, batch: int) -> None:
-        """Acknowledge, in order of receipt, all deliveries whose batch is on the disk."""
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= batch:
+    def durable(self, _batch: int = 0) -> None:
+        """Acknowledge, in order of receipt, all deliveries that wait for nothing but what is on the disk."""
+        waiting, durable = self._waiting, self._journal.durable_sequence
+        while waiting and waiting[0][0] <= durable:
             _, deliveries, size = waiting.popleft()
             self._waiting_bytes -= size
             for delivery in deliveries:
@@ -123,19 +118,70 @@ class Pipeline:
             self._paused = False
             self.on_pressure(False)
 
+    def _acknowledge_when_durable(self, deliveries: Sequence[Delivery], size: int) -> None:
+        self._waiting.append((self._appended, deliveries, size))
+        self._waiting_bytes += size
+        if self._appended <= self._journal.durable_sequence:
+            self.durable()  # nothing new in it, and what came before is safe
+        elif not self._paused and self._waiting_bytes > UNACKNOWLEDGED_BYTES_MAX:
+            self._paused = True
+            self.on_pressure(True)
+
+    def _append_message(self, delivery: Delivery, new: list[Event], events: list[Event]) -> list[bytes]:
+        """Append the events of one message to one batch: after a crash there are all of them or none."""
+        try:
+            raws = self._journal.append_all(new)
+        except JournalError as error:  # too large for a record: nothing may wait behind it
+            self.dead_letter(delivery, str(error))
+            return []
+        self._appended = self._journal.last_sequence
+        events += new
+        return raws
+
+    def _reject(self, delivery: Delivery, decoded: Decoded) -> None:
+        """Dead-letter what can't be decoded; what no profile reads is counted, not kept."""
+        if decoded.unclaimed:
+            self.unclaimed += 1
+        else:
+            self.dead_letter(delivery, decoded.rejected or "")
+
+    def dead_letter(self, delivery: Delivery, reason: str) -> None:
+        """Keep a message that can't be decoded, with its bytes and the reason."""
+        self.rejected += 1
+        self._journal.append(
+            Event(
+                source=f"/{self._gateway}/{delivery.source}",
+                type="message_rejected",
+                time=rfc3339(delivery.received_ns),
+                lane="dead_letter",
+                actor="gateway",
+                data={"reason": reason, "topic": delivery.topic, **raw_payload(delivery.payload)},
+            )
+        )
+        self._appended = self._journal.last_sequence
+        self._committer.wake()
+
+    def release(self) -> None:
+        """Report values that a minimum interval held back and whose time has come."""
+        for decoder in self._decoders.values():
+            decoded = decoder.release(self._clock.wall_ns())
+            if decoded.events:
+                for event in decoded.events:
+                    self.record(event)
+                self._dirty.update(decoded.changed)
+
     def on_rule_outcome(self, outcome: RuleOutcome) -> None:
         """Append a rule batch: outputs, state and cursor become durable together or not at all."""
-        journal = self._journal
-        urgent = False
-        for event in outcome.outputs:
-            journal.append(event)
-            urgent = urgent or event.lane in ("alarm", "command")
+        journal, outputs = self._journal, outcome.outputs
+        raws = journal.append_all(outputs) if outputs else []
         for table, key, value in outcome.puts:
             journal.put(table, key, value)
-        self._committer.wake(urgent)
+        self._committer.wake(any(event.lane in ("alarm", "command") for event in outputs))
+        if outputs and self.rules is not None:
+            self.rules.feed(outputs, raws)
 
     def record(self, event: Event) -> None:
-        """Append an event of the gateway's own making (alerts, timers, command results)."""
+        """Append an event of the gateway's own making (timers, command results, what a person did)."""
         raw = self._journal.append(event)
         self._committer.wake(urgent=event.lane in ("alarm", "command", "timer"))
         if self.rules is not None:
@@ -146,17 +192,6 @@ class Pipeline:
         for device in self._dirty:
             self._journal.put("values", device, self._values.get(device))
         self._dirty.clear()
-
-    def _dead_letter(self, delivery: Delivery, reason: str) -> Event:
-        self.rejected += 1
-        return Event(
-            source=f"/{self._gateway}/{delivery.source}",
-            type="message_rejected",
-            time=rfc3339(delivery.received_ns),
-            lane="dead_letter",
-            actor="gateway",
-            data={"reason": reason, "topic": delivery.topic, **raw_payload(delivery.payload)},
-        )
 
 
 def raw_payload(payload: bytes) -> dict[str, object]:

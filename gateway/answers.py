@@ -1,0 +1,248 @@
+"""What a running gateway answers on its local API: how it is, its records, and what a person asks of it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from gateway import __version__
+from gateway.api import events as api_events
+from gateway.api.line import ApiError
+from gateway.api.status import (
+    DiskStatus,
+    LaneStatus,
+    Quarantined,
+    RouteStatus,
+    RuleStatus,
+    SourceStatus,
+    Status,
+)
+from gateway.clock import rfc3339, wall_ns_of
+from gateway.errors import DecodeError
+from gateway.event import ROUTED, Event, Lane, decode, decode_head
+from gateway.forward.forwarder import ForwarderStatus
+from gateway.journal.committer import State as DiskState
+from gateway.pipeline import DEAD_LETTER_PAYLOAD_BYTES_MAX
+from gateway.sources.source import Delivery
+
+if TYPE_CHECKING:
+    from gateway.daemon import Daemon
+
+READ_RECORDS = 512
+READ_BYTES_MAX = 1024 * 1024
+_ROUTE_STATES: Mapping[str, Literal["up", "retrying", "down", "starting"]] = {
+    "starting": "starting",
+    "sending": "up",
+    "idle": "up",
+    "waiting": "down",
+    "refused": "down",
+    "backing off": "retrying",
+}
+
+
+class Answers:
+    """The answers, by what is asked."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._journal = daemon.journal
+
+    def all(self) -> dict[str, Callable[..., Any]]:
+        """Return every answer of the API."""
+        journal = self._journal
+        return {
+            "status": self.status,
+            "events": api_events.answer(journal.reader, lambda: journal.durable_sequence),
+            "table": self.table,
+            "command": self.command,
+            "dead_letter_retry": self.dead_letter_retry,
+            "dead_letter_drop": self.dead_letter_drop,
+            "flush": self.flush,
+        }
+
+    # ---- how it is -----------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Say how everything is, in the form of gateway.api.status."""
+        daemon, journal = self._daemon, self._journal
+        routes = [each.status() for each in daemon.forwarders]
+        return Status(
+            gateway=daemon.name,
+            version=__version__,
+            pid=os.getpid(),
+            started=daemon.started,
+            uptime_s=(daemon.clock.wall_ns() - wall_ns_of(daemon.started)) / 1e9,
+            clock_synced=daemon.clock.synced(),
+            log_id=journal.log_id,
+            epoch=journal.epoch,
+            sequence=journal.last_sequence,
+            durable=journal.durable_sequence,
+            dead_letters=journal.count(Lane.DEAD_LETTER, 0) - len(journal.table("dead_letters")),
+            sources=[self._source(name) for name in daemon.sources],
+            lanes=[self._lane(lane, routes) for lane in ROUTED],
+            routes=[self._route(each) for each in routes],
+            rules=self._rules(),
+            disk=self._disk(),
+            warnings=[str(fault) for fault in daemon.config.warnings],
+        )
+
+    def _source(self, name: str) -> SourceStatus:
+        said = dict(self._daemon.sources[name].status())
+        common: dict[str, Any] = {
+            key: said.pop(key)
+            for key in SourceStatus.__struct_fields__
+            if key in said and key not in ("name", "detail")
+        }
+        common["last_error"] = common.get("last_error") or None
+        return msgspec.convert({"name": name, **common, "detail": said}, SourceStatus)
+
+    def _lane(self, lane: Lane, routes: list[ForwarderStatus]) -> LaneStatus:
+        name = lane.name.lower()
+        queued = max((each.backlog.get(name, 0) for each in routes), default=self._journal.count(lane, 0))
+        gaps = self._journal.table("gaps").items()
+        dropped = max((gap["count"] for key, gap in gaps if gap.get("lane") == name), default=0)
+        return LaneStatus(name=name, queued=queued, dropped=dropped)
+
+    def _route(self, said: ForwarderStatus) -> RouteStatus:
+        where = self._daemon.targets[said.target].status()
+        return RouteStatus(
+            name=said.name,
+            target=said.target,
+            kind=type(self._daemon.config.targets[said.target]).__module__.rpartition(".")[2],
+            state=_ROUTE_STATES[said.state],
+            where=str(where.get("where", "")),
+            since=said.since,
+            delivered=said.delivered,
+            backlog=sum(said.backlog.values()),
+            in_flight=said.in_flight,
+            retries=said.retried,
+            dead_lettered=said.rejected,
+            last_error=said.last_error or (str(where.get("last_error") or "") or None),
+        )
+
+    def _rules(self) -> RuleStatus:
+        worker = self._daemon.rules
+        if worker is None:
+            return RuleStatus(commands=self._daemon.config.gateway.commands)
+        said: Any = worker.status()
+        stopped = self._journal.table("quarantine").items()
+        return RuleStatus(
+            state="running" if said["state"] == "running" else "stopped" if said["state"] == "stopped" else "starting",
+            loaded=said["rules"],
+            fired=said["fired"],
+            behind=said["backlog"],
+            quarantined=[Quarantined(name=name, reason=str(row.get("reason", ""))) for name, row in stopped],
+            commands=self._daemon.config.gateway.commands,
+            faults=said["faults"],
+        )
+
+    def _disk(self) -> DiskStatus:
+        daemon, usage = self._daemon, self._journal.usage()
+        committer, found = daemon.committer, self._journal.recovery
+        return DiskStatus(
+            folder=str(daemon.config.places.journal),
+            state="ok" if committer.state is DiskState.OK else "refused",
+            used_bytes=usage["segments_live"] * usage["segment_bytes"],
+            budget_bytes=usage["bytes_max"],
+            free_bytes=shutil.disk_usage(daemon.config.places.journal).free,
+            commits=committer.commits,
+            written_bytes=usage["written_bytes"],
+            damaged_records=found.damaged_records,
+            last_error=committer.reason or None,
+        )
+
+    # ---- records -------------------------------------------------------------------------------------
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return a durable table: values, cursors, dead_letters ..."""
+        return dict(self._daemon.values if name == "values" else self._journal.table(name))
+
+    async def flush(self) -> bool:
+        """Return when everything that was received is on the disk."""
+        await self._daemon.committer.flush()
+        return True
+
+    # ---- what people do ------------------------------------------------------------------------------
+
+    def command(self, device: str, command: str, value: Any = None, actor: str = "person") -> dict[str, str]:
+        """Journal a command to a device; it is sent when it is on the disk. Refused when it can't be encoded."""
+        daemon = self._daemon
+        found = daemon.config.devices.find(device)
+        device = found.id if found else device
+        try:
+            daemon.encode(device, command, value)
+        except DecodeError as error:
+            raise ApiError(str(error)) from None
+        event = Event(
+            source=f"/{daemon.name}/api",
+            type="command_requested",
+            subject=device,
+            time=rfc3339(daemon.clock.wall_ns()),
+            lane="command",
+            actor=actor,
+            data={"command": command, "value": value},
+        )
+        daemon.pipeline.record(event)
+        return {"id": event.id, "device": device}
+
+    def dead_letter_retry(self, id: str, actor: str = "person") -> dict[str, str]:  # noqa: A002 - the API's word
+        """Send a refused event again, or decode a rejected message again with the profiles of now."""
+        letter = self._letter(id)
+        if "event" in letter.data:
+            again = msgspec.convert(letter.data["event"], Event)
+            self._daemon.pipeline.record(again)
+        elif "payload_b64" in letter.data:
+            source = letter.source.rpartition("/")[2]
+            if source not in self._daemon.decoders:
+                raise ApiError(f"dead letter {id} came from source {source!r}, which is not configured any more")
+            delivery = Delivery(
+                source,
+                str(letter.data.get("topic", "")),
+                base64.b64decode(letter.data["payload_b64"]),
+                wall_ns_of(letter.time),
+                _Nobody(),
+            )
+            self._daemon.pipeline.inbox([delivery])
+        else:
+            raise ApiError(f"dead letter {id} holds no whole message (over {DEAD_LETTER_PAYLOAD_BYTES_MAX} bytes)")
+        return self._mark(id, "retried", actor)
+
+    def dead_letter_drop(self, id: str, actor: str = "person") -> dict[str, str]:  # noqa: A002
+        """Mark a dead letter as seen; its bytes stay until their segment is reused."""
+        self._letter(id)
+        return self._mark(id, "dropped", actor)
+
+    def _mark(self, letter_id: str, state: str, actor: str) -> dict[str, str]:
+        row = {"state": state, "actor": actor, "time": rfc3339(self._daemon.clock.wall_ns())}
+        self._journal.put("dead_letters", letter_id, row)
+        self._daemon.committer.wake(urgent=True)
+        return {"id": letter_id, "state": state}
+
+    def _letter(self, letter_id: str) -> Event:
+        """Find a dead letter by its id."""
+        if letter_id in self._journal.table("dead_letters"):
+            state = self._journal.table("dead_letters")[letter_id]["state"]
+            raise ApiError(f"dead letter {letter_id} was {state} before")
+        reader = self._journal.reader(Lane.DEAD_LETTER)
+        try:
+            after = 0
+            while found := reader.read(after, READ_RECORDS, READ_BYTES_MAX):
+                for record in found:
+                    if decode_head(record.raw).id == letter_id:
+                        return decode(record.raw)
+                after = found[-1].sequence
+        finally:
+            reader.close()
+        raise ApiError(f"no dead letter {letter_id}")
+
+
+class _Nobody:
+    """The sender of a message that is decoded again: nobody waits for an acknowledgement."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Do nothing."""

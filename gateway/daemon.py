@@ -1,0 +1,281 @@
+"""The daemon: builds every stage, starts them in order, and ends them in an order that loses nothing.
+
+Start: journal (recover) -> committer -> rules -> routes -> sources -> local API; READY when sources run and
+the journal is open, whatever the network does.  Stop: sources first (what they have not acknowledged their
+senders keep), then what is in flight to targets, then one last commit with all cursors, then the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from gateway import __version__
+from gateway.answers import Answers
+from gateway.api.events import between
+from gateway.api.server import ApiServer
+from gateway.clock import Clock, SystemClock, rfc3339
+from gateway.commands import Commands
+from gateway.config.load import Config
+from gateway.config.options import source_of, target_of
+from gateway.errors import GatewayError
+from gateway.event import ROUTED, Lane
+from gateway.forward.forwarder import Forwarder, forget_cursors
+from gateway.journal.committer import Committer
+from gateway.journal.journal import Journal
+from gateway.pipeline import Pipeline
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.decode import Decoder
+from gateway.rules.protocol import DeviceEntry
+from gateway.rules.supervisor import RuleWorker
+from gateway.service import Service
+from gateway.sources.source import Source
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0  # clock quality, held-back values, the watchdog
+FINISH_S = 2.0  # for answers from targets at the end
+READ_BYTES_MAX = 1024 * 1024  # of one read for the rules
+RULE_LANES = (*ROUTED, Lane.TIMER)
+
+
+class Daemon:
+    """A whole gateway in one process (the rules are in another)."""
+
+    def __init__(self, config: Config, clock: Clock | None = None, service: Service | None = None) -> None:
+        """Open the journal and build every stage; nothing runs yet. Raises GatewayError."""
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.service = service or Service()
+        self.name = config.gateway.name
+        self.started = rfc3339(self.clock.wall_ns())
+        catalogue = Catalogue.load(config.profiles)
+        self.journal = Journal.open(config.places.journal, config.journal, self.clock)
+        self.committer = Committer(self.journal, self._durable)
+        self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
+        self.decoders = {
+            name: Decoder(catalogue, self.name, name, config.devices, self.values, prefixes=options.prefixes)
+            for name, options in config.sources.items()
+        }
+        self.pipeline = Pipeline(
+            gateway=self.name, journal=self.journal, committer=self.committer,
+            decoders=self.decoders, values=self.values, clock=self.clock,
+        )  # fmt: skip
+        self.sources: dict[str, Source] = {
+            name: source_of(name, options, self.decoders[name].filters, self.journal, self.committer, self.name)
+            for name, options in config.sources.items()
+        }
+        self.pipeline.on_pressure = self._press
+        self.rules = self._rules()
+        self.pipeline.rules = self.rules
+        self.targets = {name: target_of(name, options, self.name) for name, options in config.targets.items()}
+        forget_cursors(self.journal, config.routes)
+        self.forwarders = [
+            Forwarder(name, route, self.targets[route.to], self.journal, self.committer, self.clock,
+                      lookup=config.devices.get)
+            for name, route in config.routes.items()
+        ]  # fmt: skip
+        self.commands = Commands(
+            self.journal, self.committer, self, self.pipeline.record, self.clock,
+            gateway=self.name, observe=config.gateway.commands == "observe",
+        )  # fmt: skip
+        self._stop = asyncio.Event()
+
+    def _rules(self) -> RuleWorker | None:
+        """Build the rule worker, when there is a folder with rules."""
+        if not any(self.config.rules.folder.glob("*.py")):
+            return None
+        readers = [self.journal.reader(lane) for lane in RULE_LANES]
+
+        def read(after: int, limit: int) -> tuple[Sequence[tuple[int, bytes]], int]:
+            """Read records of all lanes that rules see, merged; and up to where everything was looked at."""
+            records: list[tuple[int, bytes]] = []
+            durable = self.journal.durable_sequence
+            for record in between(readers, after, durable):
+                records.append(record)
+                if len(records) == limit:
+                    return records, record[0]
+            return records, durable
+
+        return RuleWorker(
+            self.config.rules, gateway=self.name, log_id=self.journal.log_id, clock=self.clock,
+            table=self._table, devices=self._devices, read=read, append=self.pipeline.record,
+            on_outcome=self.pipeline.on_rule_outcome, last_sequence=self.journal.last_sequence,
+        )  # fmt: skip
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        return self.values if name == "values" else self.journal.table(name)
+
+    def _devices(self) -> list[DeviceEntry]:
+        """Return the installed devices, and those that were only heard so far."""
+        installed = {device.id: device for device in self.config.devices}
+        heard = [DeviceEntry(device) for device in self.values if device not in installed]
+        return [
+            *(DeviceEntry(d.id, d.name or d.id, d.room, d.kind or "", tuple(d.labels)) for d in installed.values()),
+            *heard,
+        ]
+
+    # ---- what commands need --------------------------------------------------------------------------
+
+    def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
+        """Encode a command by the profile of its device (DecodeError: why it can't be)."""
+        return self._source(device, self.decoders).encode(device, command, value)
+
+    def send(self, device: str, topic: str, payload: bytes) -> bool:
+        """Send a command's bytes through the device's source."""
+        return self._source(device, self.sources).send(topic, payload)
+
+    def _source(self, device: str, by_name: Mapping[str, Any]) -> Any:
+        """Find the part that belongs to a device's source, which its id begins with."""
+        from gateway.errors import DecodeError
+
+        found = by_name.get(device.partition("/")[0])
+        if found is None:
+            raise DecodeError(f"no source {device.partition('/')[0]!r} for device {device!r}")
+        return found
+
+    # ---- running -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until `stop`; the journal is closed when this returns."""
+        self._say_what_was_found()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        committing = asyncio.create_task(self.committer.run(), name="gateway.commit")
+        try:
+            await self._run_stages(committing)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+            committing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await committing
+            await self.committer.close()
+            self.service.close()
+
+    def stop(self) -> None:
+        """End in good order."""
+        self._stop.set()
+
+    async def _run_stages(self, committing: asyncio.Task[None]) -> None:
+        """Run everything beside the committer; a stage that ends by itself is a bug, and its error ends the program."""
+        api = ApiServer(self.config.places.socket, Answers(self).all())
+        inner = [
+            *(_named(f"target[{name}]", target.run()) for name, target in self.targets.items()),
+            *(_named(f"forward[{each.name}]", each.run()) for each in self.forwarders),
+            _named("commands", self.commands.run()),
+            _named("tick", self._tick()),
+            *([_named("rules", self.rules.run())] if self.rules else []),
+        ]
+        outer = [
+            *(_named(f"source[{name}]", source.run(self.pipeline.inbox)) for name, source in self.sources.items()),
+            _named("api", self._serve(api)),
+        ]
+        stopping = asyncio.create_task(self._stop.wait(), name="gateway.stop")
+        self.service.ready(f"{len(self.sources)} sources, {len(self.forwarders)} routes")
+        log.info("ready")
+        try:
+            watched = {stopping, committing, *outer, *inner}
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()  # raises what ended it
+                if not self._stop.is_set():
+                    raise RuntimeError(f"{task.get_name()} ended by itself")
+        finally:
+            self.service.stopping()
+            stopping.cancel()
+            await _end(outer)
+            if not committing.done():
+                await asyncio.gather(*(each.finish(FINISH_S) for each in self.forwarders))
+            await _end(inner)
+
+    async def _serve(self, api: ApiServer) -> None:
+        """Answer people; a socket that can't be made is said and does not stop the gateway."""
+        try:
+            await api.run()
+        except (GatewayError, OSError) as error:
+            log.error("no local API: %s", error)
+            await asyncio.get_running_loop().create_future()
+
+    async def _tick(self) -> None:
+        """Once a second: is the clock believed, which held-back values are due, tell the watchdog."""
+        while True:
+            synced = self.clock.synced()
+            for decoder in self.decoders.values():
+                decoder.synced = synced
+            self.pipeline.release()
+            self.service.alive()
+            await asyncio.sleep(TICK_S)
+
+    def _durable(self, batch: int) -> None:
+        """Something is on the disk: first the acknowledgements, then whoever reads durable records."""
+        self.pipeline.durable()
+        for forwarder in self.forwarders:
+            forwarder.durable(batch)
+        self.commands.wake()
+
+    def _press(self, paused: bool) -> None:
+        for source in self.sources.values():
+            if paused:
+                source.pause()
+            else:
+                source.resume()
+
+    def _say_what_was_found(self) -> None:
+        log.info(
+            "edge-gateway %s %s: log %s, epoch %d, sequence %d", __version__, self.name,
+            self.journal.log_id, self.journal.epoch, self.journal.last_sequence,
+        )  # fmt: skip
+        for line in self.journal.recovery.lines():
+            log.warning("journal: %s", line)
+        for warning in self.config.warnings:
+            log.warning("%s", warning)
+
+
+def _named(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=f"gateway.{name}")
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            log.error("while stopping: %s", outcome, exc_info=outcome)
+
+
+def set_up_logging(level: str | None = None) -> None:
+    """Log to standard error: with the priority prefix of sd-daemon(3) under systemd, with the time elsewhere."""
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    text = "%(priority)s%(name)s: %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(_Prefixed(text))
+    logging.basicConfig(level=level or os.environ.get("EDGE_GATEWAY_LOG", "INFO").upper(), handlers=[stream])
+
+
+class _Prefixed(logging.Formatter):
+    """Gives each record the priority prefix that journald reads."""
+
+    _PRIORITY: Mapping[int, str] = {10: "<7>", 20: "<6>", 30: "<4>", 40: "<3>", 50: "<2>"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.priority = self._PRIORITY.get(record.levelno, "<6>")
+        return super().format(record)
+
+
+def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
+    """Run a gateway until it is told to stop; the exit code. Raises GatewayError when it can't start."""
+    set_up_logging()
+
+    async def _run() -> None:
+        await daemon(config).run()
+
+    asyncio.run(_run())
+    return 0
