@@ -302,7 +302,7 @@ class Journal:
                     chore()
                 finally:
                     self.finish(chore)
-            block = self.seal() if self._closed or SEGMENTS in self._changes else None
+            block = self.seal() if self._closed or self._raws or SEGMENTS in self._changes else None
 
     def close(self) -> None:
         """Commit what is open, mark the stop as clean, release the lock.
