@@ -89,8 +89,9 @@ class Backlog:
         self._position = records[-1][0]
 
     def done(self, upto: int) -> None:
-        """Take note of the outcome of the oldest batch."""
-        self._in_flight.popleft()
+        """Take note of an outcome: of the oldest batch, or of its first records."""
+        while self._in_flight and self._in_flight[0][-1][0] <= upto:
+            self._in_flight.popleft()
         self.committed = upto
         if self.idle:
             self.committed = max(upto, self.offered)

@@ -22,9 +22,12 @@ from gateway.rules.tables import RULE_STATE, TIMERS, Overlay, Tables
 
 OUTPUTS_PER_CALL_MAX = 200
 DATA_BYTES_MAX = 64 * 1024  # of one output
-TIMERS_PER_RULE_MAX = 1000
-TIMER_ARGUMENTS_BYTES_MAX = 4096
+OUTPUT_BYTES_MAX = 256 * 1024  # of all outputs for one record, data only
+TIMERS_PER_RULE_MAX = 200
+TIMERS_MAX = 2000  # of all rules
+TIMER_ARGUMENTS_BYTES_MAX = 1024
 STATE_BYTES_MAX = 64 * 1024  # of all keys and values of a rule
+STATES_BYTES_MAX = 512 * 1024  # of all rules
 STATE_KEY_CHARS_MAX = 200
 LOG_LINES_PER_CALL_MAX = 20
 LOG_CHARS_MAX = 1000
@@ -51,6 +54,13 @@ class Site:
     timers: Mapping[Callable[..., object], str]  # functions declared with @timer
     state_bytes: dict[str, int] = field(default_factory=dict)  # rule -> size of its state
 
+    def __post_init__(self) -> None:
+        """Measure the state there is."""
+        for key in self.tables.keys(RULE_STATE):
+            rule, _, rest = key.partition("|")
+            if rest.startswith("state|"):
+                self.state_bytes[rule] = self.state_bytes.get(rule, 0) + _size(key, self.tables.get(RULE_STATE, key))
+
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
     """The record a call follows from."""
@@ -65,8 +75,8 @@ class Call:
     """A running call. `rule` owns what is done; `scope` is the device or room a condition is about."""
 
     __slots__ = (
-        "cause", "claims_late", "device", "late", "limited", "logs", "name", "outputs", "rows", "rule", "scope", "site",
-        "states", "timers",
+        "bytes", "cause", "claims_late", "device", "late", "limited", "logs", "name", "outputs", "rows", "rule", "scope",
+        "site", "states", "timers",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +95,7 @@ class Call:
         self.outputs: list[Event] = []
         self.logs: list[tuple[str, str]] = []
         self.timers = 0  # set so far
+        self.bytes = 0  # of the data of outputs
         self.states: dict[str, Any] = {}  # state rows read or set by the function, as it has them
 
     def output(
@@ -95,6 +106,8 @@ class Call:
             raise LimitReached(f"more than {OUTPUTS_PER_CALL_MAX} outputs in one call")
         if self.limited and self.cause.hops >= HOPS_MAX:
             raise LimitReached(f"{HOPS_MAX} rules in a row reacted to each other: probably in a circle")
+        kept, size = sized(dict(data), DATA_BYTES_MAX)
+        self.bytes += size
         event = Event(
             id=derived_id(self.site.log_id, self.name, self.cause.id, len(self.outputs)),
             source=f"/{self.site.gateway}/rules",
@@ -105,7 +118,7 @@ class Call:
             actor=self.rule.actor,
             cause=self.cause.id,
             hops=self.cause.hops + 1,
-            data=plain(dict(data), DATA_BYTES_MAX),
+            data=kept,
         )
         self.outputs.append(event)
         return event
@@ -118,8 +131,10 @@ class Call:
     def start_timer(self, kind: str, after_ns: int, row: Mapping[str, Any]) -> str:
         """Set a timer and return its key. LimitReached when the rule has too many."""
         prefix = f"{self.rule.name}|"
-        if self.limited and sum(1 for _ in self.rows.keys(TIMERS, prefix)) >= TIMERS_PER_RULE_MAX:
-            raise LimitReached(f"more than {TIMERS_PER_RULE_MAX} timers of one rule")
+        if self.limited:
+            waiting = list(self.rows.keys(TIMERS))
+            if sum(key.startswith(prefix) for key in waiting) >= TIMERS_PER_RULE_MAX or len(waiting) >= TIMERS_MAX:
+                raise LimitReached(f"more than {TIMERS_PER_RULE_MAX} timers of one rule, or {TIMERS_MAX} of all")
         key = f"{prefix}{kind}|{self.name}|{self.scope}|{self.cause.sequence}|{self.timers}"
         self.timers += 1
         due_ns = self.cause.time_ns + after_ns
@@ -130,12 +145,7 @@ class Call:
 
     def commit(self) -> None:
         """Make the changes of tables. LimitReached when the rule's state became too large; nothing is changed then."""
-        grown = self._put_states()
-        self.rows.apply()
-        if grown:
-            self.site.state_bytes[self.rule.name] = self._state_bytes() + grown
-
-    def _put_states(self) -> int:
+        sizes, rule = self.site.state_bytes, self.rule.name
         grown = 0
         for key, value in self.states.items():
             row = None if value is GONE else plain(value, STATE_BYTES_MAX)
@@ -143,17 +153,13 @@ class Call:
             if packed(row) != packed(before):
                 grown += _size(key, row) - _size(key, before)
                 self.rows.put(RULE_STATE, key, row)
-        if grown > 0 and self._state_bytes() + grown > STATE_BYTES_MAX:
-            raise LimitReached(f"ctx.state of {self.rule.name} holds more than {STATE_BYTES_MAX} bytes")
-        return grown
-
-    def _state_bytes(self) -> int:
-        sizes, rule = self.site.state_bytes, self.rule.name
-        if rule not in sizes:
-            tables = self.site.tables
-            keys = tables.keys(RULE_STATE, state_prefix(rule))
-            sizes[rule] = sum(_size(key, tables.get(RULE_STATE, key)) for key in keys)
-        return sizes[rule]
+        if grown > 0 and sizes.get(rule, 0) + grown > STATE_BYTES_MAX:
+            raise LimitReached(f"ctx.state of {rule} holds more than {STATE_BYTES_MAX} bytes")
+        if grown > 0 and sum(sizes.values()) + grown > STATES_BYTES_MAX:
+            raise LimitReached(f"the states of all rules together hold more than {STATES_BYTES_MAX} bytes")
+        self.rows.apply()
+        if grown:
+            sizes[rule] = sizes.get(rule, 0) + grown
 
 
 GONE = object()
@@ -170,10 +176,15 @@ def state_prefix(rule: str) -> str:
 
 def plain(value: Any, bytes_max: int) -> Any:
     """Copy a value through JSON. TypeError when it is no JSON, LimitReached when it is too large."""
+    return sized(value, bytes_max)[0]
+
+
+def sized(value: Any, bytes_max: int) -> tuple[Any, int]:
+    """Copy a value as `plain` does, and say how many bytes of JSON it is."""
     text = _to_json(value)
     if len(text) > bytes_max:
         raise LimitReached(f"{len(text)} bytes where at most {bytes_max} are allowed")
-    return msgspec.json.decode(text)
+    return msgspec.json.decode(text), len(text)
 
 
 def _size(key: str, row: Any) -> int:

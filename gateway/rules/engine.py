@@ -27,6 +27,7 @@ from gateway.rules.tables import ALERTS, HOLDS, MODES, RULE_STATE, TIMERS
 from gateway.rules.trouble import RETRY, Work
 
 AFTER, EVERY = "after", "every"  # kinds of timers
+OUTCOME_BYTES_MAX = 256 * 1024  # of outputs, from which on an outcome is closed
 
 
 class Engine:
@@ -57,7 +58,10 @@ class Engine:
         self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed)
 
     def step(self, raws: Sequence[bytes], upto: int, now_ns: int, live_after: int = 0) -> Outcome:
-        """Look at records in order; `upto` is the sequence of the last one. Raises nothing a rule raised."""
+        """Look at records in order; `upto` is the sequence of the last one. Raises nothing a rule raised.
+
+        Stops early, with a smaller `upto`, when outputs are more than a batch of the journal should hold.
+        """
         outcome = self._runner.begin(upto, now_ns, live_after)
         runner, devices, index, watched = self._runner, self.site.house.devices, self._index, self._conditions.watched
         for raw in raws:
@@ -65,6 +69,8 @@ class Engine:
             if seen.lane == "timer":
                 runner.take(raw, seen)
                 self._time(seen)
+                if runner.bytes > OUTCOME_BYTES_MAX:
+                    break
                 continue
             subject = seen.subject
             device = devices.get(subject)
@@ -94,6 +100,10 @@ class Engine:
                 if touches(entry, seen.type, seen.data):
                     runner.take(raw, seen)
                     self._conditions.evaluate(entry[0], entry[2], runner.cause(seen))
+            if runner.bytes > OUTCOME_BYTES_MAX:
+                break
+        if runner.bytes > OUTCOME_BYTES_MAX:
+            outcome.upto = int(runner.seen.sequence)
         outcome.puts = self.site.tables.take_changes()
         return outcome
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.rules import claims
-from gateway.rules.call import Call, Cause, Site
+from gateway.rules.call import OUTPUT_BYTES_MAX, Call, Cause, LimitReached, Site
 from gateway.rules.conditions import Conditions
 from gateway.rules.context import Context, moment
 from gateway.rules.context import Event as View
@@ -62,21 +62,23 @@ class Runner:
         self.raw = b""
         self.now_ns = 0
         self._live_after = 0
+        self.bytes = 0  # of the batch's outputs
         self._ordinal = 0  # of the call within the record
+        self._record_bytes = 0
         self._watch = watch
         self._late_ns = round(late_s * 1e9)
         self._blamed = {(b.rule, b.sequence, b.ordinal): b.reason for b in blamed}
 
     def begin(self, upto: int, now_ns: int, live_after: int) -> Outcome:
         """Start a batch."""
-        self.now_ns, self._live_after = now_ns, live_after
+        self.now_ns, self._live_after, self.bytes = now_ns, live_after, 0
         self.outcome = Outcome(upto, [], [], [], {}, [])
         return self.outcome
 
     def take(self, raw: bytes, seen: Seen) -> None:
         """Make a record the one at hand; calls within it are counted for the blame slot."""
         if self.raw is not raw:
-            self.raw, self.seen, self._ordinal = raw, seen, 0
+            self.raw, self.seen, self._ordinal, self._record_bytes = raw, seen, 0, 0
 
     def do(self, work: Work, rule: Definition, seen: Seen) -> None:
         """Make a call, all or nothing; a failure is the rule's own."""
@@ -99,6 +101,7 @@ class Runner:
             self._watch.call(rule.index, here, self._ordinal)
             try:
                 function(*arguments, **work.arguments)
+                self._weigh(call)
                 call.commit()
             except USER_ERRORS as error:
                 fault = describe(error, rule)
@@ -107,6 +110,13 @@ class Runner:
             self._went_well(call)
         else:
             self._failed(work, rule, seen, fault, fatal=killed is not None)
+
+    def _weigh(self, call: Call) -> None:
+        """Count the outputs. LimitReached when there are too many for one record; they are tried again later."""
+        if self._record_bytes + call.bytes > OUTPUT_BYTES_MAX:
+            raise LimitReached(f"more than {OUTPUT_BYTES_MAX} bytes put out for one event")
+        self._record_bytes += call.bytes
+        self.bytes += call.bytes
 
     def _prepare(
         self, work: Work, rule: Definition, seen: Seen, call: Call

@@ -32,6 +32,7 @@ from gateway.rules.protocol import (
     LENGTH,
     Batch,
     Inventory,
+    Outcome,
     Ready,
     RuleFault,
     Start,
@@ -39,6 +40,7 @@ from gateway.rules.protocol import (
     decode_to_worker,
     frame,
 )
+from gateway.rules.seen import decode
 from gateway.rules.tables import Tables
 
 NICE = 10
@@ -67,10 +69,19 @@ def main(arguments: list[str]) -> None:
         gc.freeze()  # what is there now stays; collections look at what rules make
         for message in messages:
             if isinstance(message, Batch):
-                outcome = engine.step(message.raws, message.upto, message.now_ns, message.live_after)
-                gateway.sendall(frame(outcome))
+                for outcome in outcomes(engine, message):
+                    gateway.sendall(frame(outcome))
             elif isinstance(message, Inventory):
                 engine.install(message.devices)
+
+
+def outcomes(engine: Engine, batch: Batch) -> Iterator[Outcome]:
+    """Yield the outcome of a batch, in parts if rules put out more than one may hold."""
+    raws = batch.raws
+    while raws:
+        outcome = engine.step(raws, batch.upto, batch.now_ns, batch.live_after)
+        yield outcome
+        raws = [] if outcome.upto == batch.upto else [raw for raw in raws if int(decode(raw).sequence) > outcome.upto]
 
 
 def make_engine(start: Start, slot: BlameSlot) -> tuple[Engine, Loaded]:
