@@ -18,6 +18,7 @@ Nothing here is fatal but a newer format: a start is never refused for damage.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 
@@ -47,6 +48,17 @@ class Recovery(msgspec.Struct, kw_only=True):
     set_aside: list[str] = []  # names in the quarantine folder
     checkpoints_skipped: int = 0
     skipped_sequences: int = 0
+
+    def lines(self) -> Iterator[str]:
+        """Say what a person should know of it; nothing after a clean stop without damage."""
+        if self.damaged_blocks:
+            yield f"{self.damaged_blocks} damaged blocks with {self.damaged_records} records set aside"
+        if self.missing_segments:
+            yield f"{self.missing_segments} segments with {self.missing_records} records are missing"
+        if self.tail_cut:
+            yield "a torn block at the end was cut off; nothing in it had been acknowledged"
+        if self.checkpoints_skipped:
+            yield f"{self.checkpoints_skipped} damaged checkpoints skipped"
 
 
 class Recovered(msgspec.Struct, kw_only=True):

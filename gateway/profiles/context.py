@@ -58,6 +58,7 @@ class Decoded(msgspec.Struct):
     events: list[Event] = []
     changed: list[str] = []  # devices whose values are to be journalled; gone from the values: removed
     rejected: str | None = None
+    unclaimed: bool = False  # rejected because no profile reads it, which is no fault of the message
     ignored: str | None = None
     readings: list[Reading] = []
     faults: list[str] = []

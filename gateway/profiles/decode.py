@@ -181,6 +181,7 @@ class Decoder(Context):
             raise DecodeError("not a topic name")
         if failed is not None and not documents:
             raise failed
+        out.unclaimed = True
         tried = sorted({candidate.profile for candidate in route})
         why = f": {', '.join(tried)} read this topic, but not this payload" if tried else " this topic"
         raise DecodeError(f"no profile claims{why}")

@@ -33,6 +33,7 @@ class Delivery(msgspec.Struct, gc=False):
     retained: bool = False
     duplicate: bool = False  # DUP flag
     token: int = 0  # the origin's own mark (MQTT packet id)
+    known: bool = False  # surely in the journal already: acknowledge in its turn, do not decode
 
     def ack(self) -> None:
         """Acknowledge to the sender: the events in this message are on the disk."""

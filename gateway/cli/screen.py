@@ -1,0 +1,43 @@
+"""A few lines that renew themselves on a terminal, and plain lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+
+from gateway.cli.terminal import coloured, paint, printable
+
+PLAIN_EVERY_S = 2.0  # between two lines where nothing can be redrawn
+_UP_AND_CLEAR = "\x1b[{}A\x1b[J"
+
+
+class Screen:
+    """Shows lines on standard output; nothing when `quiet` (standard output belongs to a program then)."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._live = coloured(sys.stdout)
+        self._height = 0
+        self._said_at = 0.0
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Replace what is shown."""
+        if self._quiet:
+            return
+        texts = [printable(line) for line in lines]
+        if not self._live:
+            if time.monotonic() - self._said_at >= PLAIN_EVERY_S:
+                self._said_at = time.monotonic()
+                print(" | ".join(" ".join(text.split()) for text in texts), flush=True)
+            return
+        if self._height:
+            sys.stdout.write(_UP_AND_CLEAR.format(self._height))
+        for number, text in enumerate(texts):
+            print(paint(text, "bold" if number == 0 else "yellow" if text.startswith("alert") else None))
+        sys.stdout.flush()
+        self._height = len(texts)
+
+    def leave(self) -> None:
+        """Leave what is shown as it is; what follows stands below it."""
+        self._height = 0
