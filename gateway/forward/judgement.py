@@ -15,7 +15,7 @@ from gateway.targets.target import DELIVERED, Outcome, Verdict
 
 PARKED_LONGEST_S = 300.0  # between two attempts of a parked event
 
-_WEIGHT = {Verdict.RETRY: 0, Verdict.STOP: 1, Verdict.DOWN: 2}  # which outcome of a sending speaks for it
+_WEIGHT = {Verdict.RETRY: 0, Verdict.STOP: 1, Verdict.DOWN: 2}
 
 
 class Judgement:
@@ -51,7 +51,7 @@ class Judgement:
         judged = len(unresolved) < len(outcomes)
         if judged:
             self._passed(sending, now)
-        worst = max(unresolved.values(), key=lambda outcome: _WEIGHT[outcome.verdict])
+        worst = max(unresolved.values(), key=_weight)
         self._note(worst.reason)
         if sending.origin == "parked":
             self._parked_failed(sending, worst, now)
@@ -153,3 +153,8 @@ class Judgement:
 
     def _note(self, error: str) -> None:
         self.last_error = (error, self._clock.wall_ns())
+
+
+def _weight(outcome: Outcome) -> tuple[int, bool, float]:
+    """Order outcomes by which speaks for the whole sending."""
+    return _WEIGHT[outcome.verdict], not outcome.throttled, outcome.after or 0.0

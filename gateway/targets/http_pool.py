@@ -1,0 +1,119 @@
+"""Connections to one web service, kept for the next request."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import msgspec
+
+from gateway.errors import TargetDown
+from gateway.mqtt.connection import tls_context
+from gateway.mqtt.options import TlsOptions
+from gateway.targets.http_connection import Answer, Headers, HttpConnection, connect
+
+IDLE_MAX = 16  # connections kept
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Where the service is; `tls` None is plain HTTP."""
+
+    host: str
+    port: int
+    tls: TlsOptions | None
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A POST, ready to be sent."""
+
+    path: str
+    headers: Headers
+    body: bytes
+
+
+class HttpPool:
+    """Gives each request a connection of its own: an idle one, else a new one."""
+
+    def __init__(self, server: Server, connect_timeout_s: float, answer_timeout_s: float) -> None:
+        self._server = server
+        self._connect_timeout_s = connect_timeout_s
+        self._answer_timeout_s = answer_timeout_s
+        self._context: ssl.SSLContext | None = None
+        self._idle: list[tuple[HttpConnection, float]] = []  # (connection, since: loop time), oldest first
+        self._busy: set[HttpConnection] = set()
+        self.requests = 0
+
+    @property
+    def open(self) -> int:
+        """Return how many connections there are."""
+        return len(self._idle) + len(self._busy)
+
+    async def request(self, request: Request) -> Answer:
+        """Send a request. Raises TargetDown and ProtocolError as `HttpConnection.request` does.
+
+        A connection that lay idle may have been closed by the server in the meantime; that is no failure of the
+        server, so the request is sent once more on a new one. It carries the same id.
+        """
+        while True:
+            connection = self._take()
+            reused = connection is not None
+            connection = connection or await self._connect()
+            self._busy.add(connection)
+            self.requests += 1
+            try:
+                answer = await connection.request(
+                    "POST", request.path, request.headers, request.body, self._answer_timeout_s
+                )
+            except TargetDown:
+                if reused and not connection.timed_out:
+                    continue
+                raise
+            finally:
+                self._busy.discard(connection)
+            self._keep(connection)
+            return answer
+
+    async def probe(self) -> None:
+        """Make a connection, for the next request. TargetDown says why there is none."""
+        self._keep(await self._connect())
+
+    def close_idle(self, longer_than_s: float) -> None:
+        """Close what nobody has used for so long."""
+        limit = asyncio.get_running_loop().time() - longer_than_s
+        while self._idle and self._idle[0][1] < limit:
+            self._idle.pop(0)[0].close()
+
+    def close(self) -> None:
+        """Close all."""
+        for connection in [*self._busy, *(connection for connection, _ in self._idle)]:
+            connection.close()
+        self._idle.clear()
+
+    def _take(self) -> HttpConnection | None:
+        while self._idle:
+            connection, _ = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    def _keep(self, connection: HttpConnection) -> None:
+        if connection.closed:
+            return
+        if len(self._idle) >= IDLE_MAX:
+            connection.close()
+        else:
+            self._idle.append((connection, asyncio.get_running_loop().time()))
+
+    async def _connect(self) -> HttpConnection:
+        server = self._server
+        if server.tls is not None and self._context is None:
+            try:
+                self._context = await asyncio.to_thread(tls_context, server.tls)
+            except (ValueError, ssl.SSLError) as error:
+                raise TargetDown(f"TLS: {error}") from None
+        name = server.tls.server_name if server.tls else None
+        try:
+            return await connect(server.host, server.port, self._context, name, self._connect_timeout_s)
+        except TargetDown:
+            self._context = None  # certificates are read anew
+            raise
