@@ -1,9 +1,9 @@
-"""The one path of an event, top to bottom.
+r"""The one path of an event, top to bottom.
 
 ::
 
     deliveries --decode--> events --journal.append--> open batch --commit (fdatasync)--> durable
-        ^                                    \\--feed--> rules --outcome--> append, same log     |
+        ^                                    \--feed--> rules --outcome--> append, same log     |
         +------------------------ delivery.ack() <---------------------------------------------+
 
 Where is a QoS 1 message acknowledged, and what is on the disk then?  In `Pipeline.durable`, the only
@@ -74,7 +74,7 @@ class Pipeline:
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
         self._paused = False
         self.rules: RuleFeed | None = None
-        self.on_pressure: Callable[[bool], None] = lambda paused: None
+        self.on_pressure: Callable[[bool], None] = _ignore
         self.received = 0
         self.rejected = 0  # dead-lettered
         self.unclaimed = 0  # no profile reads them
@@ -203,3 +203,7 @@ def raw_payload(payload: bytes) -> dict[str, object]:
         "payload_sha256": hashlib.sha256(payload).hexdigest(),
         "payload_head_b64": base64.b64encode(payload[:DEAD_LETTER_HEAD_BYTES]).decode(),
     }
+
+
+def _ignore(_paused: bool) -> None:
+    """Do nothing about pressure: nobody to tell yet."""

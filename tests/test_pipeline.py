@@ -1,0 +1,244 @@
+"""The path from deliveries to acknowledgements, on a real journal and the shipped profiles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.clock import SystemClock
+from gateway.event import Lane, decode
+from gateway.journal.committer import Committer
+from gateway.journal.journal import Journal
+from gateway.journal.options import JournalOptions
+from gateway.pipeline import UNACKNOWLEDGED_BYTES_MAX, Pipeline
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.decode import Decoder
+from gateway.profiles.devices import Devices
+from gateway.rules.protocol import Outcome
+from gateway.sources.source import Delivery
+
+SMALL = JournalOptions(bytes_max=1024 * 1024, segment_bytes=128 * 1024, preallocate=False)
+CATALOGUE = Catalogue.load()
+
+
+class Sender:
+    """A connection that notes which of its messages were acknowledged, in order."""
+
+    def __init__(self) -> None:
+        self.acknowledged: list[int] = []
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Note it."""
+        self.acknowledged.append(delivery.token)
+
+
+class Bench:
+    """A pipeline whose commits are made by hand."""
+
+    def __init__(self, folder: Path, options: JournalOptions = SMALL) -> None:
+        self.journal = Journal.open(folder, options, SystemClock())
+        self.journal.commit()
+        self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
+        self.committer = Committer(self.journal, lambda batch: None)
+        decoder = Decoder(CATALOGUE, "gw", "house", Devices(), self.values)
+        self.pipeline = Pipeline(
+            gateway="gw", journal=self.journal, committer=self.committer,
+            decoders={"house": decoder}, values=self.values, clock=SystemClock(),
+        )  # fmt: skip
+        self.sender = Sender()
+        self.number = 0
+
+    def send(self, *payloads: bytes, topic: str = "zigbee2mqtt/hall/radiator", **more: Any) -> None:
+        """Hand messages to the inbox, as one chunk of a connection."""
+        deliveries = []
+        for payload in payloads:
+            self.number += 1
+            now = SystemClock().wall_ns()
+            deliveries.append(Delivery("house", topic, payload, now, self.sender, 1, token=self.number, **more))
+        self.pipeline.inbox(deliveries)
+
+    def commit(self) -> None:
+        """Make everything durable, as the committer would."""
+        self.journal.commit()
+        self.pipeline.durable()
+
+    def events(self, lane: Lane = Lane.TELEMETRY) -> list[Any]:
+        """Return what is durable in a lane."""
+        reader = self.journal.reader(lane)
+        return [decode(record.raw) for record in reader.read(0, 10_000, 1 << 24)]
+
+
+def bench(folder: Path, scene: Callable[[Bench], None], options: JournalOptions = SMALL) -> None:
+    """Play a scene on a loop (the committer's timers want one)."""
+
+    async def play() -> None:
+        made = Bench(folder, options)
+        scene(made)
+        made.journal.close()
+
+    asyncio.run(play())
+
+
+def celsius(value: float) -> bytes:
+    """Return a thermostat's message."""
+    return msgspec.json.encode({"local_temperature": value, "linkquality": 90})
+
+
+def test_nothing_is_acknowledged_before_its_events_are_durable(tmp_path: Path) -> None:
+    """A message is acknowledged behind the commit of its events, and its events are then on the disk."""
+
+    def scene(here: Bench) -> None:
+        here.send(celsius(20.0), celsius(21.0))
+        assert here.sender.acknowledged == []
+        assert here.events() == []
+        here.commit()
+        assert here.sender.acknowledged == [1, 2]
+        assert [event.data["temperature"] for event in here.events()] == [20.0, 21.0]
+
+    bench(tmp_path, scene)
+
+
+def test_an_unchanged_value_waits_for_the_message_that_set_it(tmp_path: Path) -> None:
+    """A QoS 1 repeat of a value is not acknowledged while the value it repeats is only in memory."""
+
+    def scene(here: Bench) -> None:
+        here.send(celsius(21.0))
+        here.send(celsius(21.0))
+        assert here.sender.acknowledged == []
+        here.commit()
+        assert here.sender.acknowledged == [1, 2]
+        here.send(celsius(21.0))
+        assert here.sender.acknowledged == [1, 2, 3], "nothing new, nothing open: at once"
+
+    bench(tmp_path, scene)
+
+
+def test_a_message_that_cannot_be_decoded_is_kept_and_stops_nobody(tmp_path: Path) -> None:
+    """Garbage becomes a dead letter with its bytes and the reason; what follows goes on; both are acknowledged."""
+
+    def scene(here: Bench) -> None:
+        here.send(b'{"local_temperature": 2', celsius(22.5))
+        here.commit()
+        assert here.sender.acknowledged == [1, 2]
+        [letter] = here.events(Lane.DEAD_LETTER)
+        assert letter.type == "message_rejected"
+        assert letter.data["payload_b64"] == "eyJsb2NhbF90ZW1wZXJhdHVyZSI6IDI="
+        assert letter.data["topic"] == "zigbee2mqtt/hall/radiator"
+        assert len(here.events()) == 1
+
+    bench(tmp_path, scene)
+
+
+def test_a_large_payload_is_kept_as_length_hash_and_head(tmp_path: Path) -> None:
+    """Ten megabytes are rejected with a dead letter of a few kilobytes, and acknowledged."""
+
+    def scene(here: Bench) -> None:
+        here.send(b'{"x":"' + b"a" * 10_000_000 + b'"}')
+        here.commit()
+        [letter] = here.events(Lane.DEAD_LETTER)
+        assert letter.data["payload_bytes"] == 10_000_008
+        assert "payload_b64" not in letter.data
+        assert here.sender.acknowledged == [1]
+
+    bench(tmp_path, scene)
+
+
+def test_what_no_profile_reads_is_counted_and_acknowledged(tmp_path: Path) -> None:
+    """A message of a device without a profile fills no dead letters."""
+
+    def scene(here: Bench) -> None:
+        here.send(b'{"brightness": 12}', topic="zigbee2mqtt/lamp")
+        assert here.sender.acknowledged == [1]
+        assert here.pipeline.unclaimed == 1
+        here.commit()
+        assert here.events(Lane.DEAD_LETTER) == []
+
+    bench(tmp_path, scene)
+
+
+def test_a_known_duplicate_is_acknowledged_and_not_decoded(tmp_path: Path) -> None:
+    """A redelivery that is in the journal already makes no second event."""
+
+    def scene(here: Bench) -> None:
+        here.send(celsius(20.0))
+        here.send(celsius(25.0), known=True)
+        here.commit()
+        assert here.sender.acknowledged == [1, 2]
+        assert len(here.events()) == 1
+
+    bench(tmp_path, scene)
+
+
+def test_values_are_in_the_block_of_their_events(tmp_path: Path) -> None:
+    """After a restart the last values are known, so that a cached copy raises no event."""
+    bench(tmp_path, lambda here: (here.send(celsius(20.0)), here.commit()) and None)
+
+    def scene(here: Bench) -> None:
+        assert here.values["house/z2m:hall/radiator"]["temperature"] == 20.0
+        here.send(celsius(20.0))
+        here.commit()
+        assert len(here.events()) == 1
+
+    bench(tmp_path, scene)
+
+
+def test_the_events_of_a_message_share_a_batch(tmp_path: Path) -> None:
+    """A batch that is full closes between messages, never between the events of one."""
+
+    def scene(here: Bench) -> None:
+        payload = {"local_temperature": 20.0, "system_mode": "heat", "battery": 50, "occupied_heating_setpoint": 20.0}
+        for n in range(300):
+            before = here.journal.batch
+            payload |= {"local_temperature": 20.0 + n, "battery": n % 100, "occupied_heating_setpoint": 5.0 + n % 20}
+            here.send(msgspec.json.encode(payload))
+            last = here.journal.last_sequence
+            if here.journal.batch != before:
+                block = here.journal._closed[-1]
+                assert block.first + len(block.raws) + len(here.journal._raws) == last + 1
+                types = [decode(raw).type for raw in here.journal._raws]
+                assert types[0] == "temperature_changed", "the new batch begins with a message's first event"
+                return
+        raise AssertionError("no batch was ever full")
+
+    bench(tmp_path, scene)
+
+
+def test_the_outcome_of_rules_is_one_batch_with_its_cursor(tmp_path: Path) -> None:
+    """Outputs, state and cursor of a rule batch become durable together."""
+
+    def scene(here: Bench) -> None:
+        here.send(celsius(30.0))
+        here.commit()
+        [hot] = here.events()
+        alert = msgspec.structs.replace(hot, id="x-1", type="alert_raised", lane="alarm", actor="rule:hot", cause=hot.id)
+        puts = [("rule_state", "hot", {"n": 1}), ("cursors", "rules", {"after": 1, "done": []})]
+        here.pipeline.on_rule_outcome(Outcome(1, [alert], puts))
+        block = here.journal.seal()
+        assert block is not None
+        assert (len(block.raws), set(block.table_changes)) == (1, {"rule_state", "cursors"})
+        here.journal.write(block)
+        here.journal.settle(block)
+        assert [event.id for event in here.events(Lane.ALARM)] == ["x-1"]
+
+    bench(tmp_path, scene)
+
+
+def test_sources_pause_when_too_much_waits_for_the_disk(tmp_path: Path) -> None:
+    """Above the limit of unacknowledged bytes sources are told to pause, below half of it to go on."""
+
+    def scene(here: Bench) -> None:
+        pressed: list[bool] = []
+        here.pipeline.on_pressure = pressed.append
+        n = 0
+        while not pressed:
+            n += 1
+            here.send(msgspec.json.encode({"local_temperature": n * 1.0, "pad": "x" * 100_000}))
+            assert n < 2 * UNACKNOWLEDGED_BYTES_MAX // 100_000
+        here.commit()
+        assert pressed == [True, False]
+
+    bench(tmp_path, scene)
