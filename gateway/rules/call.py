@@ -75,8 +75,8 @@ class Call:
     """A running call. `rule` owns what is done; `scope` is the device or room a condition is about."""
 
     __slots__ = (
-        "bytes", "cause", "claims_late", "device", "late", "limited", "logs", "name", "outputs", "rows", "rule", "scope",
-        "site", "states", "timers",
+        "bytes", "cause", "claims_late", "device", "late", "limited", "logs", "name", "outputs", "rows", "rule",
+        "scope", "site", "states", "timers",
     )  # fmt: skip
 
     def __init__(

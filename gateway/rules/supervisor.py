@@ -408,6 +408,17 @@ class RuleWorker:
         """The rules the running worker has loaded."""
         return self._ready.rules if self._ready else ()
 
+    @property
+    def seen(self) -> int:
+        """The sequence up to which rules have had their say, or which no rule looks at."""
+        return self._backlog.settle()
+
+    def quarantined(self) -> list[tuple[str, str]]:
+        """Return the rules in quarantine, and why."""
+        rows = self._table("rule_state")
+        troubled = {key.partition("|")[0]: row for key, row in rows.items() if key.endswith("|trouble")}
+        return [(rule, row["why"]) for rule, row in sorted(troubled.items()) if row.get("quarantined")]
+
     def status(self) -> dict[str, object]:
         """Say what `edge-gateway status` shows."""
         return {

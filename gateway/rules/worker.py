@@ -43,6 +43,10 @@ from gateway.rules.protocol import (
 from gateway.rules.seen import decode
 from gateway.rules.tables import Tables
 
+NO_PROCESSES = frozenset(
+    {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
+)
+"""Audit events of starting a process (docs.python.org/3/library/audit_events.html). A fence, not a wall."""
 NICE = 10
 NAME = b"edge-rules"  # in ps and top
 RECEIVE_BYTES = 256 * 1024
@@ -64,6 +68,7 @@ def main(arguments: list[str]) -> None:
         if not isinstance(start, Start):
             return
         resource.setrlimit(resource.RLIMIT_DATA, (start.memory_bytes_max, start.memory_bytes_max))
+        sys.addaudithook(_refuse_processes)
         engine, loaded = make_engine(start, slot)
         gateway.sendall(frame(_ready(loaded)))
         gc.freeze()  # what is there now stays; collections look at what rules make
@@ -117,6 +122,12 @@ def _messages(gateway: socket.socket) -> Iterator[ToWorker]:
             message = decode_to_worker(bytes(buffer[LENGTH.size : end]))
             del buffer[:end]
             yield message
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:  # noqa: ARG001 - the hook's signature
+    """Refuse what would start a process: a copy of the worker would answer twice."""
+    if event in NO_PROCESSES:
+        raise PermissionError("a rule starts no process")
 
 
 def _settle_in(parent: int) -> None:

@@ -1,0 +1,110 @@
+"""A gateway with nothing but a journal and rules: the real journal, the real committer, the real worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import SystemClock, rfc3339
+from gateway.event import Event
+from gateway.journal.committer import Committer
+from gateway.journal.journal import Journal
+from gateway.journal.options import JournalOptions
+from gateway.rules.behind import Behind
+from gateway.rules.protocol import DeviceEntry
+from gateway.rules.supervisor import RuleOptions, RuleOutcome, RuleWorker
+
+PATIENCE_S = 20.0  # how long a test waits for what has to happen
+OPTIONS = JournalOptions(bytes_max=8 * 1024 * 1024, segment_bytes=1024 * 1024, max_delay_ms=2.0, preallocate=False)
+
+
+class Rig:
+    """Appends events, lets rules see them, keeps what they made of them."""
+
+    def __init__(self, folder: Path, options: RuleOptions, devices: Sequence[DeviceEntry] = ()) -> None:
+        self.clock = SystemClock()
+        self.journal = Journal.open(folder / "journal", OPTIONS, self.clock)
+        self.committer = Committer(self.journal, lambda batch: None)
+        self.outcomes: list[RuleOutcome] = []
+        self.outputs: list[Event] = []
+        self.values: dict[str, dict[str, Any]] = {}
+        self.behind = Behind(self.journal)
+        self.rules = RuleWorker(
+            options,
+            gateway="test",
+            log_id=self.journal.log_id,
+            clock=self.clock,
+            table=lambda name: self.values if name == "values" else self.journal.table(name),
+            devices=lambda: devices,
+            read=self.behind,
+            append=self.record,
+            on_outcome=self.on_outcome,
+            last_sequence=self.journal.last_sequence,
+        )
+
+    def record(self, event: Event) -> None:
+        """Append an event and feed it, as the pipeline does."""
+        raw = self.journal.append(event)
+        self.committer.wake()
+        self.rules.feed([event], [raw])
+
+    def on_outcome(self, outcome: RuleOutcome) -> None:
+        """Append an outcome in one batch, as the pipeline does."""
+        self.outcomes.append(outcome)
+        self.outputs += outcome.outputs
+        raws = self.journal.append_all(outcome.outputs) if outcome.outputs else []
+        for put in outcome.puts:
+            self.journal.put(*put)
+        self.committer.wake(bool(raws))
+        if raws:
+            self.rules.feed(outcome.outputs, raws)
+
+    def event(self, event_type: str, device: str = "house/test:door-front", **data: Any) -> Event:
+        """Let something happen now."""
+        event = Event(
+            source="/test/house", type=event_type, subject=device, time=rfc3339(self.clock.wall_ns()), data=data
+        )
+        self.values.setdefault(device, {}).update(data)
+        self.record(event)
+        return event
+
+    def types(self) -> list[str]:
+        """Return the types of all outputs so far."""
+        return [event.type for event in self.outputs]
+
+    async def until(self, what: Callable[[], object]) -> None:
+        """Wait for something to become true."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not what():
+                await asyncio.sleep(0.01)
+
+    async def settled(self) -> None:
+        """Wait until the worker has seen everything appended so far."""
+        last = self.journal.last_sequence
+        await self.until(lambda: self.rules.seen >= last)
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, files: dict[str, str], devices: Sequence[DeviceEntry] = (), **options: Any
+) -> AsyncIterator[Rig]:
+    """Run a rig with these rule files; all of it ends with the block."""
+    rules = folder / "rules"
+    for name, source in files.items():
+        (rules / name).parent.mkdir(parents=True, exist_ok=True)
+        (rules / name).write_text("from gateway.rules import *\n" + textwrap.dedent(source))
+    rig = Rig(folder, RuleOptions(folder=rules, **options), devices)
+    tasks = [asyncio.create_task(rig.committer.run()), asyncio.create_task(rig.rules.run())]
+    try:
+        await rig.until(lambda: rig.rules.state.value == "running")
+        yield rig
+    finally:
+        for task in reversed(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await rig.committer.close()
+        rig.behind.close()
