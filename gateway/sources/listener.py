@@ -235,16 +235,16 @@ class Listener:
         self.broker.put = put
 
     def pause(self) -> None:
-        """Stop reading all clients."""
+        """Stop reading clients that have messages waiting; others are read on, so that pings are answered."""
         self.paused = True
         for socket in self.sockets:
-            socket.hold()
+            socket.regulate()
 
     def resume(self) -> None:
-        """Read all clients again, but those that are held for themselves."""
+        """Read all clients again, but those of whom too much waits."""
         self.paused = False
         for socket in self.sockets:
-            socket.release()
+            socket.regulate()
 
     def send(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> bool:
         """Give a command to whoever subscribed to `topic`; False when no client that did is connected."""
@@ -276,7 +276,6 @@ class _Socket(asyncio.BufferedProtocol):
         self._listener = listener
         self._loop = loop
         self._transport: asyncio.Transport
-        self._held = False  # too much of this client waits for the disk
         self._gather = Gather(listener.options.gather_ms / 1000)
         self._waiting: asyncio.TimerHandle | None = None  # until the next read of a busy client
         self.connection = listener.broker.open(loop.time(), self)
@@ -291,8 +290,6 @@ class _Socket(asyncio.BufferedProtocol):
             self._transport.abort()
             return
         listener.sockets.add(self)
-        if listener.paused:
-            self.hold()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; the will of a client that vanished goes out."""
@@ -309,11 +306,8 @@ class _Socket(asyncio.BufferedProtocol):
         """Take what was read."""
         now, connection = self._loop.time(), self.connection
         connection.receive(self._listener.buffer[:nbytes], now)
-        session = connection.session
-        if session is not None and session.full:
-            self._held = True
-            self.hold()
-        elif self._gather.wait_s and self._gather.wait(nbytes, now) and not connection.unread:
+        self.regulate()
+        if self._gather.wait_s and self._gather.wait(nbytes, now) and not connection.unread:
             self._transport.pause_reading()
             self._waiting = self._loop.call_later(self._gather.wait_s, self._read_on)
 
@@ -322,17 +316,24 @@ class _Socket(asyncio.BufferedProtocol):
         if not self.connection.unread:
             self._transport.resume_reading()
 
-    def hold(self) -> None:
-        """Stop reading; the client's silence says nothing now."""
-        if not self.connection.unread:
-            self.connection.unread = True
-            self._transport.pause_reading()
+    def regulate(self) -> None:
+        """Stop reading a client of whom too much waits for the disk, and go on when it is less.
 
-    def release(self) -> None:
-        """Read again, unless there is another reason not to."""
-        if self.connection.unread and not self._held and not self._listener.paused:
-            self.connection.unread = False
-            self.connection.last_heard = self._loop.time()
+        While the gateway is paused that is any message at all: who has none waiting is read, its pings answered.
+        """
+        connection = self.connection
+        session = connection.session
+        if session is None or connection.closing:
+            return
+        refused = self._listener.paused and session.inbound.messages > 0
+        if not connection.unread:
+            if refused or session.full:
+                connection.unread = True
+                if self._waiting is None:
+                    self._transport.pause_reading()
+        elif not refused and session.drained:
+            connection.unread = False
+            connection.last_heard = self._loop.time()
             if self._waiting is None:
                 self._transport.resume_reading()
 
@@ -362,9 +363,8 @@ class _Socket(asyncio.BufferedProtocol):
             if not self._transport.is_closing():
                 self._transport.close()
                 self._loop.call_later(CLOSE_WITHIN_S, self._transport.abort)
-        elif self._held and connection.session is not None and connection.session.drained:
-            self._held = False
-            self.release()
+        else:
+            self.regulate()
 
 
 def _tls(options: ListenerOptions) -> ssl.SSLContext | None:
