@@ -75,21 +75,12 @@ def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
 
 def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:
     """Load the rules as the worker does; a file that hangs is a fault at the line where it hangs."""
-    from gateway.profiles.vocabulary import FAMILY_OF_KIND, event_types
     from gateway.rules.house import House
-    from gateway.rules.loader import load
-    from gateway.rules.protocol import DeviceEntry
+    from gateway.rules.loader import entries, known_types, load
 
-    entries = [
-        DeviceEntry(device.id, device.name, device.room, device.kind or "", tuple(device.labels))
-        for device in config.devices
-    ]
-    kinds = {*FAMILY_OF_KIND, *(entry.kind for entry in entries)}
-    types = {name.replace("{kind}", kind) for name in event_types() for kind in kinds}
+    house = House(entries(config.devices), {})
     with _alarm(config.rules.load_s_max) as rearm:
-        loaded = load(
-            config.rules.folder, house=House(entries, {}), modes=config.rules.modes, types=types, before=rearm
-        )
+        loaded = load(config.rules.folder, house=house, modes=config.rules.modes, types=known_types(), before=rearm)
     faults += loaded.faults
     warnings += loaded.hints
     return {"rule": len(loaded.definitions)}
