@@ -92,14 +92,24 @@ class Answers:
         )
 
     def _source(self, name: str) -> SourceStatus:
-        said = dict(self._daemon.sources[name].status())
-        common: dict[str, Any] = {
-            key: said.pop(key)
-            for key in SourceStatus.__struct_fields__
-            if key in said and key not in ("name", "detail")
-        }
-        common["last_error"] = common.get("last_error") or None
-        return msgspec.convert({"name": name, **common, "detail": said}, SourceStatus)
+        said: dict[str, Any] = dict(self._daemon.sources[name].status())
+        listens = "listening" in said
+        up = bool(said.pop("listening", False) or (not listens and said.get("connected")))
+        error = said.pop("last_error", None)
+        return SourceStatus(
+            name=name,
+            kind="listener" if listens else "mqtt",
+            state=("listening" if listens else "connected") if up else "connecting",
+            where=str(said.pop("address", "") or said.pop("url", "")),
+            since=said.pop("since", None),
+            received=int(said.pop("received", 0)),
+            rejected=self._daemon.pipeline.rejected,
+            duplicates=int(said.pop("duplicates", 0)),
+            clients=int(said.pop("connected")) if listens else None,
+            paused=self._daemon.pipeline.paused,
+            last_error=str(error) if error else None,
+            detail=said,
+        )
 
     def _lane(self, lane: Lane, routes: list[ForwarderStatus]) -> LaneStatus:
         name = lane.name.lower()
@@ -115,7 +125,7 @@ class Answers:
             target=said.target,
             kind=type(self._daemon.config.targets[said.target]).__module__.rpartition(".")[2],
             state=_ROUTE_STATES[said.state],
-            where=str(where.get("where", "")),
+            where=str(where.get("url", "") or where.get("where", "")),
             since=said.since,
             delivered=said.delivered,
             backlog=sum(said.backlog.values()),

@@ -18,31 +18,28 @@ from typing import Any
 
 from gateway import __version__
 from gateway.answers import Answers
-from gateway.api.events import between
 from gateway.api.server import ApiServer
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands import Commands
 from gateway.config.load import Config
-from gateway.config.options import source_of, target_of
-from gateway.errors import GatewayError
-from gateway.event import ROUTED, Lane
+from gateway.errors import DecodeError, GatewayError
 from gateway.forward.forwarder import Forwarder, forget_cursors
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.decode import Decoder
+from gateway.rules.behind import Behind
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.supervisor import RuleWorker
 from gateway.service import Service
 from gateway.sources.source import Source
+from gateway.targets.target import Target
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0  # clock quality, held-back values, the watchdog
 FINISH_S = 2.0  # for answers from targets at the end
-READ_BYTES_MAX = 1024 * 1024  # of one read for the rules
-RULE_LANES = (*ROUTED, Lane.TIMER)
 
 
 class Daemon:
@@ -60,7 +57,7 @@ class Daemon:
         self.committer = Committer(self.journal, self._durable)
         self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
         self.decoders = {
-            name: Decoder(catalogue, self.name, name, config.devices, self.values, prefixes=options.prefixes)
+            name: Decoder(catalogue, self.name, name, config.devices, self.values)
             for name, options in config.sources.items()
         }
         self.pipeline = Pipeline(
@@ -68,13 +65,12 @@ class Daemon:
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
         self.sources: dict[str, Source] = {
-            name: source_of(name, options, self.decoders[name].filters, self.journal, self.committer, self.name)
-            for name, options in config.sources.items()
+            name: self._build_source(name, options) for name, options in config.sources.items()
         }
         self.pipeline.on_pressure = self._press
         self.rules = self._rules()
         self.pipeline.rules = self.rules
-        self.targets = {name: target_of(name, options, self.name) for name, options in config.targets.items()}
+        self.targets = {name: self._build_target(name, options) for name, options in config.targets.items()}
         forget_cursors(self.journal, config.routes)
         self.forwarders = [
             Forwarder(name, route, self.targets[route.to], self.journal, self.committer, self.clock,
@@ -87,25 +83,40 @@ class Daemon:
         )  # fmt: skip
         self._stop = asyncio.Event()
 
+    def _build_source(self, name: str, options: Any) -> Source:
+        """Build a source by the type of its options; its module is imported already, with them."""
+        if type(options).__name__.startswith("Listener"):
+            from gateway.sources.listener import Listener
+
+            listener = Listener(name, options, self.clock)
+            journal = self.journal
+            listener.keep_rows(
+                lambda table, key, row: journal.put(f"{table}:{name}", key, row),
+                dict(journal.table(f"sessions:{name}")),
+                dict(journal.table(f"retained:{name}")),
+            )
+            return listener
+        from gateway.sources.mqtt import MqttSource
+
+        return MqttSource(name, options, self.decoders[name].filters, self.clock)
+
+    def _build_target(self, name: str, options: Any) -> Target:
+        """Build a target by the type of its options."""
+        if type(options).__name__.startswith("Http"):
+            from gateway.targets.http import HttpTarget
+
+            return HttpTarget(name, options, self.clock)
+        from gateway.targets.mqtt import MqttTarget
+
+        return MqttTarget(name, options, self.name)
+
     def _rules(self) -> RuleWorker | None:
         """Build the rule worker, when there is a folder with rules."""
         if not any(self.config.rules.folder.glob("*.py")):
             return None
-        readers = [self.journal.reader(lane) for lane in RULE_LANES]
-
-        def read(after: int, limit: int) -> tuple[Sequence[tuple[int, bytes]], int]:
-            """Read records of all lanes that rules see, merged; and up to where everything was looked at."""
-            records: list[tuple[int, bytes]] = []
-            durable = self.journal.durable_sequence
-            for record in between(readers, after, durable):
-                records.append(record)
-                if len(records) == limit:
-                    return records, record[0]
-            return records, durable
-
         return RuleWorker(
             self.config.rules, gateway=self.name, log_id=self.journal.log_id, clock=self.clock,
-            table=self._table, devices=self._devices, read=read, append=self.pipeline.record,
+            table=self._table, devices=self._devices, read=Behind(self.journal), append=self.pipeline.record,
             on_outcome=self.pipeline.on_rule_outcome, last_sequence=self.journal.last_sequence,
         )  # fmt: skip
 
@@ -133,8 +144,6 @@ class Daemon:
 
     def _source(self, device: str, by_name: Mapping[str, Any]) -> Any:
         """Find the part that belongs to a device's source, which its id begins with."""
-        from gateway.errors import DecodeError
-
         found = by_name.get(device.partition("/")[0])
         if found is None:
             raise DecodeError(f"no source {device.partition('/')[0]!r} for device {device!r}")

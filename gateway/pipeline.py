@@ -72,7 +72,7 @@ class Pipeline:
         self._waiting: deque[tuple[int, Sequence[Delivery], int]] = deque()  # (sequence, deliveries, bytes)
         self._waiting_bytes = 0
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
-        self._paused = False
+        self.paused = False
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
         self.received = 0
@@ -114,8 +114,8 @@ class Pipeline:
             self._waiting_bytes -= size
             for delivery in deliveries:
                 delivery.ack()
-        if self._paused and self._waiting_bytes < UNACKNOWLEDGED_BYTES_MAX // 2:
-            self._paused = False
+        if self.paused and self._waiting_bytes < UNACKNOWLEDGED_BYTES_MAX // 2:
+            self.paused = False
             self.on_pressure(False)
 
     def _acknowledge_when_durable(self, deliveries: Sequence[Delivery], size: int) -> None:
@@ -123,8 +123,8 @@ class Pipeline:
         self._waiting_bytes += size
         if self._appended <= self._journal.durable_sequence:
             self.durable()  # nothing new in it, and what came before is safe
-        elif not self._paused and self._waiting_bytes > UNACKNOWLEDGED_BYTES_MAX:
-            self._paused = True
+        elif not self.paused and self._waiting_bytes > UNACKNOWLEDGED_BYTES_MAX:
+            self.paused = True
             self.on_pressure(True)
 
     def _append_message(self, delivery: Delivery, new: list[Event], events: list[Event]) -> list[bytes]:
