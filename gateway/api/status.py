@@ -152,7 +152,9 @@ def _disk(status: Status) -> Iterator[Finding]:
         yield Finding("bad", text, f"df -h {disk.folder}; dmesg | tail")
     elif disk.state == "full":
         yield Finding(
-            "bad", "The journal is at its byte limit: the oldest telemetry is being evicted", "edge-gateway events"
+            "bad",
+            "The journal is at its byte limit: the oldest telemetry is being evicted",
+            "edge-gateway journal stat",
         )
     if disk.damaged_records:
         text = f"{_count(disk.damaged_records, 'damaged record')} of the journal set aside at start"
@@ -169,7 +171,7 @@ def _routes(status: Status) -> Iterator[Finding]:
             since = f" since {route.since}" if route.since else ""
             kept = f"{_count(route.backlog, 'event')} kept on disk"
             text = f"Route {route.name} to {route.target} is {route.state}{since}{why}; {kept}"
-            yield Finding("bad" if route.state == "down" else "warning", text, "edge-gateway status --json")
+            yield Finding("bad" if route.state == "down" else "warning", text, "journalctl -u edge-gateway -n 50")
 
 
 def _sources(status: Status) -> Iterator[Finding]:
