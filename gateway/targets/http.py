@@ -38,7 +38,7 @@ from gateway.targets.http_pool import HttpPool, Server
 from gateway.targets.http_request import Requests
 from gateway.targets.target import DELIVERED, Outcome, Outgoing, Verdict
 
-RETRIES_IN_A_ROW_MAX = 3  # of single requests that nobody passed between: then the rest of the send waits
+FAILURES_IN_A_ROW_MAX = 3  # of single requests that nobody passed between: then the rest of the send waits
 STRANGER_TRIES_MAX = 5  # events refused one by one by a server that has not taken any yet
 BRACKETS_BYTES = 2  # of a batch
 
@@ -177,8 +177,9 @@ class HttpTarget:
 
     async def _answer(self, events: Sequence[Outgoing]) -> Answer:
         request = await self._requests.make(events)
+        secrets = self._requests.secrets
         answer = await self._pool.request(request)
-        if answer.status in (401, 403) and self._requests.secrets_changed():
+        if answer.status in (401, 403) and self._requests.renewed(secrets):
             answer = await self._pool.request(await self._requests.make(events))
         return answer
 
@@ -257,6 +258,7 @@ class _Posting:
     async def _walk(self, places: Sequence[int]) -> None:
         """Send these one after the other; what is behind a failure of its device waits."""
         stuck: set[str] = set()
+        failures = 0  # in a row
         for i in places:
             event = self._batch[i]
             if event.subject in stuck:
@@ -267,11 +269,14 @@ class _Posting:
                     return
                 continue
             outcome = self._outcomes[i] = answered[0]
-            if outcome.verdict in FINAL:
-                stuck.clear()
-                continue
-            stuck.add(event.subject)
-            if outcome.verdict is not Verdict.RETRY or outcome.throttled or len(stuck) == RETRIES_IN_A_ROW_MAX:
+            failures = 0 if outcome.verdict in FINAL else failures + 1
+            if failures:
+                stuck.add(event.subject)
+            if (
+                outcome.verdict in (Verdict.DOWN, Verdict.STOP)
+                or outcome.throttled
+                or failures == FAILURES_IN_A_ROW_MAX
+            ):
                 return
 
     def _refuse(self, i: int, answer: Answer) -> bool:

@@ -58,8 +58,7 @@ class Requests:
             *([(b"content-encoding", b"gzip")] if compress else []),
             *((name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in headers.items()),
         ]
-        self._token = ""
-        self._key = b""
+        self.secrets = ("", b"")  # bearer token and signing key as read last
         self._secrets_at_ns: int | None = None  # boot clock
 
     async def make(self, events: Sequence[Outgoing]) -> Request:
@@ -72,25 +71,26 @@ class Requests:
         key = idempotency_key(events) if self._batched else events[0].id
         self._read_secrets()
         headers = [*self._fixed, (b"idempotency-key", key.encode())]
-        if self._token:
-            headers.append((b"authorization", b"Bearer " + self._token.encode()))
-        if self._key:
-            headers += signed(self._key, key, self._clock.wall_ns() // NS_PER_S, body)
+        token, signing = self.secrets
+        if token:
+            headers.append((b"authorization", b"Bearer " + token.encode()))
+        if signing:
+            headers += signed(signing, key, self._clock.wall_ns() // NS_PER_S, body)
         return Request(self._path, headers, body)
 
-    def secrets_changed(self) -> bool:
-        """Read the secrets anew; return whether one is different now."""
-        before = (self._token, self._key)
-        self._secrets_at_ns = None
-        self._read_secrets()
-        return before != (self._token, self._key)
+    def renewed(self, used: tuple[str, bytes]) -> bool:
+        """Return whether the secrets are others than those `used`, read anew if need be."""
+        if self.secrets == used:
+            self._secrets_at_ns = None
+            self._read_secrets()
+        return self.secrets != used
 
     def _read_secrets(self) -> None:
         now = self._clock.boot_ns()
         if self._secrets_at_ns is not None and now - self._secrets_at_ns < SECRET_S * NS_PER_S:
             return
-        self._token = self._bearer() if self._bearer else ""
-        self._key = signing_key(self._signature()) if self._signature else b""
+        token = self._bearer() if self._bearer else ""
+        self.secrets = (token, signing_key(self._signature()) if self._signature else b"")
         self._secrets_at_ns = now
 
 

@@ -1,0 +1,129 @@
+"""What every profile in device_profiles/ promises: this suite runs over each file, shipped or added."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.profiles import samples
+from gateway.profiles.catalogue import BUILTIN, Catalogue, load_profile
+from gateway.profiles.command import commands_of
+from gateway.profiles.report import NOTES
+from gateway.profiles.vocabulary import KIND_OF_CLASS, event_types, meaning
+from tests.profiles.deliveries import decoder, delivery
+
+FILES = sorted(BUILTIN.glob("*.toml"))
+CATALOGUE = Catalogue.load()
+SAMPLES = [
+    pytest.param(file.stem, number, sample, id=f"{file.stem}:{number}")
+    for file in FILES
+    for number, sample in samples.read(samples.sample_file(str(file)))
+]
+TYPES = {kind.format(kind=word) for kind in event_types() for word in {*KIND_OF_CLASS.values(), "window", "gate"}}
+CUTS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_file_says_what_it_is_and_is_proved(file: Path) -> None:
+    """Each profile loads, names maker and public manual, begins with a comment, and has samples of every outcome."""
+    profile = load_profile(file).source
+    found = [sample.expect for _, sample in samples.read(samples.sample_file(str(file)))]
+    assert profile.maker
+    assert profile.manual.startswith("https://")
+    assert file.read_text().startswith("# ")
+    assert any(expect.get("events") for expect in found), "no sample that raises an event"
+    assert any(expect.get("rejected") for expect in found), "no sample that is rejected"
+    assert any(not expect["events"] and expect.get("fields") for expect in found), "no replay that is silent"
+
+
+@pytest.mark.parametrize(("profile", "number", "sample"), SAMPLES)
+def test_sample_decodes_as_it_says(profile: str, number: int, sample: samples.Sample) -> None:
+    """A message decodes to the device, class, fields and events its sample names, or is refused for that reason."""
+    got = samples.decode(CATALOGUE, sample)
+    assert list(samples.differences(sample, got)) == [], f"{profile}.jsonl:{number}"
+    assert got["profile"] in (profile, None)
+
+
+@pytest.mark.parametrize(("profile", "number", "sample"), SAMPLES)
+def test_sample_stays_in_the_vocabulary(profile: str, number: int, sample: samples.Sample) -> None:
+    """Fields, classes, units and event types are those of the vocabulary, whatever the dialect calls them."""
+    decoded = decoder(CATALOGUE).decode(samples.incoming(sample, 0))
+    for reading in decoded.readings:
+        assert reading.device_class in KIND_OF_CLASS
+        unknown = [name for name in reading.fields if meaning(name) is None]
+        assert unknown == [] or set(unknown) == {"mime", "bytes", "sha256", "label"}
+    for event in decoded.events:
+        assert event.type in TYPES
+        for name, value in event.data.items():
+            field = meaning(name)
+            if field and field.unit and not name.startswith("object."):
+                assert event.data["unit"] == field.unit, name
+            assert value is not None
+        assert msgspec.json.decode(msgspec.json.encode(event.data)) == event.data
+
+
+@pytest.mark.parametrize(("profile", "number", "sample"), SAMPLES)
+def test_every_truncation_is_survived(profile: str, number: int, sample: samples.Sample) -> None:
+    """A message cut off anywhere is decoded or refused with a reason; nothing is raised, nothing is half-known."""
+    whole = samples.incoming(sample, 0)
+    for cut in [*(n for n in CUTS if n < len(whole.payload)), max(0, len(whole.payload) - 1)]:
+        values: dict[str, Any] = {}
+        decoded = decoder(CATALOGUE, values=values).decode(delivery(whole.topic, whole.payload[:cut]))
+        assert decoded.rejected or decoded.ignored or decoded.readings
+        if decoded.rejected and not decoded.readings:
+            assert decoded.events == []
+            assert values == {}
+
+
+@pytest.mark.parametrize(("profile", "number", "sample"), SAMPLES)
+def test_no_two_profiles_claim_it(profile: str, number: int, sample: samples.Sample) -> None:
+    """Alone, only the sample's own profile reads it: with every other profile gone the outcome is the same."""
+    claimed = []
+    for other in CATALOGUE.profiles.values():
+        decoded = decoder(Catalogue([other])).decode(samples.incoming(sample, 0))
+        if any(reading.fields for reading in decoded.readings):
+            claimed.append(other.source.id)
+    assert claimed in ([], [profile])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_command_encodes(file: Path) -> None:
+    """Each command makes a topic and a payload for some sampled device, and refuses what its argument forbids."""
+    profile = CATALOGUE.profiles[file.stem]
+    encoded = set()
+    for _, sample in samples.read(samples.sample_file(str(file))):
+        values: dict[str, Any] = {}
+        made = decoder(CATALOGUE, values=values)
+        made.decode(samples.incoming(sample, 0))
+        for device, known in values.items():
+            for name, command in commands_of(profile, known[NOTES]).items():
+                if known[NOTES].get("profile") != file.stem:
+                    continue
+                topic, payload = made.encode(device, name, _argument(command.arg))
+                assert "{" not in topic
+                assert "$" not in topic + payload.decode()
+                assert command.text is not None or json.loads(payload)
+                encoded.add(name)
+    assert encoded == set(profile.commands)
+
+
+def _argument(argument: Any) -> Any:
+    if argument is None:
+        return None
+    if argument.type == "number":
+        return argument.min if argument.min is not None else 1
+    return {"bool": True, "enum": argument.values[0] if argument.values else "", "text": "x"}[argument.type]
+
+
+def test_catalogue_reports_the_faults_of_every_file(tmp_path: Path) -> None:
+    """A folder with two broken profiles names both, each with its line."""
+    (tmp_path / "a.toml").write_text('schema = 1\nid = "a"\nbroken')
+    (tmp_path / "b.toml").write_text('schema = 1\nid = "c"\ntitle = "t"\ndevice_class = "thermostta"\n')
+    with pytest.raises(ConfigError) as caught:
+        Catalogue.load([tmp_path])
+    assert {Path(fault.file).name for fault in caught.value.faults} == {"a.toml", "b.toml"}
