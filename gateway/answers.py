@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from gateway import __version__
 from gateway.api import events as api_events
+from gateway.api.dead_letters import DeadLetters
 from gateway.api.line import ApiError
 from gateway.api.status import (
     DiskStatus,
@@ -24,17 +22,13 @@ from gateway.api.status import (
 )
 from gateway.clock import rfc3339, wall_ns_of
 from gateway.errors import DecodeError
-from gateway.event import ROUTED, Event, Lane, decode, decode_head
+from gateway.event import ROUTED, Event, Lane
 from gateway.forward.forwarder import ForwarderStatus
 from gateway.journal.committer import State as DiskState
-from gateway.pipeline import DEAD_LETTER_PAYLOAD_BYTES_MAX
-from gateway.sources.source import Delivery
 
 if TYPE_CHECKING:
     from gateway.daemon import Daemon
 
-READ_RECORDS = 512
-READ_BYTES_MAX = 1024 * 1024
 _ROUTE_STATES: Mapping[str, Literal["up", "retrying", "down", "starting"]] = {
     "starting": "starting",
     "sending": "up",
@@ -54,14 +48,18 @@ class Answers:
 
     def all(self) -> dict[str, Callable[..., Any]]:
         """Return every answer of the API."""
-        journal = self._journal
+        journal, daemon = self._journal, self._daemon
+        letters = DeadLetters(
+            journal, daemon.clock, sources=daemon.sources, flush=daemon.committer.flush,
+            inbox=daemon.pipeline.inbox, append=daemon.pipeline.record,
+        )  # fmt: skip
         return {
             "status": self.status,
             "events": api_events.answer(journal.reader, lambda: journal.durable_sequence),
             "table": self.table,
             "command": self.command,
-            "dead_letter_retry": self.dead_letter_retry,
-            "dead_letter_drop": self.dead_letter_drop,
+            "dead_letter_retry": letters.retry,
+            "dead_letter_drop": letters.drop,
             "flush": self.flush,
         }
 
@@ -199,60 +197,3 @@ class Answers:
         )
         daemon.pipeline.record(event)
         return {"id": event.id, "device": device}
-
-    def dead_letter_retry(self, id: str, actor: str = "person") -> dict[str, str]:  # noqa: A002 - the API's word
-        """Send a refused event again, or decode a rejected message again with the profiles of now."""
-        letter = self._letter(id)
-        if "event" in letter.data:
-            again = msgspec.convert(letter.data["event"], Event)
-            self._daemon.pipeline.record(again)
-        elif "payload_b64" in letter.data:
-            source = letter.source.rpartition("/")[2]
-            if source not in self._daemon.decoders:
-                raise ApiError(f"dead letter {id} came from source {source!r}, which is not configured any more")
-            delivery = Delivery(
-                source,
-                str(letter.data.get("topic", "")),
-                base64.b64decode(letter.data["payload_b64"]),
-                wall_ns_of(letter.time),
-                _Nobody(),
-            )
-            self._daemon.pipeline.inbox([delivery])
-        else:
-            raise ApiError(f"dead letter {id} holds no whole message (over {DEAD_LETTER_PAYLOAD_BYTES_MAX} bytes)")
-        return self._mark(id, "retried", actor)
-
-    def dead_letter_drop(self, id: str, actor: str = "person") -> dict[str, str]:  # noqa: A002
-        """Mark a dead letter as seen; its bytes stay until their segment is reused."""
-        self._letter(id)
-        return self._mark(id, "dropped", actor)
-
-    def _mark(self, letter_id: str, state: str, actor: str) -> dict[str, str]:
-        row = {"state": state, "actor": actor, "time": rfc3339(self._daemon.clock.wall_ns())}
-        self._journal.put("dead_letters", letter_id, row)
-        self._daemon.committer.wake(urgent=True)
-        return {"id": letter_id, "state": state}
-
-    def _letter(self, letter_id: str) -> Event:
-        """Find a dead letter by its id."""
-        if letter_id in self._journal.table("dead_letters"):
-            state = self._journal.table("dead_letters")[letter_id]["state"]
-            raise ApiError(f"dead letter {letter_id} was {state} before")
-        reader = self._journal.reader(Lane.DEAD_LETTER)
-        try:
-            after = 0
-            while found := reader.read(after, READ_RECORDS, READ_BYTES_MAX):
-                for record in found:
-                    if decode_head(record.raw).id == letter_id:
-                        return decode(record.raw)
-                after = found[-1].sequence
-        finally:
-            reader.close()
-        raise ApiError(f"no dead letter {letter_id}")
-
-
-class _Nobody:
-    """The sender of a message that is decoded again: nobody waits for an acknowledgement."""
-
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Do nothing."""

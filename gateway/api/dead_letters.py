@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -52,13 +52,15 @@ class DeadLetters:
         log: Log,
         clock: Clock,
         *,
+        sources: Collection[str],
         flush: Callable[[], Awaitable[None]],
         inbox: Callable[[Sequence[Delivery]], None],
         append: Callable[[Event], None],
     ) -> None:
-        """Wire it up: `inbox` takes a message as from its source, `append` queues an event for its routes."""
+        """Wire it up: `inbox` takes a message as from one of `sources`, `append` queues an event for its routes."""
         self._log = log
         self._clock = clock
+        self._sources = sources
         self._flush = flush
         self._inbox = inbox
         self._append = append
@@ -86,6 +88,9 @@ class DeadLetters:
         return {"id": letter, **row}
 
     async def _find(self, wanted: str) -> Event:
+        row = self._log.get(TABLE, wanted)
+        if row is not None:
+            raise ApiError(f"dead letter {wanted} was {row['state']} before, by {row['actor']}")
         reader = self._log.reader(Lane.DEAD_LETTER)
         try:
             found = await asyncio.to_thread(_search, reader, self._log.durable_sequence, wanted)
@@ -100,6 +105,8 @@ class DeadLetters:
         if payload is None:
             raise ApiError("the payload was too large to be kept: only its length, hash and head are here")
         source = letter.source.rpartition("/")[2]
+        if source not in self._sources:
+            raise ApiError(f"it came from source {source!r}, which is not configured any more")
         return Delivery(
             source=source,
             topic=letter.data.get("topic", ""),

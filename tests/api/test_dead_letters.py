@@ -29,7 +29,12 @@ class Desk:
         self.deliveries: list[Delivery] = []
         self.events: list[Event] = []
         self.letters = DeadLetters(
-            journal, SystemClock(), flush=self._flush, inbox=self._inbox, append=self.events.append
+            journal,
+            SystemClock(),
+            sources={"house"},
+            flush=self._flush,
+            inbox=self._inbox,
+            append=self.events.append,
         )
 
     async def _flush(self) -> None:
@@ -95,6 +100,7 @@ def test_what_was_done_is_durable(verb: str, desk: Desk, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "data", "says"),
     [
+        ("message_rejected", {"source": "/pi/gone", "topic": "a", "payload_b64": ""}, "not configured any more"),
         ("message_rejected", {"topic": "a", "payload_sha256": "00", "payload_bytes": 10**7}, "too large to be kept"),
         ("event_refused", {"route": "all", "payload_sha256": "00"}, "too large to be kept"),
         ("rule_failed", {"rule": "intruder"}, "cannot be retried"),
@@ -121,3 +127,12 @@ def test_unknown_letters_are_refused(verb: str, desk: Desk) -> None:
         with pytest.raises(ApiError, match="no dead letter"):
             asyncio.run(getattr(desk.letters, verb)(wrong, ME))
         assert desk.journal.get(TABLE, wrong) is None
+
+
+def test_a_letter_is_settled_once(desk: Desk) -> None:
+    """What was retried or dropped is not retried again by a second click."""
+    letter = desk.letter("message_rejected", topic="a", payload_b64="", reason="x")
+    asyncio.run(desk.letters.retry(letter, ME))
+    with pytest.raises(ApiError, match="was retried before, by person:me"):
+        asyncio.run(desk.letters.retry(letter, "person:other"))
+    assert len(desk.deliveries) == 1
