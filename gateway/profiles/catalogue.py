@@ -12,6 +12,7 @@ from gateway.profiles.compile import Compiled, CompiledMessage, compile_profile
 from gateway.profiles.template import Captures, TopicTemplate, covers
 
 PROFILES_MAX = 2_000
+MESSAGES_MAX = 1_000  # of one profile
 BUILTIN = Path(__file__).resolve().parents[2] / "device_profiles"
 
 
@@ -73,7 +74,7 @@ class Catalogue:
 
 
 def _closeness(entry: Entry) -> tuple[object, ...]:
-    order = entry.message.order if entry.message else -1
+    order = entry.message.order if entry.message else MESSAGES_MAX  # "nothing to report" speaks last
     return (tuple(-n for n in entry.template.specificity), entry.profile, order)
 
 

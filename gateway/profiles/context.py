@@ -125,13 +125,14 @@ class Context:
     def introduce(self, bound: Bound, known: Known | None, out: Decoded) -> Known:
         """Note which profile reads a device; one never heard of before gets its entry among the values.
 
-        `known` is what to enter for a new one. Only the captures that commands need are noted.
+        `known` is what to enter for a new one. Only the captures that commands need are noted. A message that does
+        not say what the device is (availability, class unknown) notes nothing.
         """
         entry = self.values.get(bound.subject)
         if entry is None:
             entry = self.values[bound.subject] = known if known is not None else {NOTES: {}}
         bound.known = True
-        if bound.message.availability is None:
+        if bound.message.availability is None and bound.device_class != "unknown":
             notes = notes_of(entry)
             profile = bound.message.profile
             needed = self.catalogue.profiles[profile].needed

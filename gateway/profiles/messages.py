@@ -155,6 +155,7 @@ def _removed(context: Context, bound: Bound, delivery: Received, out: Decoded) -
         return
     bound.known = False
     out.changed.append(bound.subject)
+    _reading(bound, {}, {}, out)
     out.events.append(_event(context, "device_removed", bound, delivery, {}))
 
 

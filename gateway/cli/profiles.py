@@ -1,0 +1,143 @@
+"""`profiles list`, `profiles decode` and `profiles test`: what the profiles make of messages, without a gateway.
+
+`decode` reads one JSON object a line on standard input, ``{"topic" | "port", "payload" | "payload_b64",
+"retain"?}``, and prints one line for each: ``{"device", "device_class", "profile", "fields", "events", "rejected",
+"id"}``. Every line is decoded as if nothing had been heard before. `device` is the name in the device's own
+dialect ("bedroom/radiator"), `id` what rules and clouds see behind the source's name ("z2m:bedroom/radiator").
+`ignored` says why a known message holds nothing to report, `faults` which fields could not be read, `more` holds
+the other devices of a message about several.  Exit codes: 0 ok, 1 a sample does not match, 2 no such profile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.cli.terminal import complain, say, say_json, table
+from gateway.errors import DecodeError, probably_meant
+from gateway.profiles import samples
+from gateway.profiles.catalogue import BUILTIN, Catalogue, load_profile
+from gateway.profiles.context import Decoded
+from gateway.profiles.decode import Decoder
+from gateway.profiles.devices import Devices
+
+OK, BAD, USAGE = 0, 1, 2
+
+
+def listing(words: argparse.Namespace) -> int:
+    """Print every profile: what it is for, the topics it reads, how many samples prove it."""
+    catalogue = Catalogue.load(_folders(words))
+    rows = [_row(catalogue, name) for name in sorted(catalogue.profiles)]
+    if words.json:
+        say_json({"profiles": rows})
+        return OK
+    table(
+        ("profile", "what", "class", "topics", "samples"),
+        [(r["id"], r["title"], r["device_class"], ", ".join(r["topics"][:2]), r["samples"]) for r in rows],
+    )
+    return OK
+
+
+def decode(words: argparse.Namespace) -> int:
+    """Decode JSON lines from standard input."""
+    catalogue = Catalogue.load(_folders(words))
+    devices = Devices()
+    decoder = Decoder(catalogue, "gateway", samples.SOURCE, devices, {})
+    for line in sys.stdin.buffer:
+        if line.strip():
+            say_json(samples.as_line(_decoded(decoder, line)))
+            sys.stdout.flush()
+            decoder.values.clear()
+            decoder.installed(devices)  # forgets what it learned of topics too
+    return OK
+
+
+def test(words: argparse.Namespace) -> int:
+    """Run the samples of profiles, by id or file; without any, of all."""
+    catalogue = Catalogue.load(_folders(words))
+    try:
+        names = [_named(catalogue, str(word)) for word in words.files] or sorted(catalogue.profiles)
+    except KeyError as unknown:
+        near = probably_meant(str(unknown.args[0]), catalogue.profiles)
+        complain(f"no profile {unknown.args[0]}" + (f" ({near})" if near else ""))
+        return USAGE
+    results = [(name, *samples.run(catalogue, name)) for name in names]
+    if words.json:
+        say_json({"profiles": [_result(*result) for result in results]})
+    else:
+        _show(results)
+    return BAD if any(wrong or not count for _, count, wrong in results) else OK
+
+
+def _show(results: Sequence[tuple[str, int, list[samples.Mismatch]]]) -> None:
+    for name, count, wrong in results:
+        for mismatch in wrong:
+            say(f"{mismatch.file}:{mismatch.line}: does not match", "red")
+            for difference in mismatch.differences:
+                say(f"    {difference}")
+        if not count:
+            say(f"{name}: no samples; write samples/{name}.jsonl beside the profile", "red")
+        elif not wrong:
+            say(f"{name}: {count} samples match", "green")
+
+
+def _result(name: str, count: int, wrong: list[samples.Mismatch]) -> dict[str, Any]:
+    mismatches = [{"file": str(m.file), "line": m.line, "differences": m.differences} for m in wrong]
+    return {"id": name, "samples": count, "mismatches": mismatches}
+
+
+def _row(catalogue: Catalogue, name: str) -> dict[str, Any]:
+    compiled = catalogue.profiles[name]
+    profile = compiled.source
+    file = samples.sample_file(compiled.file)
+    return {
+        "id": name,
+        "title": profile.title,
+        "maker": profile.maker,
+        "manual": profile.manual,
+        "device_class": profile.device_class,
+        "file": compiled.file,
+        "topics": sorted({topic.text for message in compiled.messages for topic in message.topics}),
+        "commands": sorted(compiled.commands),
+        "samples": sum(1 for _ in samples.read(file)) if file.exists() else 0,
+    }
+
+
+def _decoded(decoder: Decoder, line: bytes) -> Decoded:
+    if len(line) > samples.SAMPLE_BYTES_MAX:
+        return Decoded(rejected=f"a line of {len(line)} bytes, the limit is {samples.SAMPLE_BYTES_MAX}")
+    try:
+        message = samples.incoming(msgspec.json.decode(line, type=samples.Line), time.time_ns())
+    except (msgspec.DecodeError, DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return Decoded(rejected=f"not a line of the form {{topic, payload}}: {error}")
+    return decoder.decode(message)
+
+
+def _named(catalogue: Catalogue, word: str) -> str:
+    """Return the id of a profile named by id or by file; a file from elsewhere joins the catalogue. KeyError."""
+    if word in catalogue.profiles:
+        return word
+    file = Path(word)
+    if not file.is_file():
+        raise KeyError(word)
+    compiled = load_profile(file)
+    catalogue.profiles[compiled.source.id] = compiled
+    return compiled.source.id
+
+
+def _folders(words: argparse.Namespace) -> list[Path]:
+    """Return the shipped profiles, those of the config if there is one, those of --profiles."""
+    config = getattr(words, "config", None)
+    found = [BUILTIN]
+    if config is not None and config.exists():
+        from gateway.config.load import read
+
+        known, _ = read(config)
+        found = list(known.profiles) if known else found
+    return [*found, *(words.profiles or ())]
