@@ -17,7 +17,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,12 +24,12 @@ import msgspec
 from gateway.clock import Clock, rfc3339
 from gateway.event import Event
 from gateway.rules.backlog import Backlog, Record
-from gateway.rules.blame import Activity, Blame
+from gateway.rules.blame import Activity
 from gateway.rules.house import kind_of
+from gateway.rules.options import RuleOptions
 from gateway.rules.process import WorkerProcess
 from gateway.rules.protocol import (
     Batch,
-    Blamed,
     DeviceEntry,
     FromWorker,
     Inventory,
@@ -41,8 +40,11 @@ from gateway.rules.protocol import (
     Start,
 )
 from gateway.rules.schedule import Schedule
+from gateway.rules.verdicts import Verdicts, ending
 
 log = logging.getLogger(__name__)
+
+__all__ = ["RuleOptions", "RuleOutcome", "RuleWorker"]
 
 RuleOutcome = Outcome
 TABLES = ("values", "rule_state", "timers", "holds", "alerts", "modes")  # what a worker starts from
@@ -55,21 +57,7 @@ IDLE_CURSOR_S = 5.0  # how often a cursor that moved over uninteresting records 
 TIMERS_PER_TURN_MAX = 100
 TIMER_CHECK_S_MAX = 30.0  # the machine may have slept
 CATCH_UP_POLL_S = 0.05
-BACKOFF_S = (0.0, 0.2, 1.0, 5.0, 30.0)  # before a new worker, by deaths in a row that no rule can be blamed for
 FAULTS_KEPT_MAX = 100
-
-
-class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """[rules] in gateway.toml."""
-
-    folder: Path = Path("rules")
-    modes: tuple[str, ...] = ("home", "away", "night", "vacation")
-    call_s_max: float = 1.0
-    load_s_max: float = 5.0  # running a file's top level
-    memory_bytes_max: int = 256 * 1024 * 1024
-    late_s: float = 60.0
-    records_max: int = 10_000
-    bytes_max: int = 8 * 1024 * 1024
 
 
 class State(Enum):
@@ -136,15 +124,11 @@ class RuleWorker:
         self._sent_at = 0.0
         self._stir = asyncio.Event()  # something was sent, or the worker ended
         self._timers_moved = asyncio.Event()
-        self._excluded: dict[str, tuple[str, tuple[int, int]]] = {}  # file -> why, its (mtime, size) then
-        self._blamed: list[Blamed] = []
-        self._deaths = 0
+        self._verdicts = Verdicts()
         self.state = State.STOPPED
         self.faults: list[RuleFault] = []
         self.fired: dict[str, int] = {}
         self.starts = 0
-
-    # ---- the hot path -------------------------------------------------------------------------------
 
     def feed(self, events: Sequence[Event], raws: Sequence[bytes]) -> None:
         """Take appended events, in order: one set lookup for an event that no rule looks at."""
@@ -211,8 +195,6 @@ class RuleWorker:
         if process is self._process:
             self._flush()
 
-    # ---- what comes back ----------------------------------------------------------------------------
-
     def _received(self, message: FromWorker) -> None:
         if isinstance(message, Ready):
             self._loaded(message)
@@ -233,9 +215,8 @@ class RuleWorker:
 
     def _settle(self, outcome: Outcome) -> None:
         self._backlog.done(outcome.upto)
-        self._deaths = 0
+        self._verdicts.outcome(outcome.upto)
         self._sent_at = time.monotonic()
-        self._blamed = [blamed for blamed in self._blamed if blamed.sequence > outcome.upto]
         if not outcome.empty:
             self._commit(outcome)
         self._flush()
@@ -262,8 +243,6 @@ class RuleWorker:
                 self._schedule.add(key, row)
             self._timers_moved.set()
         return table, key, row
-
-    # ---- time ---------------------------------------------------------------------------------------
 
     async def _keep_time(self) -> None:
         """Append a `timer_fired` record for each timer that is due; write the cursor now and then."""
@@ -300,25 +279,23 @@ class RuleWorker:
             data=data,
         )
 
-    # ---- life and death of workers ------------------------------------------------------------------
-
     async def run(self) -> None:
         """Keep a worker running until cancelled."""
         for key, row in self._table("timers").items():
             self._schedule.add(key, row)
-        keepers = [
-            asyncio.create_task(self._keep_time(), name="gateway.rules[time]"),
-            asyncio.create_task(self._keep_cursor(), name="gateway.rules[cursor]"),
-        ]
         try:
-            while True:
-                await self._one_life()
-                self.state = State.WAITING
-                await asyncio.sleep(BACKOFF_S[min(self._deaths, len(BACKOFF_S) - 1)])
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_time(), name="gateway.rules[time]")
+                tasks.create_task(self._keep_cursor(), name="gateway.rules[cursor]")
+                tasks.create_task(self._live(), name="gateway.rules[worker]")
         finally:
             self.state = State.STOPPED
-            for keeper in keepers:
-                keeper.cancel()
+
+    async def _live(self) -> None:
+        while True:
+            await self._one_life()
+            self.state = State.WAITING
+            await asyncio.sleep(self._verdicts.pause_s)
 
     async def _one_life(self) -> None:
         """Start a worker and stay with it to its end."""
@@ -349,35 +326,20 @@ class RuleWorker:
                 continue
             overdue = process.overdue(self._options.call_s_max, self._options.load_s_max)
             if overdue is not None:
-                reason = f"did not return within {self._limit_of(overdue):g} s"
-                return self._judge(overdue, reason, await process.stack())
+                loading = overdue.activity is Activity.LOAD
+                limit_s = self._options.load_s_max if loading else self._options.call_s_max
+                reason = f"did not return within {limit_s:g} s"
+                return self._verdicts.judge(overdue, self.rules, reason, await process.stack())
             if time.monotonic() - self._sent_at > FRAME_S_MAX:
-                return self._judge(process.blame(), f"no answer within {FRAME_S_MAX:g} s", await process.stack())
+                return self._verdicts.judge(
+                    process.blame(), self.rules, f"no answer within {FRAME_S_MAX:g} s", await process.stack()
+                )
         status = await process.kill()
-        return self._judge(process.blame(), process.broken or ending(status), process.written_stack())
-
-    def _limit_of(self, blame: Blame) -> float:
-        return self._options.load_s_max if blame.activity is Activity.LOAD else self._options.call_s_max
-
-    def _judge(self, blame: Blame, reason: str, stack: str) -> None:
-        """Blame a rule or a file for the end of a worker, so that the next one does without it."""
-        rules = self._ready.rules if self._ready else []
-        if blame.activity is Activity.LOAD:
-            self._excluded[blame.file] = (f"loading it {reason}", _fingerprint(blame.file))
-            log.error("rules: %s: loading it %s\n%s", blame.file, reason, stack)
-        elif blame.activity is Activity.CALL and blame.rule < len(rules):
-            rule = rules[blame.rule]
-            where = f"{rule.file}:{line_in(stack, rule.file) or rule.line}"
-            log.error("rules: %s: rule %s %s\n%s", where, rule.name, reason, stack)
-            self._blamed.append(Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"))
-        else:
-            self._deaths += 1
-            log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack)
+        return self._verdicts.judge(
+            process.blame(), self.rules, process.broken or ending(status), process.written_stack()
+        )
 
     def _start_message(self) -> Start:
-        self._excluded = {
-            file: (why, mark) for file, (why, mark) in self._excluded.items() if _fingerprint(file) == mark
-        }
         devices = list(self._devices())
         self._known = {entry.id for entry in devices}.union(self._table("values"), ("",))
         return Start(
@@ -386,15 +348,13 @@ class RuleWorker:
             log_id=self._log_id,
             devices=devices,
             modes=self._options.modes,
-            timezone="UTC",
+            timezone=self._options.timezone,
             tables={name: dict(self._table(name)) for name in TABLES},
-            excluded={file: why for file, (why, _) in self._excluded.items()},
-            blamed=self._blamed,
+            excluded=self._verdicts.excluded(),
+            blamed=self._verdicts.blamed,
             late_s=self._options.late_s,
             memory_bytes_max=self._options.memory_bytes_max,
         )
-
-    # ---- for others ---------------------------------------------------------------------------------
 
     def devices_changed(self, devices: Sequence[DeviceEntry]) -> None:
         """Tell the worker of devices that were added, renamed or moved."""
@@ -434,25 +394,3 @@ class RuleWorker:
 
 
 _LANES = frozenset(("alarm", "telemetry"))
-
-
-def _fingerprint(file: str) -> tuple[int, int]:
-    try:
-        stat = Path(file).stat()
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
-
-
-def ending(status: int) -> str:
-    """Say how a process ended, for a person."""
-    return f"ended the worker with signal {-status}" if status < 0 else f"ended the worker with exit status {status}"
-
-
-def line_in(stack: str, file: str) -> int | None:
-    """Return the innermost line of `file` in a stack written by faulthandler (most recent call first)."""
-    for text in stack.splitlines():
-        if f'"{file}", line ' in text:
-            number = text.partition(f'"{file}", line ')[2].partition(" ")[0]
-            return int(number) if number.isdigit() else None
-    return None

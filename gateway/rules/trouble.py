@@ -29,6 +29,7 @@ QUARANTINE_S = (10.0, 60.0, 600.0, 3600.0)
 PARKED_MAX = 1000  # calls of all rules
 PARKED_BYTES_MAX = 512 * 1024
 RETRIES_PER_TURN_MAX = 50
+EVENT_BYTES_MAX = 64 * 1024  # of an event that goes whole into its dead letter
 RETRY = "retry"  # kind of timer
 QUARANTINED = "rule_quarantined"  # key of the alert
 
@@ -203,6 +204,13 @@ class Trouble:
                 "reason": reason,
                 "rule": rule.name,
                 "attempts": work.attempts,
-                "event": msgspec.json.decode(work.raw),
+                **event_of(work.raw, seen),
             },
         )
+
+
+def event_of(raw: bytes, seen: Seen) -> dict[str, Any]:
+    """Return the event for its dead letter: whole, or when it is large, how to find it."""
+    if len(raw) <= EVENT_BYTES_MAX:
+        return {"event": msgspec.json.decode(raw)}
+    return {"event_id": seen.id, "event_sequence": seen.sequence, "event_bytes": len(raw)}

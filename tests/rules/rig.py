@@ -6,15 +6,16 @@ import asyncio
 import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gateway.api.events import between
 from gateway.clock import SystemClock, rfc3339
-from gateway.event import Event
+from gateway.event import Event, Lane
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
-from gateway.rules.behind import Behind
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.supervisor import RuleOptions, RuleOutcome, RuleWorker
 
@@ -32,7 +33,7 @@ class Rig:
         self.outcomes: list[RuleOutcome] = []
         self.outputs: list[Event] = []
         self.values: dict[str, dict[str, Any]] = {}
-        self.behind = Behind(self.journal)
+        self._lanes = [self.journal.reader(lane) for lane in (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER)]
         self.rules = RuleWorker(
             options,
             gateway="test",
@@ -40,11 +41,17 @@ class Rig:
             clock=self.clock,
             table=lambda name: self.values if name == "values" else self.journal.table(name),
             devices=lambda: devices,
-            read=self.behind,
+            read=self.read,
             append=self.record,
             on_outcome=self.on_outcome,
             last_sequence=self.journal.last_sequence,
         )
+
+    def read(self, after: int, limit: int) -> tuple[list[tuple[int, bytes]], int]:
+        """Read back from the journal, as the daemon does."""
+        durable = self.journal.durable_sequence
+        records = list(islice(between(self._lanes, after, durable), limit))
+        return records, records[-1][0] if len(records) == limit else durable
 
     def record(self, event: Event) -> None:
         """Append an event and feed it, as the pipeline does."""
@@ -107,4 +114,3 @@ async def running(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await rig.committer.close()
-        rig.behind.close()

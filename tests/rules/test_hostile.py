@@ -16,9 +16,13 @@ def good(event, ctx):
     ctx.emit("door_counted", {"count": event["count"]})
 """
 
+CATCHES = """while True:
+        try: [0 for _ in iter(int, 1)]
+        except BaseException: pass
+"""
 KILLED = {  # what only ends with the worker
     "loops": "while True: pass",
-    "loops and catches everything": "while True:\n        try:\n            while True: pass\n        except BaseException: pass",
+    "loops and catches everything": CATCHES,
     "sleeps": "import time; time.sleep(3600)",
     "waits for a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
     "exits at once": "import os; os._exit(0)",

@@ -1,0 +1,21 @@
+"""[rules] in gateway.toml: where the rule files are, and what a rule may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of the rule worker."""
+
+    folder: Path = Path("rules")
+    modes: tuple[str, ...] = ("home", "away", "night", "vacation")  # of the house; the first is the one at first
+    timezone: str = "UTC"  # IANA name: what ctx.now and event.time are in
+    call_s_max: float = 1.0  # a rule's call that takes longer is ended, and the rule quarantined
+    load_s_max: float = 5.0  # running a file's top level
+    memory_bytes_max: int = 256 * 1024 * 1024  # data of the worker process
+    late_s: float = 60.0  # older events switch nothing
+    records_max: int = 10_000  # waiting for the worker in memory; older ones are read back from the journal
+    bytes_max: int = 8 * 1024 * 1024

@@ -1,0 +1,85 @@
+"""Whose fault it was that a worker ended, and what the next one has to do without.
+
+A rule that was running is *blamed*: the next worker does not make that call again but counts it as failed.  A file
+whose top level was running is *excluded* until it is edited.  If nothing of a user's was running it is a death of
+our own, and the next start waits the longer the more of them there were in a row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.rules.blame import Activity, Blame
+from gateway.rules.protocol import Blamed, RuleInfo
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S = (0.0, 0.2, 1.0, 5.0, 30.0)  # before a new worker, by deaths in a row that nobody can be blamed for
+
+
+class Verdicts:
+    """What was found out about workers that ended."""
+
+    def __init__(self) -> None:
+        self._excluded: dict[str, tuple[str, tuple[int, int]]] = {}  # file -> why, its (mtime, size) then
+        self._blamed: list[Blamed] = []
+        self._deaths = 0
+
+    def judge(self, blame: Blame, rules: Sequence[RuleInfo], reason: str, stack: str) -> None:
+        """Say whose fault the end of a worker was; log it with file and line."""
+        if blame.activity is Activity.LOAD:
+            self._excluded[blame.file] = (f"loading it {reason}", _fingerprint(blame.file))
+            log.error("rules: %s:%d: loading it %s\n%s", blame.file, line_in(stack, blame.file) or 1, reason, stack)
+        elif blame.activity is Activity.CALL and blame.rule < len(rules):
+            rule = rules[blame.rule]
+            where = f"{rule.file}:{line_in(stack, rule.file) or rule.line}"
+            log.error("rules: %s: rule %s %s\n%s", where, rule.name, reason, stack)
+            self._blamed.append(Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"))
+        else:
+            self._deaths += 1
+            log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack)
+
+    def outcome(self, upto: int) -> None:
+        """Take note that a worker got over a record: what was blamed for it has been counted."""
+        self._deaths = 0
+        if self._blamed:
+            self._blamed = [blamed for blamed in self._blamed if blamed.sequence > upto]
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before the next start."""
+        return BACKOFF_S[min(self._deaths, len(BACKOFF_S) - 1)]
+
+    @property
+    def blamed(self) -> list[Blamed]:
+        """The calls the next worker counts as failed."""
+        return list(self._blamed)
+
+    def excluded(self) -> dict[str, str]:
+        """Return the files the next worker leaves out, and why; an edited one gets another chance."""
+        self._excluded = {f: (why, mark) for f, (why, mark) in self._excluded.items() if _fingerprint(f) == mark}
+        return {file: why for file, (why, _) in self._excluded.items()}
+
+
+def ending(status: int) -> str:
+    """Say how a process ended, for a person."""
+    return f"ended the worker with signal {-status}" if status < 0 else f"ended the worker with exit status {status}"
+
+
+def line_in(stack: str, file: str) -> int | None:
+    """Return the innermost line of `file` in a stack written by faulthandler (most recent call first)."""
+    for text in stack.splitlines():
+        if f'"{file}", line ' in text:
+            number = text.partition(f'"{file}", line ')[2].partition(" ")[0]
+            return int(number) if number.isdigit() else None
+    return None
+
+
+def _fingerprint(file: str) -> tuple[int, int]:
+    try:
+        stat = Path(file).stat()
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)
