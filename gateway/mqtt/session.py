@@ -75,6 +75,20 @@ def token_of(message: Publish | Pubrel) -> int:
     return message.packet_id | PUBCOMP_TOKEN
 
 
+def refusal(
+    limits: p.Properties, topic_bytes: int, payload_bytes: int, qos: int, properties_bytes: int, *, retain: bool
+) -> int:
+    """Return the reason code with which a peer of these limits would refuse a message, or 0."""
+    if limits.maximum_qos is not None and qos > limits.maximum_qos:
+        return Reason.QOS_NOT_SUPPORTED
+    if retain and limits.retain_available == 0:
+        return Reason.RETAIN_NOT_SUPPORTED
+    size_max = limits.maximum_packet_size
+    if size_max is not None and publish_size(topic_bytes, payload_bytes, qos, properties_bytes) > size_max:
+        return Reason.PACKET_TOO_LARGE
+    return 0
+
+
 class Session:
     """One client, over any number of connections."""
 
@@ -84,7 +98,6 @@ class Session:
         self.state = State.IDLE
         self.version = p.V5
         self.limits = NO_PROPERTIES  # what CONNACK said
-        self.qos_max = 2
         self._out: list[bytes] = []
         self.window = Window(self._out.append, options.waiting_max)
         self._decoder = Decoder(p.V5, options.packet_bytes_max)
@@ -126,6 +139,11 @@ class Session:
             asked if version == p.V5 else NO_PROPERTIES,
         )
         self._out.append(encode(connect, version))
+
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether there is something for `data_to_send` to return."""
+        return bool(self._out)
 
     def data_to_send(self) -> bytes:
         """Return (once) the bytes that must go on the wire now."""
@@ -255,7 +273,6 @@ class Session:
         self.limits = limits = packet.properties
         if limits.assigned_client_identifier:
             self.client_id = limits.assigned_client_identifier
-        self.qos_max = 2 if limits.maximum_qos is None else limits.maximum_qos
         keep_alive = limits.server_keep_alive
         self._keep_alive_s = float(self.options.keep_alive_s if keep_alive is None else keep_alive)
         self._heard = self._wrote = True
@@ -301,15 +318,10 @@ class Session:
         """
         if self.state is not State.CONNECTED:
             return Reason.SERVER_UNAVAILABLE
-        limits = self.limits
-        if limits is not NO_PROPERTIES:
-            if qos > self.qos_max:
-                return Reason.QOS_NOT_SUPPORTED
-            if retain and limits.retain_available == 0:
-                return Reason.RETAIN_NOT_SUPPORTED
-            size_max = limits.maximum_packet_size
-            if size_max is not None and publish_size(len(topic), len(payload), qos, len(properties)) > size_max:
-                return Reason.PACKET_TOO_LARGE
+        if self.limits is not NO_PROPERTIES:
+            refused = refusal(self.limits, len(topic), len(payload), qos, len(properties), retain=retain)
+            if refused:
+                return refused
         flags = qos << 1 | retain
         if not qos:
             self._out.append(publish(topic, payload, flags, 0, properties))

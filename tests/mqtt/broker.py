@@ -100,7 +100,7 @@ def brokers(folder: Path) -> Iterator[Callable[..., Broker]]:
         home = folder / f"mosquitto-{len(running)}"
         home.mkdir()
         port = free_port()
-        lines: dict[str, object] = {"persistence": str(persistence).lower(), "log_dest": "stdout"}
+        lines: dict[str, object] = {"persistence": str(persistence).lower(), "log_dest": "stderr"}
         lines |= {"max_inflight_messages": 0, "max_queued_messages": 0, "allow_anonymous": str(not users).lower()}
         if os.getuid() == 0:
             lines["user"] = "root"  # it would drop to its own user and not read the test's files
@@ -114,11 +114,12 @@ def brokers(folder: Path) -> Iterator[Callable[..., Broker]]:
             lines["password_file"] = _password_file(home, users)
         lines |= options or {}
         listener: dict[str, object] = {"listener": f"{port} 127.0.0.1"}
-        if websockets:
+        if websockets:  # 2.0.11 does not start with a listener for WebSockets alone
+            lines["listener"] = f"{free_port()} 127.0.0.1"
             listener["protocol"] = "websockets"
         if tls:
             listener |= {**tls, "require_certificate": "true"}
-        config = [f"{key} {value}" for key, value in {**lines, **listener}.items()]
+        config = [f"{key} {value}" for part in (lines, listener) for key, value in part.items()]
         scheme = ("ws" if websockets else "mqtt") + ("s" if tls else "")
         broker = Broker(home, config, port, scheme)
         running.append(broker)
