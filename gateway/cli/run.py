@@ -32,9 +32,11 @@ def add_verbs(verbs: Verbs) -> None:
 def run(words: argparse.Namespace) -> int:
     """Load the config and serve until told to stop."""
     from gateway.config.load import load
-    from gateway.daemon import serve
 
-    return serve(load(words.config))
+    config = load(words.config)
+    from gateway.daemon import serve  # costly: after the config is known to be good
+
+    return serve(config)
 
 
 def demo(words: argparse.Namespace) -> int:
