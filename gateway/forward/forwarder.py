@@ -29,6 +29,7 @@ import msgspec
 
 from gateway.clock import Clock, rfc3339
 from gateway.forward.circuit import Circuit
+from gateway.forward.dead_letter import Refusal
 from gateway.forward.judgement import Judgement
 from gateway.forward.lane import RouteLane, Sending
 from gateway.forward.log import Log, Record
@@ -205,8 +206,10 @@ class Forwarder:
 
     def _received(self, lane: RouteLane, records: Sequence[Record], durable: int) -> None:
         lane.received(records, durable)
-        for record in lane.take_unreadable():  # so that nothing waits behind it
-            self._judgement.dead_letter(record.raw, record.sequence, "it can't be read as an event", 0)
+        unreadable = lane.take_unreadable()
+        if unreadable:  # nothing waits behind them
+            why = "it can't be read as an event"
+            self._judgement.dead_letters([Refusal(record.raw, record.sequence, why, 0) for record in unreadable])
             self._moved(at_once=True)
 
     async def _send(self, sending: Sending) -> None:

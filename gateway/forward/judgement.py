@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock
+from gateway.errors import JournalError
 from gateway.forward.circuit import AFTER_S_MAX, Circuit
-from gateway.forward.dead_letter import refused
+from gateway.forward.dead_letter import Refusal, letter_of
 from gateway.forward.lane import Parked, RouteLane, Sending
 from gateway.forward.log import Log
 from gateway.routes import Route
@@ -67,25 +68,33 @@ class Judgement:
             sending.lane.retry_max = 1
             sending.lane.retry_at = now + self._backoff.after_s(1)
 
-    def dead_letter(self, raw: bytes, sequence: int, reason: str, attempts: int) -> None:
-        """Append an event's dead letter; the caller puts the cursor into the same batch."""
-        self.rejected += 1
-        self._note(reason)
-        names = {"route": self._name, "target": self._route.to, "log_id": self._log.log_id}
-        self._log.append(refused(raw, sequence, reason, attempts, clock=self._clock, **names))
+    def dead_letters(self, refusals: Sequence[Refusal]) -> None:
+        """Append the dead letters of refused events, in one batch; the caller puts the cursor right behind."""
+        if not refusals:
+            return
+        self.rejected += len(refusals)
+        self._note(refusals[-1].reason)
+        about = (self._name, self._route.to, self._log.log_id, self._clock)
+        try:
+            self._log.append_all([letter_of(refusal, *about) for refusal in refusals])
+        except JournalError:  # more than a batch, or a record, holds
+            for refusal in refusals:
+                self._log.append(letter_of(refusal, *about, whole_bytes_max=0))
 
     def _resolve(self, sending: Sending, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
         """Count what is delivered, dead-letter what is rejected; return the rest by its place."""
         unresolved: dict[int, Outcome] = {}
+        refusals: list[Refusal] = []
         for i, outcome in enumerate(outcomes):
             if outcome.verdict is Verdict.DELIVERED:
                 self.delivered += 1
             elif outcome.verdict is Verdict.REJECTED:
                 event = sending.events[i]
                 attempts = sending.lane.attempts_of(event.sequence) + 1
-                self.dead_letter(event.raw, event.sequence, outcome.reason, attempts)
+                refusals.append(Refusal(event.raw, event.sequence, outcome.reason, attempts))
             else:
                 unresolved[i] = outcome
+        self.dead_letters(refusals)
         return unresolved
 
     def _passed(self, sending: Sending, now: float) -> None:
@@ -143,7 +152,7 @@ class Judgement:
         parked.passes = self._circuit.passes
         if parked.attempts >= self._route.attempts_max:
             reason = f"given up after {parked.attempts} attempts while others passed: {outcome.reason}"
-            self.dead_letter(event.raw, event.sequence, reason, parked.attempts)
+            self.dead_letters([Refusal(event.raw, event.sequence, reason, parked.attempts)])
             del lane.parked[event.sequence]
         else:
             wait = min(outcome.after or 0.0, AFTER_S_MAX)

@@ -42,7 +42,11 @@ class Log(Protocol):
     def durable_sequence(self) -> int: ...  # noqa: D102
 
     def append(self, event: Event) -> bytes:
-        """Add an event to the open batch."""
+        """Add an event to the open batch. JournalError when it is too large."""
+        ...
+
+    def append_all(self, events: Sequence[Event]) -> list[bytes]:
+        """Add events to one batch, with what is put right behind. JournalError when one or all are too large."""
         ...
 
     def get(self, table: str, key: str) -> Any:

@@ -185,6 +185,10 @@ class Reader:
         self._handles: OrderedDict[str, int] = OrderedDict()
         self._block: tuple[int, int, Records] | None = None  # (life, offset, records) read last
 
+    def in_memory(self, after: int) -> bool:
+        """Return whether a read behind `after` is served from memory: it may then run on an event loop's thread."""
+        return self._store.tail.after <= after
+
     def read(self, after: int, limit: int, bytes_max: int) -> list[Stored]:
         """Return durable records of the lane behind sequence `after`: at most `limit`, about `bytes_max` bytes.
 

@@ -74,6 +74,10 @@ class MemoryLog:
         self.dirty = True
         return raw
 
+    def append_all(self, events: Sequence[Event]) -> list[bytes]:
+        """Append several; there is one batch at a time anyway."""
+        return [self.append(event) for event in events]
+
     def put(self, table: str, key: str, value: Any) -> None:
         """Set or delete."""
         self.dirty = True
