@@ -23,13 +23,14 @@ from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands import Commands
 from gateway.config.load import Config
 from gateway.errors import DecodeError, GatewayError
+from gateway.event import ROUTED, Lane
 from gateway.forward.forwarder import Forwarder, forget_cursors
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.journal.merged import Merged
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.decode import Decoder
-from gateway.rules.behind import Behind
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.supervisor import RuleWorker
 from gateway.service import Service
@@ -39,6 +40,7 @@ from gateway.targets.target import Target
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0  # clock quality, held-back values, the watchdog
+RULE_LANES = (*ROUTED, Lane.TIMER)
 FINISH_S = 2.0  # for answers from targets at the end
 
 
@@ -116,7 +118,7 @@ class Daemon:
             return None
         return RuleWorker(
             self.config.rules, gateway=self.name, log_id=self.journal.log_id, clock=self.clock,
-            table=self._table, devices=self._devices, read=Behind(self.journal), append=self.pipeline.record,
+            table=self._table, devices=self._devices, read=Merged(self.journal, RULE_LANES).read, append=self.pipeline.record,
             on_outcome=self.pipeline.on_rule_outcome, last_sequence=self.journal.last_sequence,
         )  # fmt: skip
 
@@ -136,11 +138,12 @@ class Daemon:
 
     def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
         """Encode a command by the profile of its device (DecodeError: why it can't be)."""
-        return self._source(device, self.decoders).encode(device, command, value)
+        topic, payload = self._source(device, self.decoders).encode(device, command, value)
+        return topic, payload
 
     def send(self, device: str, topic: str, payload: bytes) -> bool:
         """Send a command's bytes through the device's source."""
-        return self._source(device, self.sources).send(topic, payload)
+        return bool(self._source(device, self.sources).send(topic, payload))
 
     def _source(self, device: str, by_name: Mapping[str, Any]) -> Any:
         """Find the part that belongs to a device's source, which its id begins with."""

@@ -16,7 +16,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +208,9 @@ class Demo:
     async def _show(self, readers: list[asyncio.Task[None]]) -> None:
         """Run the clock: cut, restore, silence the devices, wait until everything is delivered."""
         assert self._link is not None
-        acts = [
-            (OUTAGE[0] * self._seconds, lambda: self._link and self._link.cut("blackhole")),
-            (OUTAGE[1] * self._seconds, lambda: self._link and self._link.restore()),
+        acts: list[tuple[float, Callable[[], None]]] = [
+            (OUTAGE[0] * self._seconds, partial(self._link.cut, "blackhole")),
+            (OUTAGE[1] * self._seconds, self._link.restore),
             (QUIET * self._seconds, self._silence),
         ]
         self._started = time.monotonic()
