@@ -117,10 +117,17 @@ class Daemon:
         if not any(self.config.rules.folder.glob("*.py")):
             return None
         return RuleWorker(
-            self.config.rules, gateway=self.name, log_id=self.journal.log_id, clock=self.clock,
-            table=self._table, devices=self._devices, read=Merged(self.journal, RULE_LANES).read, append=self.pipeline.record,
-            on_outcome=self.pipeline.on_rule_outcome, last_sequence=self.journal.last_sequence,
-        )  # fmt: skip
+            self.config.rules,
+            gateway=self.name,
+            log_id=self.journal.log_id,
+            clock=self.clock,
+            table=self._table,
+            devices=self._devices,
+            read=Merged(self.journal, RULE_LANES).read,
+            append=self.pipeline.record,
+            on_outcome=self.pipeline.on_rule_outcome,
+            last_sequence=self.journal.durable_sequence,
+        )
 
     def _table(self, name: str) -> Mapping[str, Any]:
         return self.values if name == "values" else self.journal.table(name)
