@@ -30,8 +30,13 @@ class Overlaid(Document):
         self._documents = tuple(documents)
         self.file = documents[0].file
         self.data = {}
+        self._written: dict[Place, Place] = {}
         for document in documents:
             _merge(self.data, document.data)
+
+    def renamed(self, at: Place, written: Place) -> None:
+        """Say that a value is known as `at` from now on, and stands as `written` in a file."""
+        self._written[at] = written
 
     def owner(self, at: Place) -> Document:
         """Return the last document that has the key at a place, or the nearest table around it."""
@@ -43,14 +48,22 @@ class Overlaid(Document):
 
     def line(self, at: Place) -> int | None:
         """Return the line of a key in the file that has it."""
+        at = self._written.get(at, at)
         return self.owner(at).line(at)
 
     def fault(self, at: Place, what: str, hint: str | None = None) -> Fault:
         """Make a Fault at a place, in the file that has it."""
+        at = self._written.get(at, at)
         return self.owner(at).fault(at, what, hint)
+
+    def section(self, name: str) -> dict[str, Any]:
+        """Return a top-level table; an empty one when it is missing or something else stands there."""
+        table = self.data.get(name)
+        return table if isinstance(table, dict) else {}
 
     def origin(self, at: Place) -> str | None:
         """Say where a value was set as ``file:line``; None when nobody set it."""
+        at = self._written.get(at, at)
         for document in reversed(self._documents):
             value: Any = document.data
             for depth, key in enumerate(at):

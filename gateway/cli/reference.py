@@ -46,7 +46,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     """Yield (table as it stands in gateway.toml, its options type)."""
     from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
     from gateway.routes import Route
-    from gateway.rules.supervisor import RuleOptions
+    from gateway.rules.options import RuleOptions
 
     yield "[gateway]", GatewayOptions
     yield "[api]", ApiOptions

@@ -55,7 +55,7 @@ class CrossCheck:
         from gateway.routes import only_target
 
         config = self._config
-        if not config.document.data.get("routes"):
+        if not config.document.section("routes"):
             return only_target(config.targets)
         return {
             name: msgspec.structs.replace(route, devices=tuple(_ids(route.devices, config.devices)))
@@ -64,12 +64,12 @@ class CrossCheck:
 
     def _targets_of_routes(self) -> Iterator[Fault]:
         config = self._config
-        named = self._document.data.get("targets", {})
+        named = self._document.section("targets")
         for name, route in config.routes.items():
             if route.to not in named:
                 hint = probably_meant(route.to, named)
                 yield self._fault(("routes", name, "to"), f"route to unknown target {route.to!r}", hint)
-        if len(named) > 1 and not self._document.data.get("routes"):
+        if len(named) > 1 and not self._document.section("routes"):
             second = list(named)[1]
             what = f"{len(named)} targets and no route: say which events go where"
             yield self._fault(("targets", second), what, f'write [routes.NAME] and to = "{second}"')
@@ -98,7 +98,7 @@ class CrossCheck:
     def _may_be_heard(self, device: str) -> bool:
         """Return whether an id that nobody listed can come from a source."""
         source, slash, rest = device.removeprefix("!").partition("/")
-        return bool(slash) and ":" in rest and source in self._document.data.get("sources", (EMBEDDED,))
+        return bool(slash) and ":" in rest and source in (self._document.section("sources") or (EMBEDDED,))
 
     def _ports(self) -> Iterator[Fault]:
         """Find listeners that want the same port."""

@@ -17,6 +17,7 @@ with all faults, each with file, line and, for a word nobody knows, what was pro
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import socket
 import zoneinfo
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from gateway.journal.options import JournalOptions
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
-    from gateway.rules.supervisor import RuleOptions
+    from gateway.rules.options import RuleOptions
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -108,7 +109,7 @@ class Reading:
     def config(self) -> Config:
         """Convert every section; what has a fault is at its default, so that the rest is still checked."""
         from gateway.profiles.catalogue import BUILTIN
-        from gateway.rules.supervisor import RuleOptions
+        from gateway.rules.options import RuleOptions
 
         self._sections()
         options = self._gateway(self.table(GatewayOptions, ("gateway",)))
@@ -121,7 +122,7 @@ class Reading:
             gateway=options,
             places=places_of(options.state, journal.folder, api.socket),
             journal=journal,
-            rules=self._rules(rules),
+            rules=self._rules(rules, options.timezone),
             sources=self._sources(),
             targets=self._targets(),
             routes=self._routes(),
@@ -170,25 +171,28 @@ class Reading:
         """Fill in what depends on the machine or the config's folder."""
         if not re.fullmatch(r"[A-Za-z0-9._-]*", options.name):
             self._fault(("gateway", "name"), f"{options.name!r} is no name: use letters, digits, '.', '_' and '-'")
-        if options.timezone:
-            self._timezone(options.timezone)
+        timezone = options.timezone or machine_timezone()
+        self._timezone(("gateway", "timezone"), timezone)
         for index, folder in enumerate(options.profiles):
             if not folder.is_dir():
                 self._fault(("gateway", "profiles", index), f"there is no folder {folder}", _near(folder))
         name = options.name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())
-        return msgspec.structs.replace(options, name=name, devices=self._folder / options.devices)
+        devices = self._folder / options.devices
+        return msgspec.structs.replace(options, name=name, devices=devices, timezone=timezone)
 
-    def _timezone(self, name: str) -> None:
+    def _timezone(self, at: Place, name: str) -> None:
+        if name == "UTC":
+            return  # known without a database of timezones
         try:
             zoneinfo.ZoneInfo(name)
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             hint = probably_meant(name, zoneinfo.available_timezones())
-            self._fault(("gateway", "timezone"), f"unknown timezone {name!r}", hint)
+            self._fault(at, f"unknown timezone {name!r}", hint)
 
     def _devices(self, file: Path) -> Devices:
         from gateway.profiles.devices import Devices
 
-        if "devices" in self.document.data.get("gateway", ()) and not file.exists():
+        if "devices" in self.document.section("gateway") and not file.exists():
             self._fault(("gateway", "devices"), f"there is no file {file}", _near(file))
         try:
             return Devices.load(file)
@@ -196,10 +200,16 @@ class Reading:
             self.faults += error.faults
             return Devices()
 
-    def _rules(self, options: RuleOptions) -> RuleOptions:
+    def _rules(self, options: RuleOptions, timezone: str) -> RuleOptions:
+        """Fill in the folder's place and, where [rules] does not say otherwise, the house's timezone."""
+        said = self.document.section("rules")
         folder = self._folder / options.folder
-        if "folder" in self.document.data.get("rules", ()) and not folder.is_dir():
+        if "folder" in said and not folder.is_dir():
             self._fault(("rules", "folder"), f"there is no folder {folder}", _near(folder))
+        if "timezone" in said:
+            self._timezone(("rules", "timezone"), options.timezone)
+        else:
+            options = msgspec.structs.replace(options, timezone=timezone)
         return msgspec.structs.replace(options, folder=folder)
 
     def _sources(self) -> dict[str, Any]:
@@ -263,7 +273,7 @@ class Reading:
                 self._fault(at, f"a target is a table, not {_what(value)}", f'write [targets.{name}] and type = "mqtt"')
                 continue
             kind = value.pop("type", None)
-            if kind not in KINDS["targets"]:
+            if not isinstance(kind, str) or kind not in KINDS["targets"]:
                 known = ", ".join(map(repr, KINDS["targets"]))
                 what = f"unknown target type {kind!r}" if kind is not None else "missing key 'type'"
                 hint = probably_meant(str(kind), KINDS["targets"]) or f"there are {known}"
@@ -298,6 +308,15 @@ class Reading:
 
     def _fault(self, at: Place, what: str, hint: str | None = None) -> None:
         self.faults.append(self.document.fault(at, what, hint))
+
+
+def machine_timezone() -> str:
+    """Return the IANA name of the machine's timezone, as $TZ or /etc/localtime says; UTC when they do not."""
+    named = os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+    try:
+        return zoneinfo.ZoneInfo(named).key if named else "UTC"
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return "UTC"
 
 
 def _salvaged(kind: type[T], table: Mapping[str, Any]) -> T | None:

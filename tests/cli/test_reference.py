@@ -1,0 +1,46 @@
+"""The reference pages are what the code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.cli.reference import cli_page, comments, config_page, tables
+
+PAGES = Path(__file__).parents[2] / "docs" / "reference"
+
+
+@pytest.mark.parametrize(("name", "made"), [("config.md", config_page), ("cli.md", cli_page)])
+def test_pages_are_fresh(name: str, made: object) -> None:
+    """The page in docs/reference is the one the code makes: python -m gateway.cli.reference docs/reference."""
+    assert callable(made)
+    assert (PAGES / name).read_text() == made()
+
+
+def test_every_option_is_explained_or_plain() -> None:
+    """Every table of the config is in the reference, with a row for each of its options."""
+    page = config_page()
+    for title, kind in tables():
+        assert f"## {title}\n" in page
+        for field in msgspec.structs.fields(kind):
+            assert f"| `{field.encode_name}` |" in page
+
+
+def test_comments_are_found_beside_fields() -> None:
+    """What an option is for is the comment on its line, of inherited options too, and of no other line."""
+
+    class Below(msgspec.Struct, frozen=True):
+        """Options of a base type."""
+
+        # not this one
+        first: int = 1  # the first
+        second: str = "#"
+
+    class Above(Below, frozen=True):
+        """More options."""
+
+        third: bool = True  # the | third
+
+    assert comments(Above) == {"first": "the first", "third": "the \\| third"}
