@@ -5,20 +5,22 @@ has seen what a power cut can still take back. It is not a broker for a house: s
 and people who watch. Subscriptions are granted QoS 1 at most; shared ones are refused (0x9E).
 
 Kept over a restart, as plain rows given to `put` when they change: sessions that outlive their connection (table
-``sessions``, by client identifier: expiry, subscriptions) and retained messages (table ``retained``, by topic).
-Messages that wait for a client that is away are kept in memory only.
+``sessions``, by client identifier: expiry, subscriptions), what came from them lately (table ``traces``, by
+``<page>/<client identifier>``, and when that was last put by ``@``; see `traces`), and retained messages (table
+``retained``, by topic). Messages that wait for a client that is away are kept in memory only.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from gateway.mqtt import codec
 from gateway.mqtt import packet as p
+from gateway.mqtt.inbound import REPEATED_WITHIN_S
 from gateway.mqtt.packet import NO_PROPERTIES, V5, Properties, Publish, Reason, Subscription
 from gateway.mqtt.retained import RetainedMessages
 from gateway.mqtt.server import KEEP_ALIVE_FACTOR, Limits, ServerConnection, ServerSession
@@ -27,6 +29,7 @@ from gateway.mqtt.subscriptions import Subscriptions, Wish
 SESSIONS_MAX: Final = 2000
 CLIENT_ID_BYTES_MAX: Final = 256
 QOS_GRANTED_MAX: Final = 1
+COMMITTED: Final = "@"  # row of table "traces": when rows were last put, seconds of that run's clock
 
 Authenticate = Callable[[str | None, bytes | None], bool]
 Put = Callable[[str, str, Any | None], None]
@@ -80,6 +83,8 @@ class Broker:
         self._new_client_id = new_client_id
         self._subscriptions: Subscriptions[ServerSession] = Subscriptions()
         self._wills: dict[str, _DelayedWill] = {}
+        self._handed: dict[ServerSession, int] = {}  # lasting sessions with news -> their last message in the inbox
+        self._tracing = False  # whether there are rows of traces
 
     def open(self, now: float, peer: Any = None) -> ServerConnection:
         """Begin a connection that a socket has brought."""
@@ -246,6 +251,8 @@ class Broker:
             del self.sessions[session.client_id]
             if session.row is not None:
                 self.put("sessions", session.client_id, None)
+            for page in session.inbound.traces.pages:
+                self.put("traces", f"{page}/{session.client_id}", None)
 
     def tick(self, now: float) -> None:
         """Look at the time, about once a second: silent clients, wills and sessions that are due."""
@@ -322,8 +329,40 @@ class Broker:
             session.row = row
             self.put("sessions", session.client_id, row)
 
-    def restore(self, sessions: Mapping[str, Mapping[str, Any]], retained: Mapping[str, Mapping[str, Any]]) -> None:
+    def handed(self, sessions: Iterable[ServerSession]) -> None:
+        """Note that the inbox has every message of these sessions so far."""
+        for session in sessions:
+            if session.expiry_s:
+                self._handed[session] = session.inbound.taken
+
+    def put_traces(self, now: float) -> None:
+        """Put what came lately; must be called before each commit, and only then."""
+        for session, number in self._handed.items():
+            inbound, connection = session.inbound, session.connection
+            if connection is not None:
+                inbound.traces.forget(connection.last_heard - REPEATED_WITHIN_S, (m.packet_id for m in inbound.pending))
+            for page, row in inbound.traces.rows(number):
+                self.put("traces", f"{page}/{session.client_id}", row)
+        self._tracing = self._tracing or bool(self._handed)
+        self._handed.clear()
+        if self._tracing:
+            self.put("traces", COMMITTED, now)
+
+    def restore(
+        self,
+        sessions: Mapping[str, Mapping[str, Any]],
+        retained: Mapping[str, Mapping[str, Any]],
+        traces: Mapping[str, Any],
+    ) -> None:
         """Take back what `put` was given before a restart; expiry counts from now."""
+        pages: dict[str, dict[int, bytes]] = {}
+        for name, row in traces.items():
+            if name != COMMITTED:
+                page, _, client_id = name.partition("/")
+                pages.setdefault(client_id, {})[int(page)] = row
+        for gone in pages.keys() - sessions.keys():
+            for number in pages[gone]:
+                self.put("traces", f"{number}/{gone}", None)
         for client_id, row in sessions.items():
             session = self.sessions[client_id] = ServerSession(self, client_id)
             session.expiry_s = row["expiry_s"]
@@ -333,4 +372,8 @@ class Broker:
                 wish = Wish(Subscription(*options), identifier)
                 session.wishes[wish.subscription.topic_filter] = wish
                 self._subscriptions.add(session, wish)
+            if client_id in pages:
+                inbound = session.inbound
+                inbound.taken = inbound.traces.restore(pages[client_id], traces.get(COMMITTED, 0.0), self.now)
+                self._handed[session] = inbound.taken
         self.retained.restore(retained, self.now)

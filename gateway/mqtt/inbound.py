@@ -9,44 +9,44 @@ taken for a repetition only when that is certain: DUP is set, and the latest mes
 the same topic and payload, and it is no older than REPEATED_WITHIN_S before the last sign of life of the connection
 it came over, or `receive_max` messages. In doubt it is a new message.
 
-QoS 2: a packet identifier is remembered from PUBLISH to PUBREL; a repetition in between is answered again.
+QoS 2: a packet identifier is remembered from PUBLISH to PUBREL, while the process lives; a repetition in between is
+answered again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Final
-from zlib import crc32
 
 from gateway.mqtt.codec import ack
 from gateway.mqtt.packet import Publish
+from gateway.mqtt.traces import Traces, fingerprint
 
 REPEATED_WITHIN_S: Final = 10.0
 PUBACK, PUBREC, PUBCOMP = 0x40, 0x50, 0x70
-
-Trace = tuple[int, str, int, float]  # packet identifier, topic, CRC-32 of the payload, when it came (seconds)
 
 
 class Inbound:
     """The receiving half of a client's session state (MQTT 5 section 4.1)."""
 
-    __slots__ = ("_early", "_orphans", "_released", "answers", "bytes", "messages", "pending", "recent")
+    __slots__ = ("_early", "_open", "_orphans", "answers", "bytes", "messages", "pending", "taken", "traces")
 
     def __init__(self, receive_max: int) -> None:
         self.answers: list[bytes] = []  # where answers go: the output of the current connection
         self.messages = 0  # not acknowledged by the gateway, orphans included
         self.bytes = 0  # their payloads
         self.pending: deque[Publish] = deque()  # QoS 1 and 2 of this connection, not answered
-        self.recent: deque[Trace] = deque(maxlen=receive_max)  # QoS 1, oldest first
+        self.taken = 0  # QoS 1 messages so far: the number of the last one
+        self.traces = Traces(receive_max)  # of QoS 1 messages
         self._early: set[int] = set()  # id() of pending messages acknowledged before their turn
         self._orphans: dict[int, Publish] = {}  # packet identifier -> not acknowledged, connection gone
-        self._released: dict[int, Publish] = {}  # QoS 2: packet identifier -> message, until PUBREL
+        self._open: dict[int, Publish] = {}  # QoS 2: packet identifier -> message, until PUBREL
 
     def over_quota(self, receive_max: int) -> bool:
         """Return whether the client has more in flight than the Receive Maximum it was told (section 4.9)."""
-        if len(self.pending) + len(self._released) <= receive_max:
+        if len(self.pending) + len(self._open) <= receive_max:
             return False
-        return sum(1 for packet in self.pending if packet.qos == 1) + len(self._released) > receive_max
+        return sum(1 for packet in self.pending if packet.qos == 1) + len(self._open) > receive_max
 
     def take(self, packet: Publish, now: float) -> bool:
         """Take a message of QoS 1 or 2; return False if it came before: it is (or will be) answered, not delivered."""
@@ -56,8 +56,9 @@ class Inbound:
             self._orphans.pop(packet.packet_id, None)  # the client has given that message up
         elif self._repeated(packet, now):
             return False
+        self.taken += 1
+        self.traces.recent.append((self.taken, packet.packet_id, fingerprint(packet), now))
         self.pending.append(packet)
-        self.recent.append((packet.packet_id, packet.topic, crc32(packet.payload), now))
         self.messages += 1
         self.bytes += len(packet.payload)
         return True
@@ -73,20 +74,18 @@ class Inbound:
                 self.pending.append(orphan)  # its own acknowledgement will answer it
                 return True
             return False
-        for trace_number, topic, crc, at in reversed(self.recent):
-            if trace_number == number:
-                if topic != packet.topic or crc != crc32(packet.payload) or at < now - REPEATED_WITHIN_S:
-                    return False
-                self.pending.append(packet)
-                self._answer_when_due(packet)
-                return True
-        return False
+        trace = self.traces.latest(number)
+        if trace is None or trace[0] != fingerprint(packet) or trace[1] < now - REPEATED_WITHIN_S:
+            return False
+        self.pending.append(packet)
+        self._answer_when_due(packet)
+        return True
 
     def _take_twice(self, packet: Publish) -> bool:
         """Take a QoS 2 message (section 4.3.3, receiver)."""
-        before = self._released.get(packet.packet_id)
+        before = self._open.get(packet.packet_id)
         if before is None or not packet.dup:
-            self._released[packet.packet_id] = packet
+            self._open[packet.packet_id] = packet
             self.pending.append(packet)
             self.messages += 1
             self.bytes += len(packet.payload)
@@ -129,12 +128,12 @@ class Inbound:
 
     def complete(self, packet_id: int) -> bool:
         """Take a PUBREL; return whether the identifier was in use (section 3.6)."""
-        return self._released.pop(packet_id, None) is not None
+        return self._open.pop(packet_id, None) is not None
 
     def attach(self, answers: list[bytes], now: float) -> None:
         """Begin a new connection: answers go to its output, and what came over earlier ones may come again now."""
         self.answers = answers
-        self.recent = deque(((number, topic, crc, now) for number, topic, crc, _ in self.recent), self.recent.maxlen)
+        self.traces.restamp(now)
 
     def detach(self, last_heard: float) -> None:
         """End the connection; `last_heard` is when the client last showed that it was there."""
@@ -143,9 +142,7 @@ class Inbound:
         self.pending.clear()
         self._early.clear()
         self.answers = []
-        oldest = last_heard - REPEATED_WITHIN_S
-        kept = (trace for trace in self.recent if trace[3] >= oldest or trace[0] in unanswered)
-        self.recent = deque(kept, self.recent.maxlen)
+        self.traces.forget(last_heard - REPEATED_WITHIN_S, unanswered)
 
 
 def _same(one: Publish, other: Publish) -> bool:

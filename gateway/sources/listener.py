@@ -22,6 +22,7 @@ import ipaddress
 import logging
 import secrets
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -31,20 +32,17 @@ import msgspec
 from gateway.clock import Clock, SystemClock
 from gateway.errors import ConfigError, Fault
 from gateway.mqtt.broker import Broker, Put
-from gateway.mqtt.gather import Gather
 from gateway.mqtt.packet import Publish, Reason
 from gateway.mqtt.server import Limits, ServerConnection, ServerSession
 from gateway.secrets import Secret
+from gateway.sources.client_socket import ClientSocket, Hall
 from gateway.sources.source import Delivery, Inbox
 from gateway.sources.users import Users
 
 log = logging.getLogger(__name__)
 
-READ_BYTES: Final = 128 * 1024  # one buffer for all sockets
-WRITE_BYTES_MAX: Final = 256 * 1024  # unsent bytes of a client above which it counts as slow
 TICK_S: Final = 1.0
 BIND_AGAIN_S: Final = 5.0
-CLOSE_WITHIN_S: Final = 5.0  # for the last bytes to a client that does not read
 BACKLOG: Final = 256  # connections the kernel holds until they are accepted
 
 
@@ -112,12 +110,10 @@ class Listener:
         self.options = options
         self.port = options.port  # the real one once `ready`
         self.ready = asyncio.Event()
-        self.paused = False
         self.last_error = ""
-        self.sockets: set[_Socket] = set()
-        self.buffer = memoryview(bytearray(READ_BYTES))
         self._clock = clock or SystemClock()
         self._arrived: list[Delivery] = []
+        self._senders: set[ServerSession] = set()  # of what has arrived
         self._todo: list[ServerConnection] = []
         self._inbox: Inbox | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -135,6 +131,7 @@ class Listener:
             authenticate=self._authenticate,
             new_client_id=lambda: f"auto-{secrets.token_hex(8)}",
         )
+        self.hall = Hall(self.broker, options.connections_max, options.gather_ms / 1000)
 
     async def run(self, inbox: Inbox) -> None:
         """Listen until cancelled; an inbox that raises ends it with that exception."""
@@ -162,7 +159,7 @@ class Listener:
         while True:
             try:
                 server = await loop.create_server(
-                    lambda: _Socket(self, loop), options.host, options.port, ssl=context, backlog=BACKLOG
+                    lambda: ClientSocket(self.hall, loop), options.host, options.port, ssl=context, backlog=BACKLOG
                 )
             except OSError as error:
                 if self.last_error != str(error):
@@ -176,7 +173,7 @@ class Listener:
 
     def _part(self, now: float) -> None:
         """Close every connection; wills are for clients that vanish, not for a server that stops."""
-        for socket in list(self.sockets):
+        for socket in list(self.hall.sockets):
             socket.connection.will = None
             socket.connection.end(Reason.SERVER_SHUTTING_DOWN, "the listener stops", now)
         self._flush()
@@ -188,6 +185,7 @@ class Listener:
         origin = session.peer
         if origin is None:
             origin = session.peer = _Origin(session)
+        self._senders.add(session)
         arrived, name, now_ns = self._arrived, self.name, self._clock.wall_ns()
         if not arrived and self._loop is not None:
             self._loop.call_soon(self._hand_over)
@@ -198,6 +196,7 @@ class Listener:
 
     def _hand_over(self) -> None:
         arrived, self._arrived = self._arrived, []
+        senders, self._senders = self._senders, set()
         assert self._inbox is not None
         assert self._failed is not None
         try:
@@ -205,6 +204,8 @@ class Listener:
         except Exception as error:  # noqa: BLE001 - not ours to judge: it ends `run`, which whoever runs us sees
             if not self._failed.done():
                 self._failed.set_exception(error)
+            return
+        self.broker.handed(senders)
 
     def _touched(self, connection: ServerConnection) -> None:
         """Send what a connection has at the end of this turn of the loop."""
@@ -229,21 +230,32 @@ class Listener:
 
     # -- what the gateway asks for --------------------------------------------------------------------------------
 
-    def keep_rows(self, put: Put, sessions: Mapping[str, Any], retained: Mapping[str, Any]) -> None:
-        """Take back the sessions and retained messages of an earlier run, and give their changes to `put` from now."""
-        self.broker.restore(sessions, retained)
+    def keep_rows(
+        self,
+        put: Put,
+        sessions: Mapping[str, Any],
+        retained: Mapping[str, Any],
+        traces: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take back the rows of an earlier run, by table, and give their changes to `put` from now."""
         self.broker.put = put
+        self.broker.now = time.monotonic()
+        self.broker.restore(sessions, retained, traces or {})
+
+    def before_commit(self) -> None:
+        """Put what must be durable with the messages of this commit: which ones they were."""
+        self.broker.put_traces(time.monotonic())
 
     def pause(self) -> None:
         """Stop reading clients that have messages waiting; others are read on, so that pings are answered."""
-        self.paused = True
-        for socket in self.sockets:
+        self.hall.paused = True
+        for socket in self.hall.sockets:
             socket.regulate()
 
     def resume(self) -> None:
         """Read all clients again, but those of whom too much waits."""
-        self.paused = False
-        for socket in self.sockets:
+        self.hall.paused = False
+        for socket in self.hall.sockets:
             socket.regulate()
 
     def send(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> bool:
@@ -262,109 +274,12 @@ class Listener:
             "received": broker.counters.received,
             "unacknowledged": sum(session.inbound.messages for session in broker.sessions.values()),
             "refused": broker.counters.refused,
+            "turned_away": self.hall.turned_away,
             "dropped": broker.counters.dropped,
             "retained": len(broker.retained),
             "retained_refused": broker.retained.refused,
             "last_error": self.last_error,
         }
-
-
-class _Socket(asyncio.BufferedProtocol):
-    """One socket: bytes to a connection, and what it has to say back; when to read and when not."""
-
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        self._listener = listener
-        self._loop = loop
-        self._transport: asyncio.Transport
-        self._gather = Gather(listener.options.gather_ms / 1000)
-        self._waiting: asyncio.TimerHandle | None = None  # until the next read of a busy client
-        self.connection = listener.broker.open(loop.time(), self)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; one client too many is turned away."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
-        listener = self._listener
-        if len(listener.sockets) >= listener.options.connections_max:
-            listener.last_error = f"more than {listener.options.connections_max} connections"
-            self._transport.abort()
-            return
-        listener.sockets.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End; the will of a client that vanished goes out."""
-        self._listener.sockets.discard(self)
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self.connection.cut(str(exc) if exc else "the client closed the connection", self._loop.time())
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        """Return the buffer that all sockets share: what is in it is taken before the next one reads."""
-        return self._listener.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
-        now, connection = self._loop.time(), self.connection
-        connection.receive(self._listener.buffer[:nbytes], now)
-        self.regulate()
-        if self._gather.wait_s and self._gather.wait(nbytes, now) and not connection.unread:
-            self._transport.pause_reading()
-            self._waiting = self._loop.call_later(self._gather.wait_s, self._read_on)
-
-    def _read_on(self) -> None:
-        self._waiting = None
-        if not self.connection.unread:
-            self._transport.resume_reading()
-
-    def regulate(self) -> None:
-        """Stop reading a client of whom too much waits for the disk, and go on when it is less.
-
-        While the gateway is paused that is any message at all: who has none waiting is read, its pings answered.
-        """
-        connection = self.connection
-        session = connection.session
-        if session is None or connection.closing:
-            return
-        refused = self._listener.paused and session.inbound.messages > 0
-        if not connection.unread:
-            if refused or session.full:
-                connection.unread = True
-                if self._waiting is None:
-                    self._transport.pause_reading()
-        elif not refused and session.drained:
-            connection.unread = False
-            connection.last_heard = self._loop.time()
-            if self._waiting is None:
-                self._transport.resume_reading()
-
-    def pause_writing(self) -> None:
-        """Note that the client does not keep up: QoS 0 is dropped and QoS 1 waits until it does."""
-        if self.connection.session is not None:
-            self.connection.session.outbound.blocked = True
-
-    def resume_writing(self) -> None:
-        """Go on with what waited."""
-        session = self.connection.session
-        if session is not None and session.connection is self.connection:
-            session.outbound.blocked = False
-            session.outbound.go_on(self._loop.time())
-            self.flush()
-
-    def flush(self) -> None:
-        """Send in one write what has collected, then close or read on as the connection now wants."""
-        connection = self.connection
-        out = connection.out
-        if out:
-            data = out[0] if len(out) == 1 else b"".join(out)
-            out.clear()
-            if not self._transport.is_closing():
-                self._transport.write(data)
-        if connection.closing:
-            if not self._transport.is_closing():
-                self._transport.close()
-                self._loop.call_later(CLOSE_WITHIN_S, self._transport.abort)
-        else:
-            self.regulate()
 
 
 def _tls(options: ListenerOptions) -> ssl.SSLContext | None:

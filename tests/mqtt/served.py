@@ -47,11 +47,19 @@ class Served:
         """Begin again with what was put, as after the end of the process."""
         self.inbox.clear()
         self.broker = self._broker()
-        tables: dict[str, dict[str, Any]] = {"sessions": {}, "retained": {}}
+        tables: dict[str, dict[str, Any]] = {"sessions": {}, "retained": {}, "traces": {}}
         for (table, key), row in self.rows.items():
             if row is not None:
                 tables[table][key] = row
-        self.broker.restore(tables["sessions"], tables["retained"])
+        self.broker.restore(tables["sessions"], tables["retained"], tables["traces"])
+
+    def hand_over(self) -> None:
+        """Say that the inbox has everything."""
+        self.broker.handed({session for session, _ in self.inbox})
+
+    def commit(self) -> None:
+        """Put what belongs into a commit made now."""
+        self.broker.put_traces(self.now)
 
     def connect(self, client_id: str = "a", version: int = V5, **fields: Any) -> Client:
         """Connect a client; its CONNACK is in `Client.connack`."""

@@ -14,7 +14,8 @@ from gateway.errors import ConfigError
 from gateway.mqtt import packet as p
 from gateway.mqtt.packet import V5, V311, Properties, Puback, Publish, Reason, Subscription, Will
 from gateway.sources import listener as listener_module
-from gateway.sources.listener import READ_BYTES, WRITE_BYTES_MAX, Listener, ListenerOptions
+from gateway.sources.client_socket import READ_BYTES, WRITE_BYTES_MAX
+from gateway.sources.listener import Listener, ListenerOptions
 from gateway.sources.source import Delivery
 from tests.sources.rig import WITHIN_S, Rig, Wire, until
 
@@ -73,7 +74,7 @@ def test_flood_is_held_back() -> None:
         sender = threading.Thread(target=device.send, args=messages)
         sender.start()
         rig.expect(100)
-        until(lambda: next(iter(rig.listener.sockets)).connection.unread)
+        until(lambda: next(iter(rig.listener.hall.sockets)).connection.unread)
         assert len(rig.deliveries) <= 100 + READ_BYTES // 8
         got: list[bytes] = []
         while len(got) < count:
@@ -173,7 +174,7 @@ def test_garbage_and_oversized_harm_nobody() -> None:
             large.socket.sendall(b"\x30\xff\xff\x03")
             assert isinstance(large.packet(), p.Disconnect)
             assert large.ended()
-        until(lambda: len(rig.listener.sockets) == 1)
+        until(lambda: len(rig.listener.hall.sockets) == 1)
 
 
 def test_slow_subscriber_is_bounded() -> None:
@@ -206,6 +207,7 @@ def test_two_hundred_clients() -> None:
             wire.connect(f"device{number}")
         with Wire(rig.port) as late:
             assert late.ended()
+        assert rig.listener.status()["turned_away"] == 1
         for counter in range(1, 6):
             for number, wire in enumerate(wires):
                 wire.publish(f"house/{number}", b"%d" % counter, counter)
@@ -215,7 +217,7 @@ def test_two_hundred_clients() -> None:
         for number in range(200):
             counters = [d.payload for d in rig.deliveries if d.topic == f"house/{number}"]
             assert counters == [b"1", b"2", b"3", b"4", b"5"]
-        until(lambda: not rig.listener.sockets)
+        until(lambda: not rig.listener.hall.sockets)
 
 
 def test_commands_leave_by_send() -> None:

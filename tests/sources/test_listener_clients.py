@@ -148,7 +148,7 @@ def test_paho_sends_again_after_a_cut() -> None:
     with Rig(hold=True) as rig, paho_client(rig, "311", clean_session=False) as client:
         sent = [client.publish("a", b"%d" % i, 1) for i in range(10)]
         rig.expect(10)
-        rig.call(lambda: [socket._transport.abort() for socket in rig.listener.sockets])
+        rig.call(lambda: [socket._transport.abort() for socket in rig.listener.hall.sockets])
         until(lambda: rig.listener.broker.counters.connected == 2)
         assert rig.payloads() == [b"%d" % i for i in range(10)]
         rig.acknowledge()
@@ -161,7 +161,7 @@ def test_paho_sends_again_after_a_cut() -> None:
 def test_paho_will() -> None:
     """A paho client that is cut off leaves its will."""
     with Rig() as rig, paho_client(rig, "5", will=("status", b"offline", 1, True)):
-        rig.call(lambda: [socket._transport.abort() for socket in rig.listener.sockets])
+        rig.call(lambda: [socket._transport.abort() for socket in rig.listener.hall.sockets])
         rig.expect(1)
         assert (rig.deliveries[0].topic, rig.deliveries[0].payload) == ("status", b"offline")
 
