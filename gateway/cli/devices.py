@@ -12,7 +12,7 @@ from gateway.cli.verb import Verbs, add, group
 from gateway.errors import GatewayError, probably_meant
 
 if TYPE_CHECKING:
-    from gateway.profiles.devices import Devices
+    from gateway.profiles.devices import Device
 
 BAD = 1
 
@@ -48,8 +48,20 @@ def listing(words: argparse.Namespace) -> int:
     if not known:
         say("no device yet: nothing in devices.toml, nothing heard. Type: edge-gateway events --follow")
         return 0
-    rows = [[d["id"], d["name"], d["room"], d["kind"], " ".join(d["labels"]), _values(d["values"])] for d in known]
-    table(["id", "name", "room", "kind", "labels", "last values"], rows)
+    rows = [
+        [
+            d["id"],
+            d["name"],
+            d["room"],
+            d["kind"],
+            d["class"],
+            d["profile"],
+            " ".join(d["labels"]),
+            _values(d["values"]),
+        ]
+        for d in known
+    ]
+    table(["id", "name", "room", "kind", "class", "profile", "labels", "last values"], rows)
     return 0
 
 
@@ -69,7 +81,7 @@ def show(words: argparse.Namespace) -> int:
         if key == "values":
             for field, last in value.items():
                 say(f"  {field:<24} {msgspec.json.encode(last).decode()}")
-        else:
+        elif value:
             say(f"{key:<10} {' '.join(value) if isinstance(value, list) else value}")
     return 0
 
@@ -80,24 +92,25 @@ def _known(words: argparse.Namespace) -> list[dict[str, Any]]:
 
     config, _ = read(words.config)
     values = _last_values(words)
-    installed: Devices | tuple[()] = config.devices if config else ()
-    devices = {
-        device.id: {
-            "id": device.id,
-            "name": device.name,
-            "room": device.room,
-            "kind": device.kind or "",
-            "labels": list(device.labels),
-            "invert": device.invert,
-            "installed": True,
-            "values": values.get(device.id, {}),
-        }
-        for device in installed
+    installed = {device.id: device for device in config.devices} if config else {}
+    return [_device(id_, installed.get(id_), values.get(id_, {})) for id_ in sorted(installed.keys() | values.keys())]
+
+
+def _device(device_id: str, installed: Device | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Describe a device: what a person decided, what its profile says, what was last heard."""
+    heard = values.get("$", {})  # beside the fields: the profile that reads it
+    return {
+        "id": device_id,
+        "name": installed.name if installed else "",
+        "room": installed.room if installed else "",
+        "kind": (installed.kind if installed else None) or "",
+        "labels": list(installed.labels) if installed else [],
+        "invert": bool(installed and installed.invert),
+        "installed": installed is not None,
+        "profile": heard.get("profile", ""),
+        "class": heard.get("class", ""),
+        "values": {field: value for field, value in values.items() if not field.startswith("$")},
     }
-    empty = {"name": "", "room": "", "kind": "", "labels": [], "invert": False, "installed": False}
-    for device_id, last in values.items():
-        devices.setdefault(device_id, {"id": device_id, **empty, "values": last})
-    return [devices[device_id] for device_id in sorted(devices)]
 
 
 def _last_values(words: argparse.Namespace) -> dict[str, dict[str, Any]]:

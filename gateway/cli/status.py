@@ -127,7 +127,7 @@ def _colour(row: list[Any]) -> Colour | None:
 
 
 def _qos(counts: dict[str, int]) -> str:
-    return "/".join(str(counts.get(qos, 0)) for qos in "012")
+    return "/".join(str(counts.get(qos, 0)) for qos in "012") if counts else ""
 
 
 def _size(number: int | None) -> str:

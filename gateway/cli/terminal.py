@@ -42,13 +42,23 @@ def say_json(value: Any) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], colours: Sequence[Colour | None] = ()) -> None:
-    """Print columns as wide as their content, numbers to the right; `colours` are those of the rows."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    numeric = [all(isinstance(value, (int, float)) for value in column) for column in zip(*rows, strict=True)]
-    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
-    say(_columns(headers, widths, numeric), "bold")
-    for index, row in enumerate(cells):
-        say(_columns(row, widths, numeric), colours[index] if index < len(colours) else None)
+    """Print columns as wide as their content, numbers to the right, without those that are empty.
+
+    `colours` are those of the rows.
+    """
+    columns = [
+        [header, *map(_cell, column)]
+        for header, column in zip(headers, zip(*rows, strict=True), strict=True)
+        if any(value not in (None, "") for value in column)
+    ]
+    numbers = [
+        all(cell[:1].isdecimal() and cell.replace(",", "").isdecimal() for cell in column[1:]) for column in columns
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    for index, row in enumerate(zip(*columns, strict=True)):
+        cells = zip(row, widths, numbers, strict=True)
+        text = "  ".join(cell.rjust(width) if number else cell.ljust(width) for cell, width, number in cells).rstrip()
+        say(text, "bold" if index == 0 else colours[index - 1] if index <= len(colours) else None)
 
 
 def printable(text: str) -> str:
@@ -61,9 +71,3 @@ def _cell(value: Any) -> str:
         return ""
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
     return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 1] + "…"
-
-
-def _columns(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
-    right = numeric or [False] * len(widths)
-    cells = zip(row, widths, right, strict=True)
-    return "  ".join(text.rjust(width) if number else text.ljust(width) for text, width, number in cells).rstrip()
