@@ -176,7 +176,8 @@ class Decoder(Context):
                 known = self.values.get(bound.subject)
                 if known and known.get(NOTES, {}).get("profile") == candidate.profile:
                     self._read(candidate, document, delivery, out)
-                    return
+                    if out.readings or out.faults:
+                        return
         if not is_name(delivery.topic):
             raise DecodeError("not a topic name")
         if failed is not None and not documents:
@@ -387,6 +388,7 @@ def _parse(form: str, payload: bytes, message: CompiledMessage) -> Any:
         raise DecodeError(f"not UTF-8: byte 0x{payload[error.start]:02x} at {error.start}") from None
     if "\0" in text:
         raise DecodeError("a NUL character in text")
+    text = text.strip()
     if not text and message.availability is None:
         raise DecodeError("an empty payload")
-    return text.strip()
+    return text

@@ -10,7 +10,7 @@ from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Devices
 from gateway.sources.source import Delivery
 
-NOW = 1_795_300_000_000_000_000  # nanoseconds since 1970; 2026-11-21T21:46:40Z
+NOW = 1_795_300_000_000_000_000  # nanoseconds since 1970; 2026-11-21T22:26:40Z
 SECOND = 1_000_000_000
 
 
