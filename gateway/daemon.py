@@ -96,7 +96,9 @@ class Daemon:
                 lambda table, key, row: journal.put(f"{table}:{name}", key, row),
                 dict(journal.table(f"sessions:{name}")),
                 dict(journal.table(f"retained:{name}")),
+                dict(journal.table(f"traces:{name}")),
             )
+            self.committer.before_seal.append(listener.before_commit)
             return listener
         from gateway.sources.mqtt import MqttSource
 
