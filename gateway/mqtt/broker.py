@@ -25,6 +25,7 @@ from gateway.mqtt.packet import NO_PROPERTIES, V5, Properties, Publish, Reason, 
 from gateway.mqtt.retained import RetainedMessages
 from gateway.mqtt.server import KEEP_ALIVE_FACTOR, Limits, ServerConnection, ServerSession
 from gateway.mqtt.subscriptions import Subscriptions, Wish
+from gateway.mqtt.traces import RESTORED_WITHIN_S
 
 SESSIONS_MAX: Final = 2000
 CLIENT_ID_BYTES_MAX: Final = 256
@@ -84,7 +85,8 @@ class Broker:
         self._subscriptions: Subscriptions[ServerSession] = Subscriptions()
         self._wills: dict[str, _DelayedWill] = {}
         self._handed: dict[ServerSession, int] = {}  # lasting sessions with news -> their last message in the inbox
-        self._tracing = False  # whether there are rows of traces
+        self._traced_at = float("-inf")  # when rows of traces were last put
+        self._committed_at = 0.0  # when the time of a commit was last put
 
     def open(self, now: float, peer: Any = None) -> ServerConnection:
         """Begin a connection that a socket has brought."""
@@ -343,9 +345,12 @@ class Broker:
                 inbound.traces.forget(connection.last_heard - REPEATED_WITHIN_S, (m.packet_id for m in inbound.pending))
             for page, row in inbound.traces.rows(number):
                 self.put("traces", f"{page}/{session.client_id}", row)
-        self._tracing = self._tracing or bool(self._handed)
-        self._handed.clear()
-        if self._tracing:
+        if self._handed:
+            self._handed.clear()
+            self._traced_at = self._committed_at = now
+            self.put("traces", COMMITTED, now)
+        elif self._committed_at - self._traced_at <= RESTORED_WITHIN_S < now - self._traced_at:
+            self._committed_at = now  # once: from here on no row counts any more
             self.put("traces", COMMITTED, now)
 
     def restore(

@@ -186,3 +186,19 @@ def test_crashes_at_any_moment(seed: int) -> None:
         read_answers()
     assert not waiting
     assert sorted(journal) == sorted(answered)
+
+
+def test_quiet_commits_write_nothing() -> None:
+    """Commits without messages put the time once, when it ends the life of the last traces, and then nothing."""
+    served = Served()
+    client = lasting(served)
+    client.publish("a", b"1", 1)
+    served.hand_over()
+    served.commit()
+    times = []
+    for _ in range(20):
+        served.now += 1
+        served.rows.clear()
+        served.commit()
+        times.append(bool(served.rows))
+    assert times == [False] * 3 + [True] + [False] * 16
