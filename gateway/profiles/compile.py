@@ -19,7 +19,7 @@ from gateway.profiles.pointer import Read, first_of, segments_of, top_segment
 from gateway.profiles.report import Policy, policy_of
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
 from gateway.profiles.times import Form, duration_ns
-from gateway.profiles.values import Convert, Test, condition, converter, reader
+from gateway.profiles.values import Convert, Misfit, Test, condition, converter, reader
 from gateway.profiles.vocabulary import (
     EVENTS_OF_MESSAGES,
     FAMILY_OF_KIND,
@@ -192,9 +192,11 @@ class _Compilation:
     def _try(self, at: Place, make: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return make(*arguments)
+        except Misfit as error:
+            self._fault((*at, error.key), str(error))
         except ValueError as error:
             self._fault(at, str(error))
-            return None
+        return None
 
     def _check_class(self, name: str, at: Place) -> None:
         if name not in KIND_OF_CLASS:

@@ -32,6 +32,14 @@ _BOOLS = {
 }  # fmt: skip
 
 
+class Misfit(ValueError):
+    """A key of a field that cannot be what it says."""
+
+    def __init__(self, key: str, what: str) -> None:
+        self.key = key
+        super().__init__(what)
+
+
 def text_of(raw: Any) -> str:
     """Return the text form by which maps and conditions compare: ``true``, ``1``, ``ON``, ``21.5``."""
     if raw.__class__ is str:
@@ -91,7 +99,7 @@ def condition(wanted: Condition) -> Test:
 
 
 def converter(field: Field, meaning: Meaning) -> Convert:
-    """Compile a field. Raises ValueError with what is wrong in the profile."""
+    """Compile a field. Raises Misfit with the key that is wrong in the profile."""
     kind = field.type or meaning.type
     if field.map and kind in ("number", "text"):
         kind = "enum"
@@ -132,7 +140,7 @@ def _number_converter(field: Field, meaning: Meaning) -> Convert:
     nulls = frozenset(v for v in field.null if isinstance(v, (int, float)))
     low, high = field.range or (-math.inf, math.inf)
     guard = field.guard
-    guarded = _conversion(guard.unit, canonical) if guard else (1.0, 0.0)
+    guarded = _conversion(guard.unit, canonical, "guard") if guard else (1.0, 0.0)
     unit_from = _unit_reader(field, canonical) if field.unit_from else None
     if not (nulls or field.range or guard or unit_from) and steps == (1.0, 0.0):
         return plain_number
@@ -152,24 +160,26 @@ def _number_converter(field: Field, meaning: Meaning) -> Convert:
 def _steps(field: Field, canonical: str | None) -> tuple[float, float]:
     """Return (scale, offset) of the field's own scale followed by its unit's."""
     if field.unit_from and (field.unit or field.scale != 1.0 or field.offset):
-        raise ValueError("`unit_from` stands alone: no `unit`, `scale` or `offset` beside it")
-    scale, offset = _conversion(field.unit, canonical) if field.unit else (1.0, 0.0)
+        raise Misfit("unit_from", "`unit_from` stands alone: no `unit`, `scale` or `offset` beside it")
+    scale, offset = _conversion(field.unit, canonical, "unit") if field.unit else (1.0, 0.0)
     return field.scale * scale, field.offset * scale + offset
 
 
-def _conversion(unit: str, canonical: str | None) -> tuple[float, float]:
+def _conversion(unit: str, canonical: str | None, key: str) -> tuple[float, float]:
     try:
         return units.conversion(unit, canonical or units.UNITS[unit].code)
     except KeyError:
         near = probably_meant(unit, units.UNITS)
-        raise ValueError(f"unknown unit {unit!r}" + (f" ({near})" if near else "")) from None
+        raise Misfit(key, f"unknown unit {unit!r}" + (f" ({near})" if near else "")) from None
+    except ValueError as error:
+        raise Misfit(key, str(error)) from None
 
 
 def _unit_reader(field: Field, canonical: str | None) -> Callable[[Any], tuple[float, float]]:
     assert field.unit_from
     source = field.unit_from.source
     read = first_of([source] if isinstance(source, str) else source)
-    table = {text: _conversion(unit, canonical) for text, unit in field.unit_from.map.items()}
+    table = {text: _conversion(unit, canonical, "unit_from") for text, unit in field.unit_from.map.items()}
 
     def unit(message: Any) -> tuple[float, float]:
         raw = read(message)
@@ -186,13 +196,13 @@ def _unit_reader(field: Field, canonical: str | None) -> Callable[[Any], tuple[f
 def _mapped(field: Field, meaning: Meaning, kind: str) -> Convert:
     table: dict[str, Any] = dict(field.map) or (dict(_BOOLS) if kind == "bool" else {})
     if not table:
-        raise ValueError("an enum needs a `map`")
+        raise Misfit("map", "an enum needs a `map`")
     allowed = ENUMS.get(field.name)
     for text, value in table.items():
         if meaning.type == "bool" and not isinstance(value, bool):
-            raise ValueError(f"`map`: {text!r} leads to {value!r}, the field is true or false")
+            raise Misfit("map", f"`map`: {text!r} leads to {value!r}, the field is true or false")
         if allowed and value not in allowed:
-            raise ValueError(f"`map`: {value!r} is not one of {', '.join(sorted(allowed))}")
+            raise Misfit("map", f"`map`: {value!r} is not one of {', '.join(sorted(allowed))}")
     nulls = frozenset(map(text_of, field.null))
     fallback = field.fallback
 
