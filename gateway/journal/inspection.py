@@ -1,0 +1,197 @@
+"""A journal's folder, read-only: for the command line, whether a gateway has it open or not.
+
+Nothing is locked, written, synced or set aside. Beside a running gateway this sees what was on the disk when it
+was opened; a segment that the gateway takes for another life meanwhile reads as gone, not as damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.errors import JournalError
+from gateway.event import Lane
+from gateway.journal.block import ALIGN
+from gateway.journal.compression import Codec
+from gateway.journal.disk import Disk, OsDisk
+from gateway.journal.folder import Folder
+from gateway.journal.reader import Reader, Store, Tail, View
+from gateway.journal.recovery import Recoverer, Recovery
+from gateway.journal.segment import Entry, Found, Hole, Link, Walk
+
+
+class LaneCount(msgspec.Struct, frozen=True):
+    """What one lane holds: records and the sequences of the first and the last (0: none)."""
+
+    lane: str
+    records: int
+    first: int
+    last: int
+
+
+class CursorCount(msgspec.Struct, frozen=True):
+    """How far a cursor is, and how many records of its lane lie behind it."""
+
+    cursor: str
+    after: int
+    waiting: int
+
+
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """What a journal holds."""
+
+    folder: str
+    log_id: str
+    epoch: int
+    unclean: bool  # the last stop, or a gateway is running
+    last_sequence: int
+    segments: int
+    bytes: int  # of blocks, without what was preallocated
+    file_bytes: int  # of all segment files, spare ones too
+    lanes: list[LaneCount]
+    cursors: list[CursorCount]
+    rows: dict[str, int]  # durable tables: how many rows
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """One segment after every block in it was read."""
+
+    name: str
+    life: int
+    first: int
+    last: int
+    blocks: int
+    records: int
+    damaged_blocks: int
+    damaged_records: int
+    damage: list[tuple[int, int]]  # (offset, end) of each hole
+
+
+class Inspection:
+    """One look at a folder."""
+
+    def __init__(self, folder: Path, *, align: int = ALIGN, disk: Disk | None = None) -> None:
+        """Read the newest checkpoint and what lies behind it. Raises JournalError when there is no journal."""
+        self._disk = disk or OsDisk()
+        self._folder = folder
+        self._align = align
+        try:
+            self._files = Folder(self._disk, folder, align=align, write=False)
+            found = Recoverer(self._files).run()
+        except OSError as error:
+            raise JournalError(f"{folder}: {error.strerror or error}") from error
+        if not found.log_id:
+            raise JournalError(f"{folder}: there is no journal")
+        self.recovery: Recovery = found.report
+        self.log_id = found.log_id.hex()
+        self.epoch = found.epoch
+        self.last_sequence = found.next_sequence - 1
+        self._tables = found.image.values()
+        live = sorted(found.image.segments.values(), key=lambda entry: (entry.first, entry.life))
+        self._entries: tuple[Entry, ...] = (*live, *([found.entry] if found.entry else []))
+        view = View(self._entries, self.last_sequence)
+        self._store = Store(self._disk, folder, found.log_id, align, view, Tail(0, self.last_sequence))
+
+    def reader(self, lane: Lane) -> Reader:
+        """Return a reader of one lane."""
+        return Reader(self._store, lane)
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """Return a durable table."""
+        return self._tables.get(name, {})
+
+    def contents(self) -> Contents:
+        """Say what is there, from the index."""
+        return Contents(
+            folder=str(self._folder),
+            log_id=self.log_id,
+            epoch=self.epoch,
+            unclean=self.recovery.unclean,
+            last_sequence=self.last_sequence,
+            segments=len(self._entries),
+            bytes=sum(entry.end for entry in self._entries),
+            file_bytes=sum(file.size for file in self._files.files.values()) + self._spare_bytes(),
+            lanes=[self._lane(lane) for lane in Lane],
+            cursors=list(self._cursors()),
+            rows={name: len(rows) for name, rows in sorted(self._tables.items()) if rows},
+        )
+
+    def verify(self) -> Iterator[Verified]:
+        """Read every block of every live segment and check it, oldest segment first."""
+        codec = Codec()
+        for entry in self._entries:
+            yield self._verify(entry, codec)
+
+    def _lane(self, lane: Lane) -> LaneCount:
+        spans = [entry.spans[lane] for entry in self._entries if entry.spans[lane].count]
+        first = min((span.first for span in spans), default=0)
+        last = max((span.last for span in spans), default=0)
+        return LaneCount(lane.name.lower(), sum(span.count for span in spans), first, last)
+
+    def _cursors(self) -> Iterator[CursorCount]:
+        lanes = {lane.name.lower(): lane for lane in Lane}
+        for name, row in sorted(self.table("cursors").items()):
+            lane = lanes.get(name.rpartition(":")[2], {"commands": Lane.COMMAND}.get(name))
+            counted = [lane] if lane is not None else [Lane.ALARM, Lane.TELEMETRY, Lane.TIMER]
+            yield CursorCount(name, row["after"], sum(self._count(each, row["after"]) for each in counted))
+
+    def _count(self, lane: Lane, after: int) -> int:
+        reader = self.reader(lane)
+        try:
+            return reader.count(after)
+        finally:
+            reader.close()
+
+    def _spare_bytes(self) -> int:
+        total = 0
+        for name in self._files.spares:
+            handle = self._disk.open(self._folder / name, write=False)
+            total += self._disk.size(handle)
+            self._disk.close(handle)
+        return total
+
+    def _verify(self, entry: Entry, codec: Codec) -> Verified:
+        held: list[Found] = []
+        holes: list[Hole] = []
+        try:
+            handle = self._disk.open(self._folder / entry.name, write=False)
+        except OSError:
+            holes = [
+                Hole(0, entry.end, entry.number_next - entry.number_first, entry.records_next - entry.records_first)
+            ]
+        else:
+            try:
+                for part in self._walk(entry, handle, codec):
+                    if isinstance(part, Found):
+                        part.payload = None  # it held: what is counted is in the header
+                        held.append(part)
+                    elif isinstance(part, Hole):
+                        holes.append(part)
+            finally:
+                self._disk.close(handle)
+        return Verified(
+            entry.name,
+            entry.life,
+            entry.first,
+            entry.last,
+            blocks=len(held),
+            records=sum(found.header.events for found in held),
+            damaged_blocks=sum(hole.blocks for hole in holes),
+            damaged_records=sum(hole.records for hole in holes),
+            damage=[(hole.offset, hole.end) for hole in holes],
+        )
+
+    def _walk(self, entry: Entry, handle: int, codec: Codec) -> Walk:
+        return Walk(
+            lambda length, offset: self._disk.pread(handle, length, offset),
+            bytes.fromhex(self.log_id),
+            entry.life,
+            entry.end,
+            align=self._align,
+            codec=codec,
+            link=Link.before(entry),
+            closing=(entry.number_next, entry.records_next),
+        )
