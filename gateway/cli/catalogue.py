@@ -77,34 +77,34 @@ def _rules(verbs: Verbs) -> None:
 
 def profiles_list(words: argparse.Namespace) -> int:
     """List profiles."""
-    from gateway.cli import profiles
+    from gateway.cli.profiles import listing
 
-    return profiles.listing(words)
+    return listing(words)
 
 
 def profiles_decode(words: argparse.Namespace) -> int:
     """Decode messages."""
-    from gateway.cli import profiles
+    from gateway.cli.profiles import decode
 
-    return profiles.decode(words)
+    return decode(words)
 
 
 def profiles_test(words: argparse.Namespace) -> int:
     """Test profiles."""
-    from gateway.cli import profiles
+    from gateway.cli.profiles import test
 
-    return profiles.test(words)
+    return test(words)
 
 
 def rules_list(words: argparse.Namespace) -> int:
     """List rules."""
-    from gateway.cli import rules
+    from gateway.cli.rules import listing
 
-    return rules.listing(words)
+    return listing(words)
 
 
 def rules_test(words: argparse.Namespace) -> int:
     """Run rules' own tests."""
-    from gateway.cli import rules
+    from gateway.cli.rules import test
 
-    return rules.test(words)
+    return test(words)

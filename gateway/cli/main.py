@@ -21,6 +21,7 @@ from gateway.cli import (
     devices,
     events,
     explain,
+    journal,
     run,
     send,
     status,
@@ -28,7 +29,7 @@ from gateway.cli import (
 from gateway.cli.terminal import complain
 from gateway.errors import ConfigError, GatewayError
 
-GROUPS = (run, check, status, events, explain, catalogue, devices, dead_letters, send, completion)
+GROUPS = (run, check, status, events, explain, catalogue, devices, dead_letters, journal, send, completion)
 OK, BAD, USAGE, CONFIG = 0, 1, 2, 78
 INTERRUPTED, PIPE_CLOSED = 130, 141
 

@@ -48,11 +48,7 @@ def opened(config: Path, *, follow: bool = False) -> Iterator[Records]:
         return
     from gateway.journal.inspection import Inspection
 
-    inspection = Inspection(where.journal)
-    try:
-        yield _Stored(inspection)
-    finally:
-        inspection.close()
+    yield _Stored(Inspection(where.journal))
 
 
 class _Live:
