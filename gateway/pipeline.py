@@ -37,6 +37,7 @@ from gateway.sources.source import Delivery
 log = logging.getLogger(__name__)
 
 UNACKNOWLEDGED_BYTES_MAX = 8 * 1024 * 1024
+GROWTH, EVENT_BYTES = 2, 400  # a chunk's events are thought to take payload * GROWTH + messages * EVENT_BYTES
 DEAD_LETTER_PAYLOAD_BYTES_MAX = 64 * 1024  # whole payload up to here; beyond it length, hash and the head
 DEAD_LETTER_HEAD_BYTES = 4096
 
@@ -75,6 +76,7 @@ class Pipeline:
         self.paused = False
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
+        self.receiving = False  # within `inbox`: what sources know of these deliveries is not to be journalled yet
         self.received = 0
         self.rejected = 0  # dead-lettered
         self.unclaimed = 0  # no profile reads them
@@ -85,9 +87,11 @@ class Pipeline:
         decode = self._decoders[deliveries[0].source].decode
         events: list[Event] = []
         raws: list[bytes] = []
-        size, urgent, changed = 0, False, False
+        urgent, changed = False, False
+        size = sum([len(delivery.payload) for delivery in deliveries])
+        self._journal.make_room(size * GROWTH + len(deliveries) * EVENT_BYTES)
+        self.receiving = True
         for delivery in deliveries:
-            size += len(delivery.payload)
             if delivery.known:
                 continue  # journalled before; only its acknowledgement was lost
             decoded = decode(delivery)
@@ -99,6 +103,7 @@ class Pipeline:
             if decoded.changed:  # behind the append: a value is never on the disk before its event
                 self._dirty.update(decoded.changed)
                 changed = True
+        self.receiving = False
         self.received += len(deliveries)
         self._acknowledge_when_durable(deliveries, size)
         if events or changed:

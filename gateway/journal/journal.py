@@ -189,6 +189,11 @@ class Journal:
         self.open_bytes += size
         return raws
 
+    def make_room(self, size: int) -> None:
+        """Close the open batch if it can't take `size` more bytes, so that what comes now shares one."""
+        if self.open_bytes and self.open_bytes + size > self._batch_bytes_max:
+            self._close_batch()
+
     def put(self, table: str, key: str, value: Any | None) -> None:
         """Set a row of a durable table (None deletes it) with the open batch; the last put of a key in it wins.
 
@@ -245,7 +250,8 @@ class Journal:
 
     def write(self, block: Block) -> None:
         """Make a block durable. BLOCKING, on the worker's thread. Raises DiskRefused: call it again later."""
-        self._writer.write(block)
+        if block.placed is None:  # else it is: somebody was cancelled between write and settle
+            self._writer.write(block)
 
     def settle(self, block: Block) -> None:
         """Take note that a block is durable: readers see it, its batch may be acknowledged."""
