@@ -166,6 +166,7 @@ class Broker:
         self.counters.connected += 1
         properties = self._connack_properties(packet, session, assigned) if packet.version == V5 else NO_PROPERTIES
         connection.out.append(codec.encode(p.Connack(present, 0, properties), packet.version))
+        session.inbound.tracing = session.expiry_s > 0
         session.inbound.attach(connection.out, now)
         theirs = packet.properties
         session.outbound.attach(connection.out, packet.version, theirs.receive_maximum, theirs.maximum_packet_size)

@@ -29,14 +29,15 @@ PUBACK, PUBREC, PUBCOMP = 0x40, 0x50, 0x70
 class Inbound:
     """The receiving half of a client's session state (MQTT 5 section 4.1)."""
 
-    __slots__ = ("_early", "_open", "_orphans", "answers", "bytes", "messages", "pending", "taken", "traces")
+    __slots__ = ("_early", "_open", "_orphans", "answers", "bytes", "messages", "pending", "taken", "traces", "tracing")
 
     def __init__(self, receive_max: int) -> None:
         self.answers: list[bytes] = []  # where answers go: the output of the current connection
         self.messages = 0  # not acknowledged by the gateway, orphans included
         self.bytes = 0  # their payloads
         self.pending: deque[Publish] = deque()  # QoS 1 and 2 of this connection, not answered
-        self.taken = 0  # QoS 1 messages so far: the number of the last one
+        self.tracing = False  # for a session that outlives its connection; others have nothing to be sent again
+        self.taken = 0  # QoS 1 messages traced so far: the number of the last one
         self.traces = Traces(receive_max)  # of QoS 1 messages
         self._early: set[int] = set()  # id() of pending messages acknowledged before their turn
         self._orphans: dict[int, Publish] = {}  # packet identifier -> not acknowledged, connection gone
@@ -53,11 +54,13 @@ class Inbound:
         if packet.qos == 2:
             return self._take_twice(packet)
         if not packet.dup:
-            self._orphans.pop(packet.packet_id, None)  # the client has given that message up
+            if self._orphans:
+                self._orphans.pop(packet.packet_id, None)  # the client has given that message up
         elif self._repeated(packet, now):
             return False
-        self.taken += 1
-        self.traces.recent.append((self.taken, packet.packet_id, fingerprint(packet), now))
+        if self.tracing:
+            self.taken += 1
+            self.traces.recent.append((self.taken, packet.packet_id, fingerprint(packet), now))
         self.pending.append(packet)
         self.messages += 1
         self.bytes += len(packet.payload)
