@@ -40,6 +40,7 @@ LAYERS: list[set[str]] = [
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
     {"service", "api"},
+    {"answers"},
     {"daemon"},  # builds everything
     {"cli"},
     {"__main__"},

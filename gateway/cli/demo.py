@@ -29,9 +29,8 @@ from gateway.errors import GatewayError
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Devices
-from gateway.sources.listener import Listener, ListenerOptions
-from gateway.sources.source import Delivery
 from simulators import ledger
+from simulators.cloud_mqtt import CloudMqtt
 from simulators.devices import Fleet, House
 from simulators.link import Link
 from simulators.processes import Session, free_port
@@ -119,7 +118,7 @@ class Demo:
     def __init__(self, folder: Path, seconds: float, seed: int, screen: Screen) -> None:
         self._folder, self._seconds, self._seed, self._screen = folder, seconds, seed, screen
         self._cloud_side = ledger.CloudSide()
-        self._cloud = Listener("cloud", ListenerOptions(port=0))
+        self._cloud = CloudMqtt(lambda delivery: self._cloud_side.take(delivery.payload))
         self._link: Link | None = None
         self._sessions: list[Session] = []
         self._houses: dict[str, House] = {}
@@ -131,8 +130,8 @@ class Demo:
 
     async def play(self) -> dict[str, Any]:
         """Play it from start to ledger; the JSON object of the end."""
-        cloud = asyncio.create_task(self._cloud.run(self._arrived))
-        await self._cloud.ready.wait()
+        cloud = asyncio.create_task(self._cloud.run())
+        await self._cloud.ready()
         link = self._link = Link("127.0.0.1", self._cloud.port)
         await link.start()
         gateway = self._start_gateway(link.port)
@@ -197,12 +196,6 @@ class Demo:
             for number, payload in enumerate(GARBAGE):
                 await client.publish(f"zigbee2mqtt/broken {number}", payload, qos=1)
         return len(GARBAGE)
-
-    def _arrived(self, deliveries: Any) -> None:
-        delivery: Delivery
-        for delivery in deliveries:
-            self._cloud_side.take(delivery.payload)
-            delivery.ack()
 
     # ---- the show ------------------------------------------------------------------------------------
 
