@@ -102,7 +102,19 @@ class Daemon:
             return listener
         from gateway.sources.mqtt import MqttSource
 
-        return MqttSource(name, options, self.decoders[name].filters, self.clock)
+        source = MqttSource(name, options, self.decoders[name].filters, self.clock, self.name)
+        table = f"seen:{name}"
+        source.seen.load(self.journal.table(table))
+        source.flush = self.committer.flush
+
+        def remember() -> None:
+            """Put what the source remembers of messages into the block of their events, never into one before."""
+            if not self.pipeline.receiving:
+                for key, value in source.seen.changes():
+                    self.journal.put(table, key, value)
+
+        self.committer.before_seal.append(remember)
+        return source
 
     def _build_target(self, name: str, options: Any) -> Target:
         """Build a target by the type of its options."""
@@ -112,7 +124,7 @@ class Daemon:
             return HttpTarget(name, options, self.clock)
         from gateway.targets.mqtt import MqttTarget
 
-        return MqttTarget(name, options, self.name)
+        return MqttTarget(name, options, self.name, self.clock)
 
     def _rules(self) -> RuleWorker | None:
         """Build the rule worker, when there is a folder with rules."""
