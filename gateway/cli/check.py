@@ -147,5 +147,5 @@ def effective_lines(config: Config) -> Iterator[str]:
         if value.table != table:
             yield f"{'' if not table else chr(10)}[{value.table}]"
             table = value.table
-        text = f"{value.key} = {toml(value.value)}"
+        text = f"{value.key} = {toml(value.value)}" if value.value is not None else f"# {value.key} is not set"
         yield f"{text:<50} # {value.origin}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from gateway.config.options import KINDS
 from gateway.secrets import Secret
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Value(NamedTuple):
 
 
 def values(config: Config) -> Iterator[Value]:
-    """Yield every option of every table, in the order of the reference."""
+    """Yield every option of every table, in the order of the reference; written out it is a config again."""
     tables: list[tuple[Place, Any]] = [
         (("gateway",), config.gateway),
         (("api",), {"socket": config.places.socket}),
@@ -33,23 +34,42 @@ def values(config: Config) -> Iterator[Value]:
         (("rules",), config.rules),
     ]
     for section, named in (("sources", config.sources), ("targets", config.targets), ("routes", config.routes)):
-        tables += [((section, name), options) for name, options in named.items()]
+        tables += [((section, name), _written(section, options)) for name, options in named.items()]
     for at, options in tables:
         for place, value in _leaves(options, at):
-            value = config.places.journal if place == ("journal", "folder") else value  # noqa: PLW2901
+            shown = config.places.journal if place == ("journal", "folder") else value
             origin = config.document.origin(place) or "default"
-            yield Value(".".join(map(str, place[:-1])), str(place[-1]), plain(value), origin)
+            yield Value(".".join(map(str, place[:-1])), str(place[-1]), plain(shown), origin)
+
+
+def _written(section: str, options: msgspec.Struct) -> dict[str, Any]:
+    """Return options under the keys they have in the config, which for some are others than in their type."""
+    fields = {name: getattr(options, name) for name in options.__struct_fields__}
+    kinds = {place.partition(":")[2]: kind for kind, place in KINDS.get(section, {}).items()}
+    kind = kinds.get(type(options).__name__)
+    if section == "targets":
+        return {"type": kind, **fields}
+    if kind == "listener":
+        host = fields.pop("host")
+        return {"listen": f"{f'[{host}]' if ':' in host else host}:{fields.pop('port')}", **fields}
+    return fields
 
 
 def _leaves(value: Any, at: Place) -> Iterator[tuple[Place, Any]]:
-    if isinstance(value, msgspec.Struct):
-        for field in value.__struct_fields__:
-            yield from _leaves(getattr(value, field), (*at, field))
-    elif isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _leaves(inner, (*at, key))
-    else:
+    """Yield single values first and tables after them, as TOML wants it."""
+    fields = _fields(value)
+    if fields is None:
         yield at, value
+        return
+    for key, inner in sorted(fields.items(), key=lambda item: _fields(item[1]) is not None):
+        yield from _leaves(inner, (*at, key))
+
+
+def _fields(value: Any) -> Mapping[str, Any] | None:
+    """Return what a table holds; None for anything else, and for a table with nothing in it."""
+    if isinstance(value, msgspec.Struct):
+        return {name: getattr(value, name) for name in value.__struct_fields__}
+    return value if isinstance(value, Mapping) and value else None
 
 
 def plain(value: Any) -> Any:
@@ -57,7 +77,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Secret):
         return {value.place: value.name}
     if isinstance(value, Path):
-        return str(value)
+        return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
     if isinstance(value, msgspec.Struct):
         return {field: plain(getattr(value, field)) for field in value.__struct_fields__}
     if isinstance(value, Mapping):
@@ -68,9 +88,7 @@ def plain(value: Any) -> Any:
 
 
 def toml(value: Any) -> str:
-    """Write a value as TOML; what is not set is a comment, since TOML has no null."""
-    if value is None:
-        return "# not set"
+    """Write a value as TOML (not None, which TOML cannot say)."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -79,4 +97,4 @@ def toml(value: Any) -> str:
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {toml(inner)}' for key, inner in value.items())} }}" if value else "{}"
-    return str(value)
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)

@@ -216,16 +216,28 @@ def test_no_config_says_what_to_do(site: Site) -> None:
 
 
 def test_effective_has_every_value_with_its_origin(site: Site) -> None:
-    """What is set is shown with file:line, what is not as the default; the text is TOML again."""
+    """What is set is shown with file:line, what is not as the default."""
     site.write({"gateway.d/10.toml": "[journal]\nmax_delay_ms = '50ms'\n"})
-    lines = [
-        site.relative(line).split("#") for line in site.run("check", "--effective").out.splitlines() if "#" in line
-    ]
-    found = {text.strip(): origin.strip() for text, origin in lines}
+    lines = [site.relative(line).rpartition("#") for line in site.run("check", "--effective").out.splitlines()]
+    found = {text.strip(): origin.strip() for text, mark, origin in lines if mark}
     assert found['name = "pi"'] == "gateway.toml:2"
     assert found["max_delay_ms = 50"] == "gateway.d/10.toml:2"
     assert found["align = 512"] == "default"
-    assert found["port = 1883"] == "gateway.toml:6"
+    assert found['listen = "127.0.0.1:1883"'] == "gateway.toml:6"
+    assert found["# location is not set"] == "default"
+
+
+def test_effective_is_a_config(site: Site) -> None:
+    """What is printed loads again, and says the same."""
+    first = site.run("check", "--effective").out
+    site.write({"gateway.toml": first.rpartition("\n\n")[0]})
+    second = site.run("check", "--effective").out
+
+    def without_origins(text: str) -> list[str]:
+        return [line.rpartition("#")[0].strip() for line in text.splitlines() if "#" in line]
+
+    assert site.run("check").code == 0
+    assert without_origins(second) == without_origins(first)
 
 
 def test_effective_does_not_show_secrets(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def subscribed(gateway: Running, topic: str) -> Iterator[Queue[bytes]]:
     """Be a device that has subscribed to its commands."""
     device, ready, received = Client(CallbackAPIVersion.VERSION2), threading.Event(), Queue[bytes]()
     device.on_subscribe = lambda *_: ready.set()
-    device.on_message = lambda _client, _data, message: received.put(message.payload)
+    device.on_message = lambda _client, _data, message: received.put(bytes(message.payload))
     device.connect("127.0.0.1", gateway.port)
     device.subscribe(topic, 1)
     device.loop_start()
