@@ -78,7 +78,7 @@ bytes_max = "48MB"
 
 [rules]
 folder = {rules}
-modes = ["night", "home"]   # the first is the one at first: doors that open raise an alarm
+modes = ["night", "home", "away", "vacation"]   # the first is the one at first: doors that open raise an alarm
 
 [sources.house]
 listen = "127.0.0.1:{listen}"
