@@ -31,7 +31,7 @@ def config(
         "[rules]",
         f'folder = "{RULES if rules else folder / "rules"}"',
         f"[sources.{SOURCE}]",
-        *([f'url = "{source}"'] if source else ['type = "listener"', f"port = {listen_port}"]),
+        *[f'url = "{source}"' if source else f'listen = "127.0.0.1:{listen_port}"'],
         "[targets.cloud]",
         'type = "mqtt"',
         f'url = "{target}"',
