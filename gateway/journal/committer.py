@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Final
 
-from gateway.errors import DiskRefused
+from gateway.errors import DiskRefused, JournalError
 from gateway.journal.journal import Chore, Journal
 from gateway.journal.writer import Block
 
@@ -64,7 +64,6 @@ class Committer:
         self._durable_batch = 0
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._worker = ThreadPoolExecutor(1, "gateway.journal")
-        self._running = False
 
     def wake(self, urgent: bool = False) -> None:
         """Say that something was appended or put; `urgent`: commit now. Cheap; call it once per batch of appends."""
@@ -79,7 +78,7 @@ class Committer:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = at
-            self._timer = loop.call_at(at, self._due.set)
+            self._timer = loop.call_at(at, self._delay_is_over)
 
     async def flush(self) -> None:
         """Return when everything appended so far is durable. Needs `run` to be running."""
@@ -90,20 +89,26 @@ class Committer:
 
     async def run(self) -> None:
         """Commit for ever. Cancel to stop: the commit in flight is finished first, what is open stays open."""
-        self._running = True
         self._due.set()  # the first block carries the new epoch
         try:
             while True:
                 await self._wait()
+                wanted = self._journal.batch  # a seal may give an older one, closed because it was full
                 while (block := self._journal.seal()) is not None:
-                    await self._commit(block)
-                    if not self._more():
+                    committed = await self._commit(block)
+                    if self._due.is_set():  # somebody asked during the commit
+                        self._due.clear()
+                        wanted = self._journal.batch
+                    if committed >= wanted:
                         break
                 else:
                     self._announce(self._journal.batch)  # nothing is open: all that was appended is durable
         finally:
-            self._running = False
             self._stop_timer()
+            for _, done in self._flushes:
+                if not done.done():
+                    done.set_exception(JournalError("the committer has stopped"))
+            self._flushes.clear()
 
     async def close(self) -> None:
         """Make everything durable, mark the stop as clean, close the journal. After `run` was cancelled."""
@@ -131,20 +136,17 @@ class Committer:
         self._due.clear()
         self._stop_timer()
 
-    def _more(self) -> bool:
-        """Return whether the next commit should follow at once."""
-        if not self._due.is_set():
-            return False
-        self._due.clear()
-        return True
+    def _delay_is_over(self) -> None:
+        self._timer = None
+        self._due.set()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    async def _commit(self, block: Block) -> None:
-        """Write one block, however often it takes, and say so."""
+    async def _commit(self, block: Block) -> int:
+        """Write one block, however often it takes, and say so. Returns the number of its batch."""
         delay = RETRY_MIN_S
         journal = self._journal
         while True:
@@ -169,6 +171,7 @@ class Committer:
             await self._run_chore(chore)
         if chore is not None:
             journal.finish(chore)  # not pressing: it is asked for again when there is time
+        return block.batch
 
     async def _work(self, work: Callable[..., object], *arguments: object) -> object:
         """Run on the worker; a cancellation waits for it, because the block would be in limbo."""

@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from gateway.errors import JournalError
 from gateway.journal.block import ALIGN
 
 MIB: Final = 1024 * 1024
@@ -35,15 +34,15 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     preallocate: bool = True  # write the whole budget with zeros in the background, so that it is ours
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work (JournalError)."""
+        """Refuse what cannot work (ValueError)."""
         if self.align < ALIGN or self.align % ALIGN:
-            raise JournalError(f"journal.align must be a multiple of {ALIGN}, not {self.align}")
+            raise ValueError(f"journal.align must be a multiple of {ALIGN}, not {self.align}")
         if not SEGMENT_BYTES_MIN <= self.segment_bytes <= SEGMENT_BYTES_MAX or self.segment_bytes % self.align:
-            raise JournalError(
+            raise ValueError(
                 f"journal.segment_bytes must be {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} and a multiple of align"
             )
         if self.bytes_max < SEGMENTS_MIN * SEGMENT_BYTES_MIN:
-            raise JournalError(f"journal.bytes_max must be at least {SEGMENTS_MIN * SEGMENT_BYTES_MIN}")
+            raise ValueError(f"journal.bytes_max must be at least {SEGMENTS_MIN * SEGMENT_BYTES_MIN}")
 
     @property
     def segment_size(self) -> int:

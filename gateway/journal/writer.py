@@ -259,10 +259,10 @@ class Writer:
 
         Without `reserve` the last RESERVE_SEGMENTS are left alone.
         """
-        if self.pool <= RESERVE_SEGMENTS and not reserve:
-            raise OSError(errno.ENOSPC, "the journal's byte budget is used up by records that nobody has had")
         have = len(self._free) + len(self._spares)
-        if have <= RESERVE_SEGMENTS and self.files < self._limit:
+        if have + self.options.segments_max - self.files <= RESERVE_SEGMENTS and not reserve:
+            raise OSError(errno.ENOSPC, "the journal's byte budget is used up by records that nobody has had")
+        if have <= RESERVE_SEGMENTS and self.files < self.options.segments_max:
             try:
                 while self.fill():
                     pass
