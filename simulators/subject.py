@@ -13,7 +13,7 @@ SOURCE = "house"
 PROFILES = Path(__file__).parent / "load_profiles"
 RULES = Path(__file__).parent / "load_rules"
 PROGRAM = (sys.executable, "-m", "gateway", "run")
-TOPIC = "gw/{subject}"  # where events go at the cloud broker
+TOPIC = "gw/{device}"  # where events go at the cloud broker
 
 
 def config(
@@ -31,7 +31,7 @@ def config(
         "[rules]",
         f'folder = "{RULES if rules else folder / "rules"}"',
         f"[sources.{SOURCE}]",
-        *[f'url = "{source}"' if source else f'listen = "127.0.0.1:{listen_port}"'],
+        f'url = "{source}"' if source else f'listen = "127.0.0.1:{listen_port}"',
         "[targets.cloud]",
         'type = "mqtt"',
         f'url = "{target}"',
