@@ -77,7 +77,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Secret):
         return {value.place: value.name}
     if isinstance(value, Path):
-        return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+        return str(value)
     if isinstance(value, msgspec.Struct):
         return {field: plain(getattr(value, field)) for field in value.__struct_fields__}
     if isinstance(value, Mapping):

@@ -12,7 +12,7 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import inspect as shape
@@ -31,6 +31,7 @@ Files in `gateway.d/*.toml` beside it are merged over it in the order of their n
 `name` of the table `[variables]`.
 
 """
+LISTEN = ['| `listen` | text | required | "127.0.0.1:1883"; "0.0.0.0:1883" or "[::]:1883" for every interface |']
 CLI_HEAD = """# The command line
 
 Made from the parser by `python -m gateway.cli.reference docs/reference`; a test fails when it is stale.
@@ -72,16 +73,27 @@ def config_page() -> str:
 
 
 def _section(title: str, kind: type[msgspec.Struct], nested: dict[str, type[msgspec.Struct]]) -> str:
-    lines = [f"## {title}", "", _first_sentence(kind), "", "| key | type | default | |", "|---|---|---|---|"]
+    lines = [f"## {title}", "", _summary(kind), "", "| key | type | default | |", "|---|---|---|---|"]
     about = comments(kind)
     for field in msgspec.structs.fields(kind):
+        if kind.__name__ == "ListenerOptions" and field.name in ("host", "port"):
+            lines += LISTEN if field.name == "host" else []
+            continue
         words = _type(_inspected(kind, field.encode_name), nested)
-        lines.append(f"| `{field.encode_name}` | {words} | {_default(field)} | {about.get(field.name, '')} |")
+        text = about.get(field.name) or _described(field.type)
+        lines.append(f"| `{field.encode_name}` | {words} | {_default(field)} | {text} |")
     return "\n".join(lines) + "\n\n"
 
 
-def _first_sentence(kind: type) -> str:
-    return inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+def _summary(kind: type) -> str:
+    """Return the first paragraph of a type's docstring, or of the type it was made of."""
+    documented = next(owner for owner in kind.__mro__ if owner.__doc__)
+    return inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0].replace("\n", " ").replace("``", "`")
+
+
+def _described(annotation: Any) -> str:
+    """Return the description in an annotation, for a field that is made at run time and has no line."""
+    return next((meta.description for meta in get_args(annotation) if isinstance(meta, msgspec.Meta)), None) or ""
 
 
 def _inspected(kind: type[msgspec.Struct], name: str) -> shape.Type:
@@ -146,6 +158,8 @@ def _default(field: Any) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     if value is None or value == "" or isinstance(value, msgspec.Struct):
         return ""
+    if "bytes" in field.name and isinstance(value, int) and value % 2**20 == 0:
+        return f'`"{value // 2**20}MiB"`'
     return f"`{toml(plain(value))}`"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -66,7 +66,8 @@ def journal_table() -> type[msgspec.Struct]:
     """Return the type of [journal]: the journal's own options, and where it is."""
     from gateway.journal.options import JournalOptions
 
-    return closed(JournalOptions, (("folder", Path | None, None),))
+    folder = Annotated[Path | None, msgspec.Meta(description="default: `journal` in the state folder")]
+    return closed(JournalOptions, (("folder", folder, None),))
 
 
 @cache
