@@ -343,7 +343,7 @@ class Broker:
         for session, number in self._handed.items():
             inbound, connection = session.inbound, session.connection
             if connection is not None:
-                inbound.traces.forget(connection.last_heard - REPEATED_WITHIN_S, (m.packet_id for m in inbound.pending))
+                inbound.traces.trim(connection.last_heard - REPEATED_WITHIN_S, {m.packet_id for m in inbound.pending})
             for page, row in inbound.traces.rows(number):
                 self.put("traces", f"{page}/{session.client_id}", row)
         if self._handed:

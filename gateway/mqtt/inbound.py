@@ -7,7 +7,7 @@ it again with DUP, and then the answer belongs to the new connection and no seco
 What was acknowledged lately is remembered, because its answer may have been lost with the connection. A message is
 taken for a repetition only when that is certain: DUP is set, and the latest message with its packet identifier had
 the same topic and payload, and it is no older than REPEATED_WITHIN_S before the last sign of life of the connection
-it came over, or `receive_max` messages. In doubt it is a new message.
+it came over, or TRACES_MAX messages. In doubt it is a new message.
 
 QoS 2: a packet identifier is remembered from PUBLISH to PUBREL, while the process lives; a repetition in between is
 answered again.
@@ -31,14 +31,14 @@ class Inbound:
 
     __slots__ = ("_early", "_open", "_orphans", "answers", "bytes", "messages", "pending", "taken", "traces", "tracing")
 
-    def __init__(self, receive_max: int) -> None:
+    def __init__(self) -> None:
         self.answers: list[bytes] = []  # where answers go: the output of the current connection
         self.messages = 0  # not acknowledged by the gateway, orphans included
         self.bytes = 0  # their payloads
         self.pending: deque[Publish] = deque()  # QoS 1 and 2 of this connection, not answered
         self.tracing = False  # for a session that outlives its connection; others have nothing to be sent again
         self.taken = 0  # QoS 1 messages traced so far: the number of the last one
-        self.traces = Traces(receive_max)  # of QoS 1 messages
+        self.traces = Traces()  # of QoS 1 messages
         self._early: set[int] = set()  # id() of pending messages acknowledged before their turn
         self._orphans: dict[int, Publish] = {}  # packet identifier -> not acknowledged, connection gone
         self._open: dict[int, Publish] = {}  # QoS 2: packet identifier -> message, until PUBREL

@@ -91,7 +91,7 @@ class ServerSession:
         self.connection: ServerConnection | None = None
         self.wishes: dict[str, Wish] = {}  # by topic filter
         self.row: dict[str, Any] | None = None  # what is kept of it over a restart
-        self.inbound = Inbound(server.limits.receive_max)
+        self.inbound = Inbound()
         self.outbound = Outbound(server.limits.outbound)
 
     @property

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
 from zlib import crc32
 
 from gateway.mqtt.packet import Publish
 
 PAGE: Final = 16
+TRACES_MAX: Final = 4096  # more than a client that ignores our Receive Maximum (3.1.1) has in flight
 RESTORED_WITHIN_S: Final = 3.0
 _TIME: Final = struct.Struct(">d")
 _ENTRY: Final = struct.Struct(">BHI")
@@ -43,7 +44,7 @@ class Traces:
 
     __slots__ = ("_put", "recent")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int = TRACES_MAX) -> None:
         self.recent: deque[Trace] = deque(maxlen=size)
         self._put: dict[int, int] = {}  # page -> number of its last trace that is in a row
 
@@ -71,22 +72,40 @@ class Traces:
     def _replace(self, traces: Iterator[Trace]) -> None:
         self.recent = deque(traces, self.recent.maxlen)
 
+    def trim(self, oldest: float, but: Container[int] = ()) -> None:
+        """Drop the oldest traces up to the first that is from after a time, or that is of one of some identifiers."""
+        recent = self.recent
+        while recent and recent[0][3] < oldest and recent[0][1] not in but:
+            recent.popleft()
+
     def rows(self, handed: int) -> Iterator[tuple[int, bytes | None]]:
-        """Yield (page, row) for pages with traces up to number `handed` that no row has; None deletes a page's row."""
-        pages: dict[int, list[Trace]] = {}
-        for trace in self.recent:
-            if trace[0] > handed:
-                break
-            pages.setdefault(trace[0] // PAGE, []).append(trace)
-        for page in [page for page in self._put if page not in pages]:
+        """Yield (page, row) for pages with traces up to number `handed` that no row has; None deletes a page's row.
+
+        Costs what has come since the last call, not what is remembered.
+        """
+        first = self.recent[0][0] // PAGE if self.recent else handed // PAGE + 1
+        while self._put and (page := next(iter(self._put))) < first:
             del self._put[page]
             yield page, None
-        for page, traces in pages.items():
-            last = traces[-1]
-            if self._put.get(page, -1) < last[0]:
-                self._put[page] = last[0]
-                entries = (_ENTRY.pack(number % PAGE, packet_id, crc) for number, packet_id, crc, _ in traces)
-                yield page, _TIME.pack(last[3]) + b"".join(entries)
+        for page, traces in self._news(handed).items():
+            last = traces[0]
+            self._put[page] = last[0]
+            entries = (_ENTRY.pack(number % PAGE, packet_id, crc) for number, packet_id, crc, _ in reversed(traces))
+            yield page, _TIME.pack(last[3]) + b"".join(entries)
+
+    def _news(self, handed: int) -> dict[int, list[Trace]]:
+        """Return the traces of pages whose row lacks some, newest first; the oldest page first."""
+        pages: dict[int, list[Trace]] = {}
+        for trace in reversed(self.recent):
+            number = trace[0]
+            if number <= handed:
+                page = number // PAGE
+                if page not in pages:
+                    if self._put.get(page, -1) >= number:
+                        break  # its row has its last trace, so has every row before
+                    pages[page] = []
+                pages[page].append(trace)
+        return dict(reversed(pages.items()))
 
     def restore(self, rows: Mapping[int, bytes], committed: float, now: float) -> int:
         """Take rows of an earlier run back, `committed` at its last commit; return the number of the last trace.
