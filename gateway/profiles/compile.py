@@ -85,9 +85,10 @@ class CompiledMessage(NamedTuple):
     exclude: tuple[TopicTemplate, ...]
     format: lang.Format
     when: tuple[Test, ...]
-    shaped: bool  # `when` asks only which top-level keys there are
+    asks: tuple[str, ...] | None  # `when` asks only which keys these objects have; None: it asks for values
     root: Read | None
     each: tuple[Segment, ...] | None
+    parent: Read | None  # the object whose members `each` visits, when one pointer leads to it
     per: tuple[Segment, ...] | None
     skip: tuple[Test, ...]
     device: NameTemplate
@@ -134,8 +135,19 @@ def _pointers(source: lang.Pointers) -> list[str]:
     return [source] if isinstance(source, str) else source
 
 
-def _is_top(pointer: str) -> bool:
-    return pointer.startswith("/") and "/" not in pointer[1:]
+def _parent(pointer: str | None) -> str:
+    return (pointer or "").rpartition("/")[0]
+
+
+def _is_plain(segments: Sequence[Segment] | None) -> bool:
+    """Return whether only the last segment is a capture."""
+    return segments is not None and all((s.literal is None) is (s is segments[-1]) for s in segments)
+
+
+def _asks(when: Sequence[lang.Condition]) -> tuple[str, ...] | None:
+    if any(wanted.equals is not None or "{" in _parent(wanted.path) or not wanted.path for wanted in when):
+        return None
+    return tuple(_parent(wanted.path) for wanted in when)
 
 
 class _Compilation:
@@ -233,9 +245,10 @@ class _Compilation:
             exclude=tuple(t for text in excluded if (t := self._try((*at, "except"), TopicTemplate, text))),
             format=message.format,
             when=self._conditions(message.when, (*at, "when")),
-            shaped=all(wanted.equals is None and _is_top(wanted.path) for wanted in message.when),
+            asks=_asks(message.when),
             root=self._try((*at, "root"), first_of, [message.root]) if message.root else None,
             each=each,
+            parent=self._try((*at, "each"), first_of, [_parent(message.each)]) if _is_plain(each) else None,
             per=per,
             skip=self._conditions(message.skip, (*at, "skip")),
             device=self._identity(message, at, captures),

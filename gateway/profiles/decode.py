@@ -17,46 +17,18 @@ import orjson
 
 from gateway.errors import DecodeError
 from gateway.profiles import command, messages
-from gateway.profiles.bind import SHAPES_MAX, Bound, BoundField, identity
+from gateway.profiles.bind import Bound, BoundField
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import CompiledMessage
 from gateway.profiles.context import Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
 from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge, notes_of
-from gateway.profiles.template import Captures
+from gateway.profiles.route import Candidate, Claim, Route, holds, route_of
 from gateway.topic import is_name
 
 PAYLOAD_BYTES_MAX = 1_000_000  # of a message that is decoded; blobs have their own limit in the profile
 ROUTES_MAX = 8_192  # topics whose route is kept; the one kept longest goes first
-MEMBERS_MAX = 256  # devices reached by one topic (`each`) whose binding is kept
-
-
-class _Candidate:
-    """A message that may claim a topic; `bound` is None when the device depends on the payload."""
-
-    __slots__ = ("alone", "bound", "captures", "claims", "group", "members", "message", "profile")
-
-    def __init__(self, profile: str, message: CompiledMessage | None, captures: Captures, group: Any) -> None:
-        self.profile, self.message, self.captures, self.group = profile, message, captures, group
-        self.alone = False  # one state message about one device, and its profile has no other for this topic
-        self.bound: Bound | None = None
-        self.members: dict[str, Bound] = {}
-        self.claims: dict[tuple[str, ...], bool] = {}  # keys of a message -> whether it is ours
-
-    def claim(self, message: CompiledMessage, document: Any) -> bool:
-        """Return whether `when` holds; decided once for messages with the same keys, if keys are all it asks."""
-        if not message.when:
-            return True
-        if not message.shaped or document.__class__ is not dict:
-            return all(test(document) for test in message.when)
-        keys = tuple(document)
-        found = self.claims.get(keys)
-        if found is None:
-            while len(self.claims) >= SHAPES_MAX:
-                del self.claims[next(iter(self.claims))]
-            found = self.claims[keys] = all(test(document) for test in message.when)
-        return found
 
 
 class Decoder(Context):
@@ -81,7 +53,7 @@ class Decoder(Context):
         self.prefixes = dict(prefixes or {})
         self.filters = catalogue.filters(self.prefixes)
         self._entries = catalogue.entries(self.prefixes)
-        self._routes: dict[str, list[_Candidate]] = {}
+        self._routes: dict[str, Route] = {}
         self._held: set[tuple[str, str]] = {
             (subject, name)
             for subject, known in values.items()
@@ -121,53 +93,53 @@ class Decoder(Context):
 
     # -- claiming ------------------------------------------------------------------------------------------
 
-    def _claim(self, route: list[_Candidate], delivery: Received, out: Decoded) -> None:
-        payload = delivery.payload
-        failed: DecodeError | None = None
+    def _claim(self, route: Route, delivery: Received, out: Decoded) -> None:
         documents: dict[str, Any] = {}
-        for candidate in route:
+        claims = route.claims
+        first = claims[0][0].message if claims else None
+        if first is not None:
+            document = documents[first.format] = _parse(first.format, delivery.payload, first)
+            claims = route.claims_of(document)
+        failed: DecodeError | None = None
+        for candidate, certain in claims:
             message = candidate.message
             if message is None:
                 if failed is not None:
                     raise failed
                 out.ignored = f"{candidate.profile}: nothing to report"
                 return
-            form = message.format
-            document = documents.get(form, ABSENT)
+            document = documents.get(message.format, ABSENT)
             if document is ABSENT:
-                try:
-                    document = documents[form] = _parse(form, payload, message)
-                except DecodeError as error:
-                    failed = error
-                    continue
-            if candidate.claim(message, document):
+                document = documents[message.format] = _parse(message.format, delivery.payload, message)
+            if document.__class__ is DecodeError:
+                failed = document
+                continue
+            if certain or holds(message, document):
                 if candidate.alone:  # one plain state message claims this topic for its profile: the usual case
                     self._state(candidate.bound, document, document, delivery, out)  # type: ignore[arg-type]
-                    if not (out.readings or out.events or out.faults):
-                        out.ignored = f"{candidate.profile}: nothing to report"
                 else:
-                    self._together(route, candidate, documents, delivery, out)
-                if candidate is not route[0]:
-                    _prefer(route, candidate)
+                    self._together(claims, candidate, documents, delivery, out)
+                if not (out.readings or out.events or out.faults or out.ignored):
+                    out.ignored = f"{candidate.profile}: nothing to report"
+                if candidate is not route.candidates[0]:
+                    route.prefer(candidate)
                 return
-        self._unclaimed(route, documents, delivery, out, failed)
+        self._unclaimed(route.candidates, documents, delivery, out, failed)
 
     def _together(
-        self, route: list[_Candidate], first: _Candidate, documents: dict[str, Any], delivery: Received, out: Decoded
+        self, claims: list[Claim], first: Candidate, documents: dict[str, Any], delivery: Received, out: Decoded
     ) -> None:
         """Read a delivery by every message of the claiming profile that matches as closely as the first."""
-        for candidate in route[route.index(first) :]:
+        for candidate, certain in claims:
             message = candidate.message
             if candidate.group != first.group or message is None:
                 continue
             document = documents.get(message.format, ABSENT)
-            if document is not ABSENT and (candidate is first or candidate.claim(message, document)):
+            if document is not ABSENT and (certain or candidate is first or holds(message, document)):
                 self._read(candidate, document, delivery, out)
-        if not (out.readings or out.events or out.faults or out.ignored):
-            out.ignored = f"{first.profile}: nothing to report"
 
     def _unclaimed(
-        self, route: list[_Candidate], documents: dict[str, Any], delivery: Received, out: Decoded, failed: Any
+        self, route: list[Candidate], documents: dict[str, Any], delivery: Received, out: Decoded, failed: Any
     ) -> None:
         """Give a partial message to the profile its device is known by, else say why nobody reads it."""
         for candidate in route:
@@ -180,14 +152,14 @@ class Decoder(Context):
                         return
         if not is_name(delivery.topic):
             raise DecodeError("not a topic name")
-        if failed is not None and not documents:
+        if failed is not None and all(document.__class__ is DecodeError for document in documents.values()):
             raise failed
         out.unclaimed = True
         tried = sorted({candidate.profile for candidate in route})
         why = f": {', '.join(tried)} read this topic, but not this payload" if tried else " this topic"
         raise DecodeError(f"no profile claims{why}")
 
-    def _read(self, candidate: _Candidate, document: Any, delivery: Received, out: Decoded) -> None:
+    def _read(self, candidate: Candidate, document: Any, delivery: Received, out: Decoded) -> None:
         message = candidate.message
         assert message is not None
         if delivery.retained and message.retained == "drop":
@@ -198,17 +170,16 @@ class Decoder(Context):
             return
         if message.per is not None:
             for captured, _ in visit(message.per, member):
-                bound = self._member(candidate, {**candidate.captures, **captured}, member)
-                self._one(bound, member, whole, delivery, out)
+                captures = {**candidate.captures, **captured}
+                self._one(candidate.member(self.source, self.devices, captures, member), member, whole, delivery, out)
             return
         if message.each is None:
             if not any(test(member) for test in message.skip):
-                bound = candidate.bound or self._member(candidate, candidate.captures, member)
+                bound = candidate.bound or candidate.member(self.source, self.devices, candidate.captures, member)
                 self._one(bound, member, whole, delivery, out)
             return
-        for captured, inner in visit(message.each, member):
+        for bound, inner in candidate.visit(self.source, self.devices, member):
             if not any(test(inner) for test in message.skip):
-                bound = self._member(candidate, {**candidate.captures, **captured}, inner)
                 self._one(bound, inner, whole, delivery, out)
 
     def _one(self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
@@ -297,63 +268,13 @@ class Decoder(Context):
         out.events.append(self.change(field, subject, value, old, when, resync=retained, raw=raw))
         return when
 
-    # -- routes --------------------------------------------------------------------------------------------
-
-    def _route(self, topic: str) -> list[_Candidate]:
-        levels = topic.split("/")
-        route: list[_Candidate] = []
-        for entry in self._entries if is_name(topic) else ():
-            captures = entry.match(levels)
-            if captures is None:
-                continue
-            candidate = _Candidate(entry.profile, entry.message, captures, entry.group)
-            message = entry.message
-            if message and message.each is None and message.per is None and not message.device.paths:
-                try:
-                    name = identity(message.device, captures, None)
-                except DecodeError:
-                    continue
-                candidate.bound = Bound(message, self.source, captures, name).fields_for(self.devices)
-            route.append(candidate)
-        for candidate in route:
-            candidate.alone = _is_alone(candidate, route)
-        for candidate in route:
-            known = self.values.get(candidate.bound.subject) if candidate.bound else None
-            if known and known.get(NOTES, {}).get("profile") == candidate.profile:
-                _prefer(route, candidate)
-                break
+    def _route(self, topic: str) -> Route:
+        entries = self._entries if is_name(topic) else ()
+        route = route_of(entries, topic, self.source, self.devices, self.values)
         while len(self._routes) >= ROUTES_MAX:
             del self._routes[next(iter(self._routes))]
         self._routes[topic] = route
         return route
-
-    def _member(self, candidate: _Candidate, captures: Captures, member: Any) -> Bound:
-        assert candidate.message is not None
-        name = identity(candidate.message.device, captures, member)
-        bound = candidate.members.get(name)
-        if bound is None:
-            bound = Bound(candidate.message, self.source, captures, name).fields_for(self.devices)
-            while len(candidate.members) >= MEMBERS_MAX:
-                del candidate.members[next(iter(candidate.members))]
-            candidate.members[name] = bound
-        return bound
-
-
-def _is_alone(candidate: _Candidate, route: list[_Candidate]) -> bool:
-    message = candidate.message
-    if message is None or candidate.bound is None or message.root or message.skip or message.retained == "drop":
-        return False
-    if message.availability or message.blob or message.event:
-        return False
-    return len([other for other in route if other.group == candidate.group]) == 1
-
-
-def _prefer(route: list[_Candidate], candidate: _Candidate) -> None:
-    """Try this candidate's profile first from now on, among those that match equally closely."""
-    closest = [c for c in route if c.group[0] == candidate.group[0]]
-    at = route.index(closest[0])
-    mine = [c for c in closest if c.group == candidate.group]
-    route[at : at + len(closest)] = mine + [c for c in closest if c.group != candidate.group]
 
 
 def _note_alias(bound: Bound, known: Known, field: BoundField, key: str | None) -> None:
@@ -367,21 +288,21 @@ def _note_alias(bound: Bound, known: Known, field: BoundField, key: str | None) 
 
 
 def _parse(form: str, payload: bytes, message: CompiledMessage) -> Any:
-    """Turn a payload into what pointers read. DecodeError with the precise reason."""
-    if form == "blob":
-        return payload
+    """Turn a payload into what pointers read, or into the DecodeError that says why it cannot be."""
+    try:
+        return payload if form == "blob" else _document(form, payload, message)
+    except DecodeError as error:
+        return error
+
+
+def _document(form: str, payload: bytes, message: CompiledMessage) -> Any:
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise DecodeError(f"a payload of {len(payload)} bytes, the limit is {PAYLOAD_BYTES_MAX}")
-    if form == "json":
+    if form == "json" or (form == "auto" and payload[:1] in (b"{", b"[")):
         try:
             return orjson.loads(payload)
         except orjson.JSONDecodeError as error:
             raise DecodeError(f"not JSON: {error}" if payload else "an empty payload") from None
-    if form == "auto" and payload[:1] in (b"{", b"["):
-        try:
-            return orjson.loads(payload)
-        except orjson.JSONDecodeError as error:
-            raise DecodeError(f"not JSON: {error}") from None
     try:
         text = payload.decode()
     except UnicodeDecodeError as error:

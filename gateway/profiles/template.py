@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+MEMO_MAX = 512  # texts whose match one segment remembers
+
 Captures = dict[str, str]
 
 _SEGMENT = re.compile(r"(?P<prefix>[^{}]*)\{(?P<inner>[^{}]*)\}(?P<suffix>[^{}]*)")
@@ -35,11 +37,22 @@ class Segment(NamedTuple):
     default: str | None = None
     words: re.Pattern[str] | None = None
     negated: bool = False
+    memo: dict[str, str | None] | None = None  # text -> what was captured; devices repeat their keys
 
     def match(self, text: str) -> str | None:
         """Return what is captured from `text` ("" for a literal), or None when it does not fit."""
         if self.literal is not None:
             return "" if text == self.literal else None
+        memo = self.memo
+        if memo is None:
+            return self._captured(text)
+        if text not in memo:
+            if len(memo) >= MEMO_MAX:
+                memo.clear()
+            memo[text] = self._captured(text)
+        return memo[text]
+
+    def _captured(self, text: str) -> str | None:
         if len(text) <= len(self.prefix) + len(self.suffix):
             return None
         if not (text.startswith(self.prefix) and text.endswith(self.suffix)):
@@ -79,6 +92,7 @@ def parse_segment(text: str) -> Segment:
         default=inner["default"],
         words=re.compile(alternatives) if alternatives else None,
         negated=bool(inner["negated"]),
+        memo={},
     )
 
 

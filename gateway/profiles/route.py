@@ -1,0 +1,173 @@
+"""Routes: what may read a topic, found once and kept; and which of it reads a message, found once for each set of keys.
+
+Devices repeat themselves: the same topic, the same keys. So who claims a message whose `when` asks only which keys
+there are, and which members an `each` visits, is remembered by those keys (`SHAPES_MAX` sets for each topic).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gateway.errors import DecodeError
+from gateway.profiles.bind import SHAPES_MAX, Bound, identity
+from gateway.profiles.catalogue import Entry
+from gateway.profiles.compile import CompiledMessage
+from gateway.profiles.devices import Devices
+from gateway.profiles.pointer import ABSENT, Read, compile_pointer, visit
+from gateway.profiles.report import NOTES
+from gateway.profiles.template import Captures
+
+MEMBERS_MAX = 256  # devices reached by one topic (`each`) whose binding is kept
+
+Keys = tuple[Any, ...]
+
+
+class Candidate:
+    """A message that may claim a topic; `bound` is None when the device depends on the payload."""
+
+    __slots__ = ("alone", "bound", "captures", "group", "members", "message", "profile", "visits")
+
+    def __init__(self, entry: Entry, captures: Captures, source: str, devices: Devices) -> None:
+        """Bind it if the topic alone names the device. Raises DecodeError when that is no usable name."""
+        self.profile, self.message, self.captures, self.group = entry.profile, entry.message, captures, entry.group
+        self.alone = False  # one state message about one device, and its profile has no other for this topic
+        self.members: dict[str, Bound] = {}
+        self.visits: dict[Keys, tuple[tuple[str, Bound], ...]] = {}
+        self.bound: Bound | None = None
+        message = entry.message
+        if message and message.each is None and message.per is None and not message.device.paths:
+            self.bound = Bound(message, source, captures, identity(message.device, captures, None)).fields_for(devices)
+
+    def member(self, source: str, devices: Devices, captures: Captures, member: Any) -> Bound:
+        """Return the binding of a device that the payload names. Raises DecodeError when it has no usable name."""
+        assert self.message is not None
+        name = identity(self.message.device, captures, member)
+        bound = self.members.get(name)
+        if bound is None:
+            bound = Bound(self.message, source, captures, name).fields_for(devices)
+            _bounded(self.members, MEMBERS_MAX)
+            self.members[name] = bound
+        return bound
+
+    def visit(self, source: str, devices: Devices, start: Any) -> Iterator[tuple[Bound, Any]]:
+        """Yield each device of a message about several, with its member."""
+        message = self.message
+        assert message is not None
+        assert message.each is not None
+        parent = message.parent(start) if message.parent else start
+        if parent.__class__ is not dict or message.device.paths or message.parent is None:
+            for captured, inner in visit(message.each, start):
+                yield self.member(source, devices, {**self.captures, **captured}, inner), inner
+            return
+        keys = tuple(parent)
+        found = self.visits.get(keys)
+        if found is None:
+            last, bound = message.each[-1], []
+            for key in keys:
+                text = last.match(key)
+                if text is not None:
+                    captures = {**self.captures, last.name: text}
+                    bound.append((key, self.member(source, devices, captures, parent[key])))
+            _bounded(self.visits, SHAPES_MAX)
+            self.visits[keys] = found = tuple(bound)
+        for key, one in found:
+            yield one, parent[key]
+
+
+Claim = tuple[Candidate, bool]
+"""A candidate, and whether its `when` is known to hold."""
+
+
+class Route:
+    """Everything that may read one topic, closest match first."""
+
+    __slots__ = ("_flat", "_parents", "_shapes", "candidates", "claims")
+
+    def __init__(self, candidates: Sequence[Candidate], values: Any) -> None:
+        """Order the candidates: of those that match equally, first the profile the device is known by."""
+        self.candidates = list(candidates)
+        self._shapes: dict[Keys, list[Claim]] = {}
+        self._parents: tuple[Read, ...] = ()
+        self._flat = False
+        self._arrange()
+        for candidate in candidates:
+            candidate.alone = _is_alone(candidate, candidates)
+        for candidate in candidates:
+            known = values.get(candidate.bound.subject) if candidate.bound else None
+            if known and known.get(NOTES, {}).get("profile") == candidate.profile:
+                self.prefer(candidate)
+                break
+
+    def _arrange(self) -> None:
+        self.claims: list[Claim] = [(candidate, False) for candidate in self.candidates]
+        self._shapes.clear()
+        asked = [c.message.asks for c in self.candidates if c.message and c.message.asks]
+        forms = {candidate.message.format for candidate in self.candidates if candidate.message}
+        parents = sorted({parent for one in asked for parent in one})
+        self._parents = tuple(map(compile_pointer, parents)) if len(forms) == 1 else ()
+        self._flat = parents == [""]
+
+    def claims_of(self, document: Any) -> list[Claim]:
+        """Return the candidates for a message: without those that its keys already rule out."""
+        if not self._parents or document.__class__ is not dict:
+            return self.claims
+        keys = tuple(document) if self._flat else tuple([_keys(parent(document)) for parent in self._parents])
+        found = self._shapes.get(keys)
+        if found is None:
+            found = []
+            for candidate in self.candidates:
+                message = candidate.message
+                certain = message is not None and message.asks is not None
+                if message is None or not certain or all(test(document) for test in message.when):
+                    found.append((candidate, certain))
+            _bounded(self._shapes, SHAPES_MAX)
+            self._shapes[keys] = found
+        return found
+
+    def prefer(self, candidate: Candidate) -> None:
+        """Try this candidate's profile first from now on, among those that match equally closely."""
+        closest = [c for c in self.candidates if c.group[0] == candidate.group[0]]
+        at = self.candidates.index(closest[0])
+        mine = [c for c in closest if c.group == candidate.group]
+        if mine[0] is not self.candidates[at]:
+            others = [c for c in closest if c.group != candidate.group]
+            self.candidates[at : at + len(closest)] = mine + others
+            self._arrange()
+
+
+def route_of(entries: Sequence[Entry], topic: str, source: str, devices: Devices, values: Any) -> Route:
+    """Find what may read a topic."""
+    levels = topic.split("/")
+    candidates: list[Candidate] = []
+    for entry in entries:
+        captures = entry.match(levels)
+        if captures is not None:
+            try:
+                candidates.append(Candidate(entry, captures, source, devices))
+            except DecodeError:
+                continue  # no name a device could have
+    return Route(candidates, values)
+
+
+def holds(message: CompiledMessage, document: Any) -> bool:
+    """Return whether every condition of `when` holds."""
+    return all(test(document) for test in message.when)
+
+
+def _keys(value: Any) -> Keys | None:
+    return tuple(value) if value.__class__ is dict else None if value is ABSENT else ()
+
+
+def _bounded(kept: dict[Any, Any], limit: int) -> None:
+    while len(kept) >= limit:
+        del kept[next(iter(kept))]
+
+
+def _is_alone(candidate: Candidate, route: Sequence[Candidate]) -> bool:
+    message = candidate.message
+    if message is None or candidate.bound is None or message.root or message.skip or message.retained == "drop":
+        return False
+    if message.availability or message.blob or message.event:
+        return False
+    return len([other for other in route if other.group == candidate.group]) == 1

@@ -1,0 +1,36 @@
+"""The guide's example is a profile that works, with samples that match."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gateway.profiles import samples
+from gateway.profiles.catalogue import BUILTIN, Catalogue
+from tests.profiles.deliveries import decoder, delivery
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "add-a-device.md"
+
+
+def test_the_example_of_the_guide_works(tmp_path: Path) -> None:
+    """Copied as it stands, the guide's profile loads, its samples match, and its command reaches the device."""
+    text = GUIDE.read_text()
+    (profile,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (lines,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "greenhouse.toml").write_text(profile)
+    (tmp_path / "samples" / "greenhouse.jsonl").write_text(lines)
+    catalogue = Catalogue.load([BUILTIN, tmp_path])
+    count, wrong = samples.run(catalogue, "greenhouse")
+    assert (count, wrong) == (5, [])
+    made = decoder(catalogue)
+    made.decode(delivery("greenhouse/b/state", {"lid": 1}))
+    assert made.encode("house/greenhouse:b", "set_on", True) == ("greenhouse/b/set", b'{"heater":"HEAT"}')
+
+
+def test_files_the_guide_names_exist() -> None:
+    """Each shipped profile and module the guide points to is there."""
+    for name in re.findall(r"`([a-z0-9-]+\.toml)` \|", GUIDE.read_text()):
+        assert (BUILTIN / name).exists(), name
+    for name in re.findall(r"`(gateway/[a-z/]+\.py)`", GUIDE.read_text()):
+        assert (GUIDE.parents[2] / name).exists(), name
