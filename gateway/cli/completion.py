@@ -27,9 +27,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def completion(words: argparse.Namespace) -> int:
     """Print the script."""
-    from gateway.cli.main import parser
-
-    say({"bash": bash, "zsh": zsh}[words.shell](parser()))
+    say({"bash": bash, "zsh": zsh}[words.shell](words.program))
     return 0
 
 

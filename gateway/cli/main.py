@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
     for group in GROUPS:
         group.add_verbs(verbs)
+    top.set_defaults(program=top)  # for `completion`, which is made of it
     return top
 
 
