@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Device, Devices
 
 SAMPLE_BYTES_MAX = 32_000_000  # of one line of input: a 16 MB blob in base64, and some room
+NOW_NS = 1_772_323_200_000_000_000  # 2026-03-01T00:00:00Z: samples are decoded then, so that they stay true
 SOURCE = "sample"  # the source samples come from; ids in `expect` are without it
 
 
@@ -149,10 +149,9 @@ def decode(catalogue: Catalogue, sample: Sample) -> dict[str, Any]:
         name = f"{SOURCE}/{sample.expect['id']}"
         devices = Devices([Device(id=name, kind=sample.installed.kind, invert=sample.installed.invert)])
     decoder = Decoder(catalogue, "gateway", SOURCE, devices, {})
-    now = time.time_ns()
     for earlier in sample.after:
-        decoder.decode(incoming(earlier, now))
-    return as_line(decoder.decode(incoming(sample, now + 1_000_000_000)))
+        decoder.decode(incoming(earlier, NOW_NS))
+    return as_line(decoder.decode(incoming(sample, NOW_NS + 1_000_000_000)))
 
 
 def differences(sample: Sample, got: dict[str, Any]) -> Iterator[str]:

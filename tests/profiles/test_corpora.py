@@ -84,6 +84,18 @@ def outcome(decoded: Decoded) -> str:
     return "ignored" if decoded.ignored and not decoded.readings else "claimed"
 
 
+# Generated records whose expectation is not the device's truth, each read by hand.
+EXPLAINED = {
+    "zigbee2mqtt-exposes-derived-0549": "occupancy_1 of a heater's endpoint: no motion sensor",
+    "zigbee2mqtt-exposes-derived-0890": "temperature and local_temperature: the thermostat's own one is taken",
+    "zigbee2mqtt-exposes-derived-1006": "temperature and local_temperature",
+    "zigbee2mqtt-exposes-derived-1092": "temperature and local_temperature",
+    "zigbee2mqtt-exposes-derived-1165": "temperature and local_temperature",
+    "zigbee2mqtt-exposes-derived-1350": "a model that contradicts itself: `invert` in devices.toml",
+    "zigbee2mqtt-exposes-derived-1706": "ten endpoints; the record expects the value of a key that is there twice",
+}
+
+
 if FOLDER:
 
     @pytest.mark.parametrize(
@@ -110,6 +122,7 @@ if FOLDER:
             if bad or got != "claimed":
                 wrong.append(where + (decoded.rejected or "; ".join(bad)))
         report(corpus, counts, wrong)
+        assert [line for line in wrong if line.split()[0] not in EXPLAINED] == []
 
     @pytest.mark.parametrize("corpus", ["frigate", "tasmota", "shelly-gen1", "shelly-gen2", "shelly-gen2-components"])
     def test_others(corpus: str) -> None:
@@ -126,3 +139,4 @@ if FOLDER:
                 why = decoded.rejected or decoded.ignored or "; ".join(bad)
                 wrong.append(f"{record['id']} {record['topic']} {str(record.get('payload'))[:140]!r}: {why}")
         report(corpus, counts, wrong)
+        assert counts["right"] == counts["up claimed"] + counts["down claimed"]
