@@ -138,13 +138,12 @@ class Answers:
         if worker is None:
             return RuleStatus(commands=self._daemon.config.gateway.commands)
         said: Any = worker.status()
-        stopped = self._journal.table("quarantine").items()
         return RuleStatus(
             state="running" if said["state"] == "running" else "stopped" if said["state"] == "stopped" else "starting",
             loaded=said["rules"],
             fired=said["fired"],
             behind=said["backlog"],
-            quarantined=[Quarantined(name=name, reason=str(row.get("reason", ""))) for name, row in stopped],
+            quarantined=[Quarantined(name=name, reason=why) for name, why in worker.quarantined()],
             commands=self._daemon.config.gateway.commands,
             faults=said["faults"],
         )

@@ -1,8 +1,10 @@
 """Records on their way to the rule worker: the newest in memory, older ones from the journal.
 
-`push` keeps the newest `records_max` records (and `bytes_max`); when there are more, the oldest is forgotten
+`add` keeps the newest `records_max` records (and `bytes_max`); when there are more, the oldest are forgotten
 and `behind` says that the journal must be read up to there first.  The same covers a start with a cursor far
 behind, a worker that is slow, and one that died: what it had in flight is given back by `rewind`.
+
+Records come and go in lists, as they were fed; nothing here costs anything for a single one.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ class Backlog:
     """In sequence order; positions are sequences. Nothing is given out twice except after `rewind`."""
 
     def __init__(self, after: int, last: int, records_max: int, bytes_max: int) -> None:
-        self._records: deque[Record] = deque()
+        self._lists: deque[tuple[list[Record], int]] = deque()  # records, and their bytes
+        self._records = 0
         self._bytes = 0
         self._records_max = records_max
         self._bytes_max = bytes_max
@@ -26,20 +29,26 @@ class Backlog:
         self._forgotten = last  # records up to here have to come from the journal
         self._position = after  # given out up to here
         self.committed = after  # outcome known up to here
-        self.offered = max(after, last)  # everything up to here was either pushed or of no interest
+        self.offered = max(after, last)  # everything up to here was either added or of no interest
 
-    def push(self, sequence: int, raw: bytes) -> None:
-        """Add a record; forget the oldest when there are too many."""
-        records = self._records
-        records.append((sequence, raw))
-        self._bytes += len(raw)
-        while len(records) > self._records_max or self._bytes > self._bytes_max:
-            self._forgotten, forgotten = records.popleft()
-            self._bytes -= len(forgotten)
+    def add(self, records: list[Record]) -> None:
+        """Add records, later ones than all before; forget the oldest when there are too many."""
+        size = sum([len(raw) for _, raw in records])
+        self._lists.append((records, size))
+        self._records += len(records)
+        self._bytes += size
+        while self._records > self._records_max or self._bytes > self._bytes_max:
+            self._forgotten = self._pop()[-1][0]
+
+    def _pop(self) -> list[Record]:
+        records, size = self._lists.popleft()
+        self._records -= len(records)
+        self._bytes -= size
+        return records
 
     def __len__(self) -> int:
         """Return how many records wait in memory."""
-        return len(self._records)
+        return self._records
 
     @property
     def behind(self) -> bool:
@@ -59,17 +68,15 @@ class Backlog:
     @property
     def idle(self) -> bool:
         """Return whether there is nothing to do."""
-        return not self._records and not self._in_flight and not self.behind
+        return not self._lists and not self._in_flight and not self.behind
 
     def take(self, limit: int) -> Sequence[Record]:
-        """Give out up to `limit` records from memory; not while `behind`."""
-        records = self._records
+        """Give out `limit` records from memory, more when they were fed together; not while `behind`."""
         taken: list[Record] = []
-        while records and len(taken) < limit:
-            record = records.popleft()
-            self._bytes -= len(record[1])
-            if record[0] > self._position:
-                taken.append(record)
+        while self._lists and len(taken) < limit:
+            taken = taken + self._pop() if taken else self._pop()
+            if taken[0][0] <= self._position:
+                taken = [record for record in taken if record[0] > self._position]
         if taken:
             self._give(taken)
         return taken
@@ -79,8 +86,8 @@ class Backlog:
         if records:
             self._give(records)
         self._position = max(self._position, through)
-        while self._records and self._records[0][0] <= self._position:
-            self._bytes -= len(self._records.popleft()[1])
+        while self._lists and self._lists[0][0][-1][0] <= self._position:
+            self._pop()
         if not self._in_flight:
             self.committed = self._position
 
@@ -93,8 +100,7 @@ class Backlog:
         while self._in_flight and self._in_flight[0][-1][0] <= upto:
             self._in_flight.popleft()
         self.committed = upto
-        if self.idle:
-            self.committed = max(upto, self.offered)
+        self.settle()
 
     def settle(self) -> int:
         """Return up to where nothing has to be run again; what was of no interest counts as done."""
@@ -105,9 +111,11 @@ class Backlog:
     def rewind(self) -> None:
         """Take back what has no outcome: the worker is gone."""
         for batch in reversed(self._in_flight):
-            for record in reversed(batch):
-                if record[0] > self._forgotten:
-                    self._records.appendleft(record)
-                    self._bytes += len(record[1])
+            records = [record for record in batch if record[0] > self._forgotten]
+            if records:
+                size = sum([len(raw) for _, raw in records])
+                self._lists.appendleft((records, size))
+                self._records += len(records)
+                self._bytes += size
         self._in_flight.clear()
         self._position = self.committed

@@ -69,6 +69,7 @@ class Cause(msgspec.Struct, frozen=True, gc=False):
     sequence: int
     time_ns: int  # what the clock of rules shows: when it happened, at most the gateway's present
     hops: int = 0
+    time: str = ""  # the same as `time_ns`, where it is at hand
 
 
 class Call:
@@ -113,7 +114,7 @@ class Call:
             source=f"/{self.site.gateway}/rules",
             type=event_type,
             subject=self.device if subject is None else subject,
-            time=rfc3339(self.cause.time_ns),
+            time=self.cause.time or rfc3339(self.cause.time_ns),
             lane=lane,
             actor=self.rule.actor,
             cause=self.cause.id,

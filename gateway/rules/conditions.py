@@ -71,14 +71,22 @@ class Conditions:
             for scope in sorted(scopes | known):
                 self.evaluate(condition, scope, cause)
 
+    def steady(self, condition: Condition, scope: str) -> bool:
+        """Return whether a condition is what it was, and nothing is to be done about it: the usual case, and cheap."""
+        row: dict[str, Any] = self._site.tables.get(RULE_STATE, _key(condition, scope)) or {}
+        was = bool(row.get("true"))
+        if "unknown" in row or (was and row.get("lasted") and not row.get("begun")):
+            return False
+        return self._truth(condition, scope, was) is was
+
     def evaluate(self, condition: Condition, scope: str, cause: Cause) -> None:
         """Look at a condition in a scope, and begin or end it."""
         key = _key(condition, scope)
-        call = Call(self._site, condition, cause, scope=scope, name=f"{condition.name}|when|{scope}")
-        before: dict[str, Any] = call.rows.get(RULE_STATE, key) or {}
-        row = dict(before)
-        was = bool(row.get("true"))
+        before: dict[str, Any] = self._site.tables.get(RULE_STATE, key) or {}
+        was = bool(before.get("true"))
         truth = self._truth(condition, scope, was)
+        row = dict(before)
+        call = Call(self._site, condition, cause, scope=scope, name=f"{condition.name}|when|{scope}")
         known = truth is not None
         if truth is None:
             truth = _while_unknown(call, condition, row, was)
@@ -135,6 +143,9 @@ class Conditions:
 
     def _truth(self, condition: Condition, scope: str, was: bool) -> bool | None:
         """Return whether it is so of any member; None if that is not known; False without members."""
+        if condition.per == "device":
+            device = self._site.house.devices.get(scope)
+            return False if device is None or not _meant(condition, device) else _truth_of(condition, device, was)
         truths = [_truth_of(condition, device, was) for device in self.members(condition, scope)]
         return True if True in truths else None if None in truths else False
 

@@ -34,18 +34,40 @@ RESERVED_TYPES = frozenset({"timer_fired", "rules_loaded", "rule_failed", "comma
 class Event:
     """Something that happened, as a rule sees it."""
 
-    __slots__ = ("data", "device", "id", "lane", "late", "source", "subject", "time", "type")
+    __slots__ = ("_call", "_seen", "data", "device", "late", "type")
 
-    def __init__(self, seen: Seen, device: Device, time: datetime, late: bool) -> None:
-        self.id = seen.id
+    def __init__(self, seen: Seen, device: Device, call: Call) -> None:
+        self._seen = seen
+        self._call = call
         self.type = seen.type
-        self.source = seen.source
-        self.subject = seen.subject
-        self.time = time  # in the house's time zone
-        self.lane = seen.lane
-        self.late = late  # more than a minute old: commands are suppressed
+        self.late = call.late  # more than a minute old: commands are suppressed
         self.device = device
         self.data: Mapping[str, Any] = seen.data
+
+    @property
+    def id(self) -> str:
+        """Its id, the same everywhere and for ever."""
+        return self._seen.id
+
+    @property
+    def time(self) -> datetime:
+        """When it happened, in the house's time zone."""
+        return moment(self._call.cause.time_ns, self._call)
+
+    @property
+    def source(self) -> str:
+        """Where it came in: ``/<gateway>/<source>``."""
+        return self._seen.source
+
+    @property
+    def subject(self) -> str:
+        """The id of the device it is about, or nothing."""
+        return self._seen.subject
+
+    @property
+    def lane(self) -> str:
+        """How it leaves: "telemetry" or "alarm"."""
+        return self._seen.lane
 
     def __getitem__(self, field: str) -> Any:
         """Return a field of `data`, dots reaching into nested ones; None when it is not there."""
@@ -105,11 +127,10 @@ class State(MutableMapping[str, Any]):
 class Context:
     """What a rule can ask and do. Made anew for each call; useless after it."""
 
-    __slots__ = ("_call", "state")
+    __slots__ = ("_call",)
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self.state = State(call)
 
     # ---- ask ----------------------------------------------------------------------------------------
 
@@ -117,6 +138,11 @@ class Context:
     def now(self) -> datetime:
         """When the event happened or the timer was due, in the house's time zone: the only clock of a rule."""
         return moment(self._call.cause.time_ns, self._call)
+
+    @property
+    def state(self) -> State:
+        """The rule's own memory: JSON values by key; `ctx.state[device]` is one for each device."""
+        return State(self._call)
 
     @property
     def late(self) -> bool:

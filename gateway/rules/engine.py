@@ -97,7 +97,7 @@ class Engine:
             if conditions is None:
                 conditions = self._conditions.of(subject)
             for entry in conditions:
-                if touches(entry, seen.type, seen.data):
+                if touches(entry, seen.type, seen.data) and not self._conditions.steady(entry[0], entry[2]):
                     runner.take(raw, seen)
                     self._conditions.evaluate(entry[0], entry[2], runner.cause(seen))
             if runner.bytes > OUTCOME_BYTES_MAX:

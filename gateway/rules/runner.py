@@ -14,7 +14,7 @@ import msgspec
 from gateway.rules import claims
 from gateway.rules.call import OUTPUT_BYTES_MAX, Call, Cause, LimitReached, Site
 from gateway.rules.conditions import Conditions
-from gateway.rules.context import Context, moment
+from gateway.rules.context import Context
 from gateway.rules.context import Event as View
 from gateway.rules.definition import Condition, Declared, Definition, EventRule, Timer
 from gateway.rules.faults import USER_ERRORS, describe
@@ -139,7 +139,7 @@ class Runner:
         if isinstance(rule, EventRule) and rule.cooldown_ns:
             call.rows.put(RULE_STATE, cooldown_key(rule, seen.subject), call.cause.time_ns)
         device = self.site.house.devices.get(seen.subject) or Device(DeviceEntry(seen.subject), {})
-        return rule.run, (View(seen, device, moment(call.cause.time_ns, call), call.late), context)
+        return rule.run, (View(seen, device, call), context)
 
     def _subject(self, condition: Condition, scope: str) -> Device | Room:
         if condition.per == "device":
@@ -150,11 +150,13 @@ class Runner:
         outcome, name = self.outcome, call.rule.name
         if call.late:
             self.deferred.update(self.site.tables.keys(HOLDS))
-        outcome.outputs += call.outputs
+        if call.outputs:
+            outcome.outputs += call.outputs
         outcome.fired[name] = outcome.fired.get(name, 0) + 1
         if call.logs and len(outcome.logs) < LOGS_PER_BATCH_MAX:
             outcome.logs += call.logs
-        outcome.outputs += self.trouble.went_well(call.rule, self.present(call.cause))
+        if self.trouble.pending(name):
+            outcome.outputs += self.trouble.went_well(call.rule, self.present(call.cause))
 
     def _failed(self, work: Work, rule: Definition, seen: Seen, fault: RuleFault, *, fatal: bool) -> None:
         cause = self.cause(seen)
@@ -173,7 +175,8 @@ class Runner:
 
     def cause(self, seen: Seen) -> Cause:
         """Return a record as the cause of what follows from it."""
-        return Cause(seen.id, int(seen.sequence), time_ns(seen, self.now_ns), seen.hops)
+        at_ns = time_ns(seen, self.now_ns)
+        return Cause(seen.id, int(seen.sequence), at_ns, seen.hops, "" if at_ns == self.now_ns else seen.time)
 
     def present(self, cause: Cause) -> Cause:
         """Return the record at hand, now: what retries and ticks are timed from."""

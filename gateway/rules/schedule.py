@@ -9,6 +9,7 @@ the whole distance runs again (late, never early) until the clock is synced afte
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -56,11 +57,11 @@ class Schedule:
         self._due.pop(key, None)
         self._untrusted.discard(key)
 
-    def wait_s(self) -> float | None:
-        """Return seconds until the next timer, 0 if it is overdue; None without timers."""
+    def wait_s(self) -> float:
+        """Return seconds until the next timer, 0 if it is overdue; infinity without timers."""
         self._drop_forgotten()
         if not self._heap:
-            return None
+            return math.inf
         return max(0.0, (self._heap[0][0] - self._clock.boot_ns()) / 1e9)
 
     def due(self, limit: int) -> list[Due]:

@@ -33,9 +33,10 @@ decode = msgspec.json.Decoder(Seen).decode
 def time_ns(seen: Seen, now_ns: int) -> int:
     """Return when it happened, at most now; a time nobody can read is now."""
     try:
-        return min(wall_ns_of(seen.time), now_ns)
+        wall_ns = wall_ns_of(seen.time)
     except ValueError:
         return now_ns
+    return min(now_ns, wall_ns)
 
 
 def field_of(data: Mapping[str, Any], name: str) -> Any:

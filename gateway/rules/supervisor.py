@@ -132,20 +132,23 @@ class RuleWorker:
 
     def feed(self, events: Sequence[Event], raws: Sequence[bytes]) -> None:
         """Take appended events, in order: one set lookup for an event that no rule looks at."""
-        types, fields, push = self._types, self._fields, self._backlog.push
+        types, fields, known = self._types, self._fields, self._known
+        found: list[Record] = []
         for event, raw in zip(events, raws, strict=True):
             if (
                 types is None
                 or event.type in types
                 or ((fields is None or not fields.isdisjoint(event.data)) and event.lane in _LANES)
             ):
-                if event.subject not in self._known:
+                if event.subject not in known:
                     self._met(event.subject)
-                push(int(event.sequence), raw)
+                found.append((int(event.sequence), raw))
         self._backlog.offered = int(events[-1].sequence)
-        if not self._flush_wanted and self._backlog:
-            self._flush_wanted = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if found:
+            self._backlog.add(found)
+            if not self._flush_wanted:
+                self._flush_wanted = True
+                asyncio.get_running_loop().call_soon(self._flush)
 
     def _met(self, device: str) -> None:
         """Tell the worker what a device is that it has not heard of yet."""
@@ -245,12 +248,12 @@ class RuleWorker:
         return table, key, row
 
     async def _keep_time(self) -> None:
-        """Append a `timer_fired` record for each timer that is due; write the cursor now and then."""
+        """Append a `timer_fired` record for each timer that is due."""
         while True:
-            wait = self._schedule.wait_s()
-            wait = TIMER_CHECK_S_MAX if wait is None else min(wait, TIMER_CHECK_S_MAX)
+            wait = min(self._schedule.wait_s(), TIMER_CHECK_S_MAX)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._timers_moved.wait(), wait)
+                async with asyncio.timeout(wait):  # not wait_for: before 3.12 it may swallow a cancellation
+                    await self._timers_moved.wait()
             self._timers_moved.clear()
             for due in self._schedule.due(TIMERS_PER_TURN_MAX):
                 rule, kind = str(due.row.get("rule", "")), str(due.row.get("kind", ""))
@@ -320,7 +323,8 @@ class RuleWorker:
         while not process.ended:
             busy = self._ready is None or self._backlog.in_flight
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stir.wait(), WATCH_S if busy else None)
+                async with asyncio.timeout(WATCH_S if busy else None):
+                    await self._stir.wait()
             self._stir.clear()
             if not busy or process.ended:
                 continue
@@ -389,7 +393,7 @@ class RuleWorker:
             "behind": self._backlog.behind,
             "timers": len(self._schedule),
             "starts": self.starts,
-            "faults": [str(fault) for fault in self.faults[-10:]],
+            "faults": [str(fault) for fault in (self._ready.faults if self._ready else ())],
         }
 
 

@@ -73,8 +73,6 @@ class Trouble:
 
     def went_well(self, rule: Definition, cause: Cause) -> list[Event]:
         """Forget the rule's faults after a call that went well. Returns the outputs that follow."""
-        if rule.name not in self._bad:
-            return []
         row = self._row(rule.name)
         if row.get("timer") and next(self._keys(rule.name), None) is not None:
             self._put(rule.name, {**row, "faults": 0})
