@@ -136,6 +136,8 @@ def between(lanes: Sequence[Reader], after: int, last: int) -> Iterator[tuple[in
 
 def _start(lanes: Sequence[Reader], last: int, wanted: EventFilter, sieve: Sieve) -> int:
     """Find a sequence to begin at, looking back in doubling steps: enough events, or one older than `since`."""
+    if wanted.limit is None and wanted.since is None:
+        return 0
     step, end, enough = max(READ_RECORDS, wanted.limit or 0), last, 0
     while end > 0:
         start = max(0, end - step)

@@ -245,7 +245,8 @@ class Reading:
         scheme = str(value["url"]).partition("://")[0]
         if scheme not in URL_SCHEMES:
             hint = probably_meant(scheme, URL_SCHEMES) or 'write "mqtt://localhost"'
-            self._fault((*at, "url"), f"{value['url']!r} is not the address of a broker", hint)
+            shown = re.sub("//[^/]*@", "//…@", str(value["url"]))  # a password may stand there
+            self._fault((*at, "url"), f"{shown!r} is not the address of a broker", hint)
             return None
         return "mqtt"
 

@@ -41,7 +41,11 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
         "-90 to 90",
     ),
     "no broker address": (config("sources.house = 'localhost'\n"), "gateway.toml:1:", 'write "mqtt://localhost"'),
-    "wrong scheme": (config("[sources.house]\nurl = 'mqt://localhost'\n"), "gateway.toml:2:", "did you mean 'mqtt'?"),
+    "wrong scheme": (
+        config("[sources.house]\nurl = 'mqt://gw:hunter2@localhost'\n"),
+        "gateway.toml:2:",
+        "did you mean 'mqtt'?",
+    ),
     "two on one port": (
         config(SOURCES + "[sources.attic]\nlisten = '127.0.0.1:1883'\n" + CLOUD),
         "gateway.toml:9:",
@@ -52,6 +56,27 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
         config("[sources.house]\nlisten = '0.0.0.0:1883'\nusers = { trv = 'hunter2' }\n"),
         "gateway.toml:3:",
         '{ file = "…" }',
+    ),
+    "literal password of a broker": (
+        config("[sources.house]\nurl = 'mqtt://h'\nusername = 'gw'\npassword = 'hunter2'\n"),
+        "gateway.toml:4:",
+        '{ file = "…" }',
+    ),
+    "password in the address": (
+        config("sources.house = 'mqtt://gw:hunter2@h'\n"),
+        "gateway.toml:1:",
+        "do not belong in the url",
+    ),
+    "tls without tls": (
+        config("[sources.house]\nurl = 'mqtt://h'\ntls = { verify = false }\n"),
+        "gateway.toml:1:",
+        "write mqtts://",
+    ),
+    "no serial yet": (config("[sources.attic]\nserial = 'usb:1a86:7523'\n"), "gateway.toml:2:", "no serial sources"),
+    "target of a later version": (
+        config("[targets.aws]\ntype = 'aws-iot'\n"),
+        "gateway.toml:2:",
+        "there are 'mqtt', 'http'",
     ),
     "secret nowhere": (
         config("[sources.house]\nlisten = '0.0.0.0:1883'\nusers = { trv = { flie = 'x' } }\n"),
