@@ -27,12 +27,9 @@ class Order:
     def next(self, now: float) -> Sending | None:
         """Choose what leaves next; None while nothing may."""
         if self._circuit.trial:
-            return None if now < self._circuit.due or self.in_flight() else self._trial()
-        while parked := self._parked_due(now):
-            if self.in_flight():
-                return None  # it goes alone, so that its failure is its own
-            if sending := parked[0].from_parked(parked[1]):
-                return sending
+            return None if now < self._circuit.due or self.in_flight() else self._trial() or self._parked(now)
+        if self._parked_due(now):
+            return None if self.in_flight() else self._parked(now)  # alone, so that its failure is its own
         for lane in self._lanes:
             if len(lane.in_flight) < self._windows:
                 sending = lane.retry(self._circuit.limit) if now >= lane.retry_at else None
@@ -92,6 +89,14 @@ class Order:
             sending = lane.other(suspect.event, also_same_device=also_same)
             if sending:
                 sending.probe = True
+                return sending
+        return None
+
+    def _parked(self, now: float) -> Sending | None:
+        """Take a parked event that is due; those that are in the journal no more are forgotten."""
+        while parked := self._parked_due(now):
+            sending = parked[0].from_parked(parked[1])
+            if sending:
                 return sending
         return None
 

@@ -64,7 +64,8 @@ class Target(Protocol):
         """Send events of one lane in order; one outcome per event, in the same order. Raises nothing of the protocol's.
 
         A target that judges one event at a time sends nothing more of a device behind an event it could not
-        deliver, and says RETRY for those too.
+        deliver, and says RETRY for those too. When it says DOWN, sends under way behind that one are DOWN as well,
+        not delivered over the next connection: they would pass what has to be sent again.
         """
         ...
 

@@ -33,7 +33,7 @@ class ScriptedTarget:
         self.readies = 0
         self.most_at_once = 0
         self._at_once = 0
-        self._connection = 0
+        self._cut = False  # since a DOWN, until somebody waits for `ready`
 
     async def run(self) -> None:
         """Have nothing to keep."""
@@ -43,21 +43,19 @@ class ScriptedTarget:
         """Wait for `up`."""
         self.readies += 1
         await self.up.wait()
+        self._cut = False
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[Outcome]:
         """Answer by the script."""
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         self.batches.append([number(event) for event in batch])
-        connection = self._connection
         await asyncio.sleep(self.delay_s)
         self._at_once -= 1
-        if not self.up.is_set() or connection != self._connection:
+        if self._cut or not self.up.is_set():
             return [DOWN] * len(batch)
         outcomes = self.judge(batch) if self.judge else [DELIVERED] * len(batch)
-        self._connection += any(
-            outcome.verdict is Verdict.DOWN for outcome in outcomes
-        )  # what is behind it is lost too
+        self._cut = any(outcome.verdict is Verdict.DOWN for outcome in outcomes)  # what is behind it is lost too
         self.arrived += [e.raw for e, o in zip(batch, outcomes, strict=True) if o.verdict is Verdict.DELIVERED]
         return outcomes
 

@@ -520,6 +520,30 @@ def test_parked_events_survive_a_crash() -> None:
     asyncio.run(main())
 
 
+def test_a_cut_with_only_parked_events_left_is_got_over() -> None:
+    """When the connection is cut by a parked event and nothing else is left, the parked event is tried again."""
+
+    async def main() -> None:
+        log, target = MemoryLog(), ScriptedTarget(batch_max=10)
+        target.judge = each(lambda n: RETRY if n == 5 else DELIVERED)
+        log.events(50)
+        log.commit()
+        async with running(log, target) as rig:
+            start = itertools.count(50)
+            while not rig.forwarder.status().parked:
+                log.events(1, start=next(start))
+                rig.commits.commit()
+                await asyncio.sleep(0.002)
+            target.judge = each(lambda n: DOWN)
+            readies = target.readies
+            await rig.until(lambda: target.readies > readies)
+            target.judge = None
+            await rig.until(rig.over)
+        assert 5 in target.numbers()
+
+    asyncio.run(main())
+
+
 def test_a_full_retry_list_blocks_only_its_devices() -> None:
     """With the retry list full the next bad event waits in place with its device; the other devices go on."""
 
