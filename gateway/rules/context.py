@@ -157,7 +157,7 @@ class Context:
 
     def device(self, name: str) -> Device:
         """Find a device by its name or id. LookupError says what was probably meant."""
-        return self._call.site.house.device(name)
+        return self._device(name)
 
     def devices(
         self, *, kind: str | None = None, room: str | None = None, label: str | None = None
