@@ -59,6 +59,14 @@ def test_lanes_are_merged_in_order(journal: Journal) -> None:
     assert shown(journal, lanes=EVERY_LANE) == list(range(7))
 
 
+def test_a_sparse_lane_and_a_full_one_lose_nothing(journal: Journal) -> None:
+    """When one lane is read in many pieces and the other in one, all records come, in order."""
+    for number in range(2000):
+        put(journal, number, "alarm" if number % 300 == 0 else "telemetry")
+    journal.commit()
+    assert shown(journal, limit=None) == list(range(2000))
+
+
 def test_limit_is_the_newest(journal: Journal) -> None:
     """A limit keeps the newest events that pass the filter, however far back they are."""
     for number in range(3000):
