@@ -143,18 +143,20 @@ class Runner:
 
     def _subject(self, condition: Condition, scope: str) -> Device | Room:
         if condition.per == "device":
-            return self.site.house.devices[scope]
+            device = self.site.house.devices.get(scope)
+            return device or Device(DeviceEntry(scope), {})  # removed meanwhile; its condition still ends
         return Room(scope, self.site.house, whole=condition.per == "house")
 
     def _went_well(self, call: Call) -> None:
         outcome, name = self.outcome, call.rule.name
-        if call.late:
-            self.deferred.update(self.site.tables.keys(HOLDS))
         if call.outputs:
             outcome.outputs += call.outputs
         outcome.fired[name] = outcome.fired.get(name, 0) + 1
         if call.logs and len(outcome.logs) < LOGS_PER_BATCH_MAX:
             outcome.logs += call.logs
+        if call.late and (held := call.rows.changed(HOLDS)):
+            self.deferred.update(held)
+            self.catch_up()
         if self.trouble.pending(name):
             outcome.outputs += self.trouble.went_well(call.rule, self.present(call.cause))
 
@@ -190,17 +192,23 @@ class Runner:
 
     def settle(self, call: Call, devices: Sequence[str]) -> None:
         """Command what the claims say now; later, while records of the past are looked at."""
-        if self.is_late(self.seen, call.cause):
+        if self._in_the_past():
             self.deferred.update(devices)
             return
         for device in devices:
             claims.reconcile(call, device)
 
+    def _in_the_past(self) -> bool:
+        """Return whether later records may still change what is so: a late one, but for a timer that fired just now."""
+        cause = self.cause(self.seen)
+        fired_now = self.seen.lane == "timer" and cause.sequence > self._live_after
+        return not fired_now and self.is_late(self.seen, cause)
+
     def catch_up(self) -> None:
         """Command what the claims of late records came to, at the first record that is not late."""
-        cause = self.cause(self.seen)
-        if self.is_late(self.seen, cause):
+        if self._in_the_past():
             return
+        cause = self.cause(self.seen)
         for device in sorted(self.deferred):
             row = self.site.tables.get(HOLDS, device)
             if row is not None:

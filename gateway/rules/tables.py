@@ -83,6 +83,10 @@ class Overlay:
                 (found.discard if row is None else found.add)(key)
         return iter(sorted(found))
 
+    def changed(self, table: str) -> list[str]:
+        """Return the keys of a table that would change."""
+        return [key for name, key in self._changes if name == table]
+
     def apply(self) -> None:
         """Make the changes."""
         for (table, key), row in self._changes.items():

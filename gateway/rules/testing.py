@@ -59,7 +59,7 @@ class SimulatedHouse:
     def __init__(
         self, loaded: Loaded, devices: Sequence[DeviceEntry] = (), modes: Sequence[str] = MODES_OF_TESTS
     ) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._modes = tuple(modes)
         self._kinds = KINDS | {
             kind for d in loaded.definitions if isinstance(d, (EventRule, Condition)) for kind in d.selector.kind
@@ -124,8 +124,15 @@ class SimulatedHouse:
             self._record("timer_fired", "", {"timer": key}, ago=late_s, lane="timer", hops=hops)
         self._now_ns = until
 
-    def restart(self) -> None:
-        """Start again from what is durable, as after a power cut."""
+    def restart(self, *, off: str | float = 0) -> None:
+        """Start again from what is durable, as after a power cut; timers due while the power was off fire late."""
+        self._now_ns += duration_ns(off)
+        self.reload(self.loaded)
+        self.advance(0)
+
+    def reload(self, loaded: Loaded) -> None:
+        """Go on with other rules, as after an edit."""
+        self.loaded = loaded
         self._engine = self._build()
         self._record("rules_loaded", "", {}, lane="timer")
 
@@ -184,7 +191,7 @@ class SimulatedHouse:
     def _build(self) -> Engine:
         house = _OpenHouse(self._entries.values(), self._values)
         house.simulated = self
-        definitions = self._loaded.definitions
+        definitions = self.loaded.definitions
         timers = {definition.run: definition.name for definition in definitions if isinstance(definition, Timer)}
         site = Site(house, Tables(self._rows), "test", "test", self._modes, UTC, timers)
         return Engine(definitions, site, _Unwatched(), late_s=LATE_S)
