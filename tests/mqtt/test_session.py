@@ -151,13 +151,13 @@ def test_acknowledging_what_is_not_there_is_harmless() -> None:
     assert peer.sent() == [p.Puback(1)]
 
 
-def test_more_than_the_receive_maximum_is_an_error() -> None:
-    """A server that overruns our Receive Maximum is disconnected with 0x93; its messages are still handed out."""
+def test_more_than_the_receive_maximum_is_taken() -> None:
+    """A server that overruns our Receive Maximum, as Mosquitto 2.0 does with a backlog, is not cut off for it."""
     peer = connected(receive_maximum=2)
     received = peer.say(inbound(1), inbound(2), inbound(3))
     assert len(received.messages) == 3
-    assert received.error is not None
-    assert peer.sent() == [p.Disconnect(0x93)]
+    assert received.error is None
+    assert peer.sent() == []
 
 
 def test_messages_before_a_fault_are_handed_out() -> None:
@@ -340,6 +340,38 @@ def test_packet_ids_wrap_around_what_is_in_use() -> None:
     assert 1 not in seen
     assert 0 not in seen
     assert seen[65_534] == 2
+
+
+def test_careful_after_a_connection_that_ended_with_messages_in_flight() -> None:
+    """The next connection begins with half as many in flight, down to one, and doubles as they are answered."""
+    peer = connected(5, {"receive_maximum": 16})
+    begun = []
+    for _ in range(6):
+        for token in range(40):
+            peer.publish(token)
+        begun.append(len(peer.sent()))
+        peer.session.lose()
+        peer.connect()
+        peer.accept(receive_maximum=16)
+    assert begun == [16, 8, 4, 2, 1, 1]
+    for token in range(40):
+        peer.publish(token)
+    turns = []
+    while sent := [packet for packet in peer.sent() if isinstance(packet, p.Publish)]:
+        turns.append(len(sent))
+        peer.say(*(p.Puback(packet.packet_id) for packet in sent))
+    assert turns == [1, 2, 4, 8, 16, 9]
+
+
+def test_as_many_as_before_after_a_connection_that_ended_idle() -> None:
+    """A connection that ends with nothing in flight says nothing about the messages."""
+    peer = connected(5, {"receive_maximum": 16})
+    peer.session.lose()
+    peer.connect()
+    peer.accept(receive_maximum=16)
+    for token in range(40):
+        peer.publish(token)
+    assert len(peer.sent()) == 16
 
 
 def test_withdrawn_messages_never_leave() -> None:
