@@ -176,6 +176,34 @@ def test_claim_sticks_to_the_device() -> None:
     assert both.readings[0].profile == "zigbee2mqtt-thermostat"
 
 
+def test_claim_follows_the_device_when_it_changes() -> None:
+    """What was decided for a set of keys is decided again once the device has turned out to be something else."""
+    made = decoder(CATALOGUE)
+    both = {"local_temperature": 21, "contact": False}
+    assert made.decode(delivery("zigbee2mqtt/x", both)).readings[0].profile == "zigbee2mqtt-contact"
+    made.decode(delivery("zigbee2mqtt/x", {"local_temperature": 20}))
+    assert made.decode(delivery("zigbee2mqtt/x", both)).readings[0].profile == "zigbee2mqtt-thermostat"
+
+
+def test_excepted_topics_are_not_claimed() -> None:
+    """`except` takes topics out of a template that would match them."""
+    text = '[link]\ntopics = ["t/{device+}"]\nexcept = ["t/{device+}/set", "t/{a}/{b}/raw"]\n'
+    made = decoder(profile(text + '[[field]]\nname = "on"\nfrom = "/on"\n'))
+    assert made.decode(delivery("t/a/b", {"on": 1})).events
+    assert made.decode(delivery("t/a/set", {"on": 1})).unclaimed
+    assert made.decode(delivery("t/a/b/raw", {"on": 1})).unclaimed
+
+
+def test_availability_is_news_once() -> None:
+    """Online said again is nothing; offline is an event with what it was before."""
+    made = decoder(CATALOGUE)
+    made.decode(delivery("tele/lamp/LWT", "Online"))
+    again = made.decode(delivery("tele/lamp/LWT", "Online"))
+    assert (again.events, again.changed) == ([], [])
+    (event,) = made.decode(delivery("tele/lamp/LWT", "Offline")).events
+    assert (event.type, event.data) == ("device_offline", {"online": False, "state": "Offline", "previous": True})
+
+
 HOSTILE = {
     "ten megabytes": b'{"contact":' + b" " * 10_000_000 + b"true}",
     "invalid UTF-8": b'{"contact":"\xff\xfe"}',
@@ -242,6 +270,7 @@ def test_flood_of_topics_is_bounded() -> None:
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 8_000_000
+    assert len(made._routes) == ROUTES_MAX
     assert made.values == {}
 
 
