@@ -40,6 +40,7 @@ class Link(Protocol):
     version: int
     ended: asyncio.Future[Ending]
     answered: bool  # the peer has answered a message of the owner's: the connection was good for something
+    limits: p.Properties  # what the peer takes, as CONNACK said
 
     def publish(
         self, topic: bytes, payload: bytes, qos: int, properties: bytes, token: Any, *, retain: bool = False

@@ -42,6 +42,7 @@ class SocketLink(asyncio.BufferedProtocol):
         self.version = version
         self.ended: asyncio.Future[Ending] = loop.create_future()
         self.answered = False
+        self.limits = p.NO_PROPERTIES
         self._session = session
         self._owner = owner
         self._host = host
@@ -153,6 +154,7 @@ class SocketLink(asyncio.BufferedProtocol):
             self._end(Ending(why, connack.reason_code, refused=connack.reason_code in REFUSALS))
             return
         self._accepted = True
+        self.limits = connack.properties
         self._keep_alive()
         self._host.welcome(self, connack)
 

@@ -71,7 +71,7 @@ class PahoLink:
         self._owner = owner
         self._host = host
         self._options = options
-        self._limits = NO_PROPERTIES
+        self.limits = NO_PROPERTIES
         self._accepted = False
         self._ending: Ending | None = None
         self._tokens: dict[int, Any] = {}
@@ -178,7 +178,7 @@ class PahoLink:
             self._end(Ending(f"refused: {words(connack)}", connack.reason_code, refused=refused))
         elif self._ending is None:
             self._accepted = True
-            self._limits = connack.properties
+            self.limits = connack.properties
             self._host.welcome(self, connack)
 
     def _hand_over(self) -> None:
@@ -234,7 +234,7 @@ class PahoLink:
         """Send; 0 or a reason code."""
         if self._ending is not None or not self._accepted:
             return Reason.SERVER_UNAVAILABLE
-        refused = refusal(self._limits, len(topic), len(payload), qos, len(properties), retain=retain)
+        refused = refusal(self.limits, len(topic), len(payload), qos, len(properties), retain=retain)
         if refused:
             return refused
         theirs = None

@@ -8,6 +8,11 @@ A lost connection loses the question of every QoS 1 message: its token comes bac
 the message durable sends it again. A QoS 2 message under way is kept and goes on when the peer kept the
 session (section 4.4), because forgetting its identifier would make the peer drop another message as a repeat.
 
+A connection that ends with messages in flight may have ended because of one of them: some brokers close over a
+message they refuse, and take the answers to those before it with them. So the next connection begins with half as
+many in flight, down to one, and doubles as answers come; the message to blame is soon alone, and the few others
+that are sent twice stay few.
+
 Bounds: `size` and `waiting_max`, both in messages.
 """
 
@@ -42,8 +47,11 @@ class Window:
     """The outgoing half of a client session."""
 
     def __init__(self, write: Callable[[bytes], None], waiting_max: int) -> None:
-        self.size = 0
+        self.size = 0  # how many may be in flight now
+        self.size_max = 0  # and how many the peer takes
         self.waiting_max = waiting_max
+        self._careful = PACKET_ID_MAX  # how many the next connection begins with
+        self._answered = 0  # since `size` changed, while it is below the most
         self._write = write
         self._at_least: dict[int, Any] = {}  # packet id -> token, QoS 1
         self._exactly: dict[int, _Exactly] = {}  # packet id, QoS 2, in the order of sending
@@ -99,8 +107,19 @@ class Window:
         """Take the answer to a QoS 1 message; an identifier that is not in flight is ignored."""
         if packet_id in self._at_least:
             answers.append((self._at_least.pop(packet_id), reason_code))
+            if self.size < self.size_max:
+                self._grow()
             if self._waiting:
                 self._refill()
+
+    def _grow(self) -> None:
+        """Take more at once when as many as may be in flight were answered."""
+        self._answered += 1
+        if self._answered >= self.size:
+            self.size = self._careful = min(self.size * 2, self.size_max)
+            self._answered = 0
+            if self.size == self.size_max:
+                self._careful = PACKET_ID_MAX
 
     def pubrec(self, packet_id: int, reason_code: int, answers: list[Answer]) -> None:
         """Take the first answer to a QoS 2 message: PUBREL follows, or the refusal is its end."""
@@ -120,6 +139,8 @@ class Window:
         entry = self._exactly.pop(packet_id, None)
         if entry is not None:
             answers.append((entry.message[4], 0))
+            if self.size < self.size_max:
+                self._grow()
             self._refill()
 
     def withdraw(self, wanted: Callable[[Any], bool]) -> list[Any]:
@@ -131,7 +152,9 @@ class Window:
 
     def resume(self, size: int, *, session_present: bool) -> list[Answer]:
         """Begin on a new connection: go on with QoS 2 if the peer kept the session, else it is lost."""
-        self.size = size
+        self.size_max = size
+        self.size = min(size, self._careful)
+        self._answered = 0
         if not session_present:
             lost = [(entry.message[4], LOST) for entry in self._exactly.values()]
             self._exactly.clear()
@@ -146,6 +169,9 @@ class Window:
 
     def lose(self) -> list[Answer]:
         """End with the connection: everything but QoS 2 in flight comes back unanswered."""
+        in_flight = len(self._at_least) + len(self._exactly)
+        if in_flight:
+            self._careful = max(1, in_flight // 2)
         lost = [(token, LOST) for token in self._at_least.values()]
         lost += [(message[4], LOST) for message in self._waiting]
         self._at_least.clear()

@@ -1,0 +1,264 @@
+"""A broker as a source: subscribes to what the profiles read, hands it on, acknowledges what is on the disk.
+
+::
+
+    [sources.house]
+    url = "mqtts://broker.lan"
+    username = "gateway"
+    password = { credential = "broker" }
+
+The session outlives connections and restarts (`clean_start` false, a stable client id), so the broker keeps what
+comes while we are away, as far as its own limits go. A message of QoS 1 or 2 is answered when its delivery is
+acknowledged, in the order of receipt; one that is surely in the journal already (`seen`) is handed on as known, so
+that it is answered in its turn and makes no second event. Acknowledgements belong to the connection that brought the
+message; those of a lost one do nothing.
+
+Bounds: `receive_maximum` unacknowledged messages in MQTT 5; in 3.1.1, where a broker cannot be told, the pipeline
+pauses reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from gateway.clock import NS_PER_S, Clock
+from gateway.mqtt import packet as p
+from gateway.mqtt.connection import Connection
+from gateway.mqtt.link import Link
+from gateway.mqtt.options import ConnectionOptions
+from gateway.mqtt.packet import Publish, Reason, reason_name
+from gateway.mqtt.session import PUBCOMP_TOKEN, PUBREC_TOKEN, Received, SessionOptions, token_of
+from gateway.mqtt.window import LOST, Answer
+from gateway.sources.seen import Seen
+from gateway.sources.source import Delivery, Inbox
+from gateway.topic import is_filter
+
+log = logging.getLogger(__name__)
+
+FILTERS_A_SUBSCRIBE: Final = 100  # topic filters in one packet
+REFUSED_MAX: Final = 20  # refused filters that `status` lists
+
+
+class MqttSourceOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[sources.<name>] of kind ``mqtt``."""
+
+    qos: Literal[0, 1, 2] = 1  # asked for; what devices publish with less comes with less
+    receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000  # messages not yet on the disk
+    filters: tuple[str, ...] = ()  # topic filters, instead of those of the profiles
+    share: str | None = None  # a group that shares the messages among its members
+    retained: Literal["always", "new", "never"] = "always"  # retained messages at (re)connect, on new ones, not at all
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for topic_filter in self.filters:
+            if not is_filter(topic_filter):
+                raise ValueError(f"{topic_filter!r} is not a topic filter")
+        if self.share is not None and (not self.share or set(self.share) & set("/+#")):
+            raise ValueError(f"{self.share!r} is not the name of a share group")
+
+
+class _Origin:
+    """The connection that deliveries came over."""
+
+    __slots__ = ("_flushing", "link", "source")
+
+    def __init__(self, source: MqttSource, link: Link) -> None:
+        self.source = source
+        self.link: Link | None = link  # None when it has ended
+        self._flushing: set[asyncio.Task[None]] = set()  # at most one a PUBREL that waits, so `receive_maximum`
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Send PUBACK, PUBREC or PUBCOMP, if the connection still is."""
+        link, token = self.link, delivery.token
+        if link is None or not token:
+            return
+        if token < PUBREC_TOKEN:
+            self.source.seen.acknowledge()
+            link.acknowledge(delivery)
+        elif token < PUBCOMP_TOKEN or self.source.flush is None:
+            link.acknowledge(delivery)
+        else:  # no event's block carries a release: wait until one does
+            task = asyncio.get_running_loop().create_task(self._complete(delivery, self.source.flush))
+            self._flushing.add(task)
+            task.add_done_callback(self._flushing.discard)
+
+    async def _complete(self, delivery: Delivery, flush: Callable[[], Awaitable[None]]) -> None:
+        await flush()
+        if self.link is not None:
+            self.link.acknowledge(delivery)
+
+
+class MqttSource:
+    """One broker."""
+
+    def __init__(
+        self, name: str, options: MqttSourceOptions, filters: Sequence[str], clock: Clock, gateway: str = "edge-gateway"
+    ) -> None:
+        self.name = name
+        self.options = options
+        # twice, because Mosquitto 2.0 has been seen to send so many when a session with a backlog goes on
+        self.seen = Seen(2 * options.receive_maximum, lambda: clock.boot_ns() / NS_PER_S)
+        self.flush: Callable[[], Awaitable[None]] | None = None  # returns when the journal's open batch is durable
+        self.received_count = 0
+        session = SessionOptions(
+            client_id=options.client_id or f"{gateway}-{name}",
+            clean_start=options.clean_start,
+            keep_alive_s=options.keep_alive_s,
+            session_expiry_s=options.session_expiry_s,
+            receive_maximum=options.receive_maximum,
+            packet_bytes_max=options.packet_bytes_max,
+            inflight_max=options.inflight_max,
+            will=options.will.as_will() if options.will is not None else None,
+        )
+        self._connection = Connection(f"source {name}", options, session, self, clock)
+        self._filters = tuple(options.filters or filters)
+        self._clock = clock
+        self._inbox: Inbox | None = None
+        self._failed: asyncio.Future[None] | None = None
+        self._origin: _Origin | None = None
+        self._asked: deque[tuple[str, ...]] = deque()  # filters of SUBSCRIBEs without an answer
+        self._refused: dict[str, str] = {}  # filter -> why
+        self._command_error = ""
+        self._commands_refused = 0
+
+    async def run(self, inbox: Inbox) -> None:
+        """Connect, deliver, reconnect, until cancelled; an inbox that raises ends it with that exception."""
+        self._inbox = inbox
+        self._failed = asyncio.get_running_loop().create_future()
+        connecting = asyncio.create_task(self._connection.run(), name=f"gateway.source[{self.name}].connection")
+        try:
+            await asyncio.wait({connecting, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connecting.cancel()
+            await asyncio.wait({connecting})
+        await (self._failed if self._failed.done() else connecting)
+
+    async def ready(self) -> None:
+        """Return when there is a connection."""
+        await self._connection.ready()
+
+    def pause(self) -> None:
+        """Stop reading (backpressure); pings are still answered."""
+        self._connection.pause()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        self._connection.resume()
+
+    def send(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> bool:
+        """Publish a command's bytes; False when there is no connection now, or the broker does not take it."""
+        link = self._connection.link
+        if link is None:
+            return False
+        qos_max = link.limits.maximum_qos
+        qos = qos if qos_max is None else min(qos, qos_max)
+        properties = b"\0" if link.version == p.V5 else b""
+        reason_code = link.publish(topic.encode(), payload, qos, properties, topic, retain=retain)
+        if reason_code:
+            self._note_refusal(topic, reason_code)
+        return not reason_code
+
+    def status(self) -> dict[str, object]:
+        """Say what `edge-gateway status` shows."""
+        said = self._connection.status()
+        said["received"] = self.received_count
+        said["duplicates"] = self.seen.dropped
+        said["filters"] = len(self._filters)
+        if self.seen.doubts:
+            said["doubts"] = self.seen.doubts
+        if self._refused:
+            said["refused_filters"] = self._refused
+            said.setdefault("last_error", f"subscription refused: {', '.join(self._refused)}")
+        if self._commands_refused:
+            said["refused_commands"] = self._commands_refused
+            said.setdefault("last_error", self._command_error)
+        return said
+
+    # -- the connection's owner ----------------------------------------------------------------
+
+    def connected(self, link: Link, *, session_present: bool) -> None:
+        """Subscribe, every time: filters may have changed, and retained messages show what was missed at QoS 0."""
+        self.seen.connected(session_present=session_present)
+        self._origin = _Origin(self, link)
+        self._asked.clear()
+        self._refused.clear()
+        for at in range(0, len(self._filters), FILTERS_A_SUBSCRIBE):
+            filters = self._filters[at : at + FILTERS_A_SUBSCRIBE]
+            link.subscribe(tuple(self._subscription(topic_filter, link.version) for topic_filter in filters))
+            self._asked.append(filters)
+
+    def received(self, link: Link, received: Received) -> None:  # noqa: ARG002 - `Owner`'s signature
+        """Hand a whole piece's messages to the inbox at once."""
+        if received.messages and self._origin is not None and self._inbox is not None:
+            deliveries = self._deliveries(received.messages, self._origin)
+            self.received_count += len(deliveries)
+            try:
+                self._inbox(deliveries)
+            except Exception as error:  # noqa: BLE001 - a bug: asyncio would close the connection and go on
+                if self._failed is not None and not self._failed.done():
+                    self._failed.set_exception(error)
+        for topic, reason_code in received.answers:
+            if reason_code >= Reason.UNSPECIFIED_ERROR:
+                self._note_refusal(topic, reason_code)
+        for news in received.news:
+            if type(news) is p.Suback and self._asked:
+                self._subscribed(self._asked.popleft(), news.reason_codes)
+
+    def disconnected(self, lost: list[Answer]) -> None:
+        """Let go of the connection: its messages come again on the next one."""
+        if self._origin is not None:
+            self._origin.link = None
+            self._origin = None
+        self.seen.disconnected()
+        for topic, _ in lost:
+            self._note_refusal(topic, LOST)
+
+    def _deliveries(self, messages: list[Publish | p.Pubrel], origin: _Origin) -> list[Delivery]:
+        name, seen, now_ns = self.name, self.seen, self._clock.wall_ns()
+        deliveries: list[Delivery] = []
+        for message in messages:
+            if type(message) is not Publish:
+                seen.released(message.packet_id)
+                token = token_of(message)
+                deliveries.append(Delivery(name, "", b"", now_ns, origin, 2, False, False, token, True))
+                continue
+            topic, payload, qos, packet_id = message.topic, message.payload, message.qos, message.packet_id
+            known = False
+            if qos == 1:
+                known = seen.known(packet_id, message.dup, topic, payload)
+            elif qos == 2:
+                known = seen.known_exactly(packet_id, topic, payload)
+                packet_id |= PUBREC_TOKEN
+            deliveries.append(
+                Delivery(name, topic, payload, now_ns, origin, qos, message.retain, message.dup, packet_id, known)
+            )
+        return deliveries
+
+    def _subscription(self, topic_filter: str, version: int) -> p.Subscription:
+        options = self.options
+        if options.share is not None:
+            topic_filter = f"$share/{options.share}/{topic_filter}"
+        if version != p.V5:
+            return p.Subscription(topic_filter, options.qos)
+        handling = ("always", "new", "never").index(options.retained)
+        return p.Subscription(topic_filter, options.qos, options.share is None, False, handling)  # our own stay away
+
+    def _subscribed(self, filters: tuple[str, ...], reason_codes: tuple[int, ...]) -> None:
+        for topic_filter, reason_code in zip(filters, reason_codes, strict=False):
+            if reason_code >= Reason.UNSPECIFIED_ERROR:
+                log.warning("source %s: %r refused: %s", self.name, topic_filter, reason_name(reason_code))
+                if len(self._refused) < REFUSED_MAX:
+                    self._refused[topic_filter] = reason_name(reason_code)
+
+    def _note_refusal(self, topic: str, reason_code: int) -> None:
+        """Remember that a command did not arrive; its time limit and confirmation are `commands`' affair."""
+        why = "connection lost before it was answered" if reason_code == LOST else reason_name(reason_code)
+        self._commands_refused += 1
+        self._command_error = f"command to {topic!r}: {why}"
+        log.warning("source %s: %s", self.name, self._command_error)
