@@ -241,9 +241,12 @@ def _checking(function: Callable[..., object], line: int, positional: int | None
     """Turn what is wrong with a declaration into a fault at its line."""
     collector = _collector or Collector("")
     try:
-        _check_function(function, positional)
         yield collector
     except (ValueError, TypeError) as error:
+        collector.fault(line, str(error))
+    try:
+        _check_function(function, positional)
+    except ValueError as error:
         collector.fault(line, str(error))
 
 

@@ -232,7 +232,7 @@ class Engine:
             self._tick(rule, cause)
             self._runner.do(Work(rule.name, "every", self._runner.raw, cause.sequence), rule, seen)
         elif kind == RETRY:
-            self._retry(rule, self._runner.trouble.resume(rule, self._runner.present(cause), key), cause)
+            self._retry(rule, key, cause)
 
     def _tick(self, rule: Every, cause: Cause) -> None:
         """Set the timer of the next tick, the first one that lies ahead."""
@@ -241,7 +241,10 @@ class Engine:
         call.start_timer(EVERY, rule.interval_ns * (missed + 1), {"interval": rule.interval_ns})
         call.commit()
 
-    def _retry(self, rule: Definition, works: Sequence[Work], cause: Cause) -> None:
+    def _retry(self, rule: Definition, timer: str | None, cause: Cause) -> None:
+        """Make the calls again that wait for a rule."""
+        works, outputs = self._runner.trouble.resume(rule, self._runner.present(cause), timer)
+        self._runner.outcome.outputs += outputs
         for work in works:
             self._runner.do(work, rule, decode(work.raw))
         if isinstance(rule, Condition) and not self._runner.trouble.quarantined(rule.name):
@@ -253,7 +256,7 @@ class Engine:
             self._forget_the_gone(cause)
         for rule in self._definitions.values():
             if self._runner.trouble.edited(rule):
-                self._retry(rule, self._runner.trouble.resume(rule, self._runner.present(cause), None), cause)
+                self._retry(rule, None, cause)
             if isinstance(rule, Every):
                 keys = list(self.site.tables.keys(TIMERS, f"{rule.name}|{EVERY}|"))
                 rows = [self.site.tables.get(TIMERS, key) for key in keys]

@@ -29,7 +29,7 @@ def describe(error: BaseException, rule: Definition) -> RuleFault:
 def what(error: BaseException) -> str:
     """Name an error on one line."""
     if isinstance(error, SystemExit):
-        return f"called exit({'' if error.code is None else error.code!r}): a rule just returns"
+        return f"called exit({'' if error.code is None else repr(error.code)}): a rule just returns"
     text = str(error).partition("\n")[0][:WHAT_CHARS_MAX]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

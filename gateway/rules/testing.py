@@ -186,6 +186,10 @@ class SimulatedHouse:
         keys = tables.keys(RULE_STATE, prefix)
         return {key[len(prefix) :]: plain(tables.get(RULE_STATE, key), STATE_BYTES_MAX) for key in keys}
 
+    def rows(self, table: str) -> dict[str, Any]:
+        """Return a durable table: rule_state, timers, holds, alerts or modes."""
+        return dict(self._rows.get(table, {}))
+
     # ---- how ----------------------------------------------------------------------------------------
 
     def _build(self) -> Engine:

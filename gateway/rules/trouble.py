@@ -122,22 +122,25 @@ class Trouble:
         self._site.tables.put(RULE_STATE, key, row)
         return True
 
-    def resume(self, rule: Definition, cause: Cause, timer: str | None) -> list[Work]:
-        """Give back parked calls, as many as one turn takes: the pause is over, or (no `timer`) the file was edited."""
+    def resume(self, rule: Definition, cause: Cause, timer: str | None) -> tuple[list[Work], list[Event]]:
+        """Give back parked calls, as many as one turn takes: the pause is over, or (no `timer`) the file was edited.
+
+        When none wait, the trouble is over; the second part are the outputs that follow from that.
+        """
         row = self._row(rule.name)
         if not row or (timer is not None and row.get("timer") != timer):
-            return []
+            return [], []
         if timer is None and row.get("timer"):
             self._site.tables.put(TIMERS, row["timer"], None)
         faults = row.get("faults", 0)
         if row.get("quarantined"):
             faults = 0 if timer is None else FAULTS_MAX - 1  # on probation, unless the file was edited
         self._put(rule.name, {**row, "faults": faults, "quarantined": False, "timer": None})
-        keys = list(self._keys(rule.name))
+        keys = sorted(self._keys(rule.name), key=self._attempts)  # what never failed first: it may end the trouble
         works = [self._take(key) for key in keys[:RETRIES_PER_TURN_MAX]]
         if len(keys) > RETRIES_PER_TURN_MAX:
             self._wait(rule, cause, RETRY_S[0])
-        return works
+        return works, [] if works else self.went_well(rule, cause)
 
     def edited(self, rule: Definition) -> bool:
         """Return whether a rule in trouble has another file than when it got there."""
@@ -146,6 +149,9 @@ class Trouble:
     def pending(self, rule: str) -> bool:
         """Return whether a rule has trouble at all."""
         return rule in self._bad
+
+    def _attempts(self, key: str) -> int:
+        return _unpack(self._site.tables.get(RULE_STATE, key) or b"").attempts
 
     def _take(self, key: str) -> Work:
         row = self._site.tables.get(RULE_STATE, key)
