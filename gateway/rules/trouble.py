@@ -125,7 +125,7 @@ class Trouble:
     def resume(self, rule: Definition, cause: Cause, timer: str | None) -> tuple[list[Work], list[Event]]:
         """Give back parked calls, as many as one turn takes: the pause is over, or (no `timer`) the file was edited.
 
-        When none wait, the trouble is over; the second part are the outputs that follow from that.
+        The second part are outputs: the alert is cleared when none wait. The faults are remembered until one goes well.
         """
         row = self._row(rule.name)
         if not row or (timer is not None and row.get("timer") != timer):
@@ -140,7 +140,7 @@ class Trouble:
         works = [self._take(key) for key in keys[:RETRIES_PER_TURN_MAX]]
         if len(keys) > RETRIES_PER_TURN_MAX:
             self._wait(rule, cause, RETRY_S[0])
-        return works, [] if works else self.went_well(rule, cause)
+        return works, [] if works else self._alert(rule, cause, None)
 
     def edited(self, rule: Definition) -> bool:
         """Return whether a rule in trouble has another file than when it got there."""
