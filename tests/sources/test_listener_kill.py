@@ -45,9 +45,15 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path, window: int, rate
     random_ = random.Random(window)
     gateway = start(file)
     options = ["--count", str(messages), "--rate", str(rate), "--window", str(window), "--limit", str(WITHIN_S)]
-    options += ["--url", f"mqtt://127.0.0.1:{port}", "--sent", str(tmp_path / "sent")]
-    load = Session([sys.executable, "-m", "simulators.load", *options], tmp_path / "load.log")
+    options += ["--url", f"mqtt://127.0.0.1:{port}", "--sent", str(tmp_path / "sent"), "--wait"]
+    load = Session([sys.executable, "-m", "simulators.load", *options], tmp_path / "load.log", pipes=True)
+    to_load, from_load = load.process.stdin, load.process.stdout
+    assert to_load is not None
+    assert from_load is not None
     try:
+        assert from_load.readline() == "ready\n", load.tail()
+        to_load.write("\n")
+        to_load.flush()
         for _ in range(KILLS):
             time.sleep(random_.uniform(0.3, STREAM_S / KILLS))
             gateway.kill()
@@ -55,10 +61,10 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path, window: int, rate
         assert wait_until(lambda: not load.alive(), WITHIN_S), load.tail()
         assert wait_until(lambda: listening("127.0.0.1", port), WITHIN_S)
         assert gateway.stop() == 0, gateway.tail()
+        said = json.loads(from_load.readline())
     finally:
         load.kill()
         gateway.kill()
-    said = json.loads(load.tail(1))
     assert said["acknowledged"] == messages
     assert said["reconnects"] > 0
     found = defaultdict(list)
