@@ -56,7 +56,7 @@ class Bound:
 
     __slots__ = (
         "aliases", "captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "plans",
-        "subject",
+        "silent_until", "subject",
     )  # fmt: skip
 
     def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
@@ -71,6 +71,7 @@ class Bound:
         self.momentary: tuple[BoundField, ...] = ()
         self.known = False  # its profile is noted among the values
         self.aliases: dict[str, str] = {}
+        self.silent_until: dict[str, int] = {}  # field -> wall time (ns) before which its known value is no news
         self.plans: dict[tuple[str, ...], Plan] = {}
 
     def fields_for(self, devices: Devices) -> Bound:

@@ -17,7 +17,7 @@ import orjson
 
 from gateway.errors import DecodeError
 from gateway.profiles import command, messages
-from gateway.profiles.bind import Bound, BoundField
+from gateway.profiles.bind import Bound, BoundField, Plan
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import CompiledMessage
 from gateway.profiles.context import Context, Decoded, Reading, Received
@@ -76,6 +76,8 @@ class Decoder(Context):
             self._claim(route, delivery, out)
         except DecodeError as error:
             out.rejected = str(error)
+        if not (out.readings or out.events or out.rejected or out.ignored or out.faults):
+            out.ignored = f"{route.candidates[0].profile}: nothing to report"
         if out.faults and out.rejected is None and not any(reading.fields for reading in out.readings):
             out.rejected = "; ".join(out.faults)
         return out
@@ -99,6 +101,11 @@ class Decoder(Context):
         first = claims[0][0].message if claims else None
         if first is not None:
             document = documents[first.format] = _parse(first.format, delivery.payload, first)
+            if route.flat and document.__class__ is dict:
+                usual = route.usual.get(tuple(document))
+                if usual is not None:
+                    self._state(usual[0], document, document, delivery, out, usual[1])
+                    return
             claims = route.claims_of(document)
         failed: DecodeError | None = None
         for candidate, certain in claims:
@@ -115,13 +122,8 @@ class Decoder(Context):
                 failed = document
                 continue
             if certain or holds(message, document):
-                if candidate.alone:  # one plain state message claims this topic for its profile: the usual case
-                    self._state(candidate.bound, document, document, delivery, out)  # type: ignore[arg-type]
-                else:
-                    self._together(claims, candidate, documents, delivery, out)
-                if not (out.readings or out.events or out.faults or out.ignored):
-                    out.ignored = f"{candidate.profile}: nothing to report"
-                if candidate is not route.candidates[0]:
+                self._together(claims, candidate, documents, delivery, out)
+                if candidate.group != route.candidates[0].group:
                     route.prefer(candidate)
                 return
         self._unclaimed(route.candidates, documents, delivery, out, failed)
@@ -195,16 +197,21 @@ class Decoder(Context):
 
     # -- one state message: the hot path -------------------------------------------------------------------
 
-    def _state(self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
+    def _state(
+        self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded, plan: Plan | None = None
+    ) -> None:
         subject = bound.subject
         known = self.values.get(subject)
         new = known is None or not bound.known
         if known is None:
             known = {NOTES: {}}
         fields: dict[str, Any] = {}
+        silent_until = bound.silent_until
         when = ""
-        shape = tuple(member) if member.__class__ is dict else ()
-        for name, key, convert, always, never, field in bound.plans.get(shape) or bound.plan(shape):
+        if plan is None:
+            shape = tuple(member) if member.__class__ is dict else ()
+            plan = bound.plans.get(shape) or bound.plan(shape)
+        for name, key, convert, always, never, field in plan:
             raw = member[key] if key is not None else field.read(member)
             if raw is ABSENT or name in fields:  # an earlier rule for this field has spoken
                 continue
@@ -221,8 +228,13 @@ class Decoder(Context):
                 known[name] = value
                 continue
             old = known.get(name, ABSENT)
-            if always or old != value:
-                when = self._judged(bound, field, known, value, old, raw, key, whole, delivery, out, when)
+            if old == value:
+                if not always:
+                    continue
+                left = silent_until.get(name, 0) - delivery.received_ns
+                if 0 < left <= field.policy.max_silence_ns:  # more would be a wall clock that stepped back
+                    continue
+            when = self._judged(bound, field, known, value, old, raw, key, whole, delivery, out, when)
         if fields:
             if new:
                 self.introduce(bound, known, out)
@@ -251,6 +263,9 @@ class Decoder(Context):
             verdict = Verdict.CHANGED
         else:
             verdict = judge(known, name, value, field.policy, delivery.received_ns)
+            if field.policy.max_silence_ns and not field.policy.min_interval_ns:
+                told = known[NOTES].get("at", {}).get(name, 0)
+                bound.silent_until[name] = told + field.policy.max_silence_ns
             if verdict is Verdict.SAME or verdict is Verdict.SEEN:
                 return when
         if not out.changed or out.changed[-1] != subject:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles.bind import SHAPES_MAX, Bound, identity
+from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, identity
 from gateway.profiles.catalogue import Entry
 from gateway.profiles.compile import CompiledMessage
 from gateway.profiles.devices import Devices
@@ -26,18 +26,18 @@ Keys = tuple[Any, ...]
 class Candidate:
     """A message that may claim a topic; `bound` is None when the device depends on the payload."""
 
-    __slots__ = ("alone", "bound", "captures", "group", "members", "message", "profile", "visits")
+    __slots__ = ("bound", "captures", "group", "members", "message", "plain", "profile", "visits")
 
     def __init__(self, entry: Entry, captures: Captures, source: str, devices: Devices) -> None:
         """Bind it if the topic alone names the device. Raises DecodeError when that is no usable name."""
         self.profile, self.message, self.captures, self.group = entry.profile, entry.message, captures, entry.group
-        self.alone = False  # one state message about one device, and its profile has no other for this topic
         self.members: dict[str, Bound] = {}
         self.visits: dict[Keys, tuple[tuple[str, Bound], ...]] = {}
         self.bound: Bound | None = None
         message = entry.message
         if message and message.each is None and message.per is None and not message.device.paths:
             self.bound = Bound(message, source, captures, identity(message.device, captures, None)).fields_for(devices)
+        self.plain = _is_plain(message, self.bound)
 
     def member(self, source: str, devices: Devices, captures: Captures, member: Any) -> Bound:
         """Return the binding of a device that the payload names. Raises DecodeError when it has no usable name."""
@@ -82,17 +82,16 @@ Claim = tuple[Candidate, bool]
 class Route:
     """Everything that may read one topic, closest match first."""
 
-    __slots__ = ("_flat", "_parents", "_shapes", "candidates", "claims")
+    __slots__ = ("_parents", "_shapes", "candidates", "claims", "flat", "usual")
 
     def __init__(self, candidates: Sequence[Candidate], values: Any) -> None:
         """Order the candidates: of those that match equally, first the profile the device is known by."""
         self.candidates = list(candidates)
         self._shapes: dict[Keys, list[Claim]] = {}
         self._parents: tuple[Read, ...] = ()
-        self._flat = False
+        self.flat = False  # keys of the message itself are all that is asked
+        self.usual: dict[Keys, tuple[Bound, Plan]] = {}  # keys -> the one plain state message that reads them
         self._arrange()
-        for candidate in candidates:
-            candidate.alone = _is_alone(candidate, candidates)
         for candidate in candidates:
             known = values.get(candidate.bound.subject) if candidate.bound else None
             if known and known.get(NOTES, {}).get("profile") == candidate.profile:
@@ -102,17 +101,18 @@ class Route:
     def _arrange(self) -> None:
         self.claims: list[Claim] = [(candidate, False) for candidate in self.candidates]
         self._shapes.clear()
+        self.usual.clear()
         asked = [c.message.asks for c in self.candidates if c.message and c.message.asks]
         forms = {candidate.message.format for candidate in self.candidates if candidate.message}
         parents = sorted({parent for one in asked for parent in one})
         self._parents = tuple(map(compile_pointer, parents)) if len(forms) == 1 else ()
-        self._flat = parents == [""]
+        self.flat = bool(self._parents) and parents == [""]
 
     def claims_of(self, document: Any) -> list[Claim]:
         """Return the candidates for a message: without those that its keys already rule out."""
         if not self._parents or document.__class__ is not dict:
             return self.claims
-        keys = tuple(document) if self._flat else tuple([_keys(parent(document)) for parent in self._parents])
+        keys = tuple(document) if self.flat else tuple([_keys(parent(document)) for parent in self._parents])
         found = self._shapes.get(keys)
         if found is None:
             found = []
@@ -123,7 +123,18 @@ class Route:
                     found.append((candidate, certain))
             _bounded(self._shapes, SHAPES_MAX)
             self._shapes[keys] = found
+            self._note_usual(keys, found)
         return found
+
+    def _note_usual(self, keys: Keys, found: list[Claim]) -> None:
+        """Remember the usual case: one plain state message, claimed for sure, whose profile has no other for it."""
+        if not self.flat or not found or found[0][0].group != self.candidates[0].group:
+            return
+        mine = [claim for claim in found if claim[0].group == found[0][0].group]
+        candidate, certain = mine[0]
+        if len(mine) == 1 and certain and candidate.plain and candidate.bound is not None:
+            _bounded(self.usual, SHAPES_MAX)
+            self.usual[keys] = candidate.bound, candidate.bound.plan(keys)
 
     def prefer(self, candidate: Candidate) -> None:
         """Try this candidate's profile first from now on, among those that match equally closely."""
@@ -164,10 +175,8 @@ def _bounded(kept: dict[Any, Any], limit: int) -> None:
         del kept[next(iter(kept))]
 
 
-def _is_alone(candidate: Candidate, route: Sequence[Candidate]) -> bool:
-    message = candidate.message
-    if message is None or candidate.bound is None or message.root or message.skip or message.retained == "drop":
+def _is_plain(message: CompiledMessage | None, bound: Bound | None) -> bool:
+    """Return whether this is state about one device, read from the whole message."""
+    if message is None or bound is None or message.root or message.skip or message.retained == "drop":
         return False
-    if message.availability or message.blob or message.event:
-        return False
-    return len([other for other in route if other.group == candidate.group]) == 1
+    return not (message.availability or message.blob or message.event)

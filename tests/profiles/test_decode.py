@@ -352,3 +352,12 @@ def test_base64_pictures(tmp_path: Path) -> None:
         assert (event.type, event.data["bytes"], event.data["mime"]) == ("snapshot_taken", 8, "image/png")
     assert "not base64" in str(made.decode(delivery("t/cam/preview", b"%%")).rejected)
     assert "the limit is" in str(made.decode(delivery("t/cam/preview", b"A" * 1000)).rejected)
+
+
+def test_heartbeat_of_an_unchanged_value() -> None:
+    """The same value is an event again after max_silence, and not before; also when the wall clock steps back."""
+    made = decoder(CATALOGUE)
+    hour = 3600 * SECOND
+    steps = [0, 10 * SECOND, hour - SECOND, hour, hour + SECOND, 2 * hour, -900 * hour, -900 * hour + SECOND]
+    heard = [made.decode(delivery("zigbee2mqtt/a", {"local_temperature": 20}, at=NOW + at)).events for at in steps]
+    assert [len(events) for events in heard] == [1, 0, 0, 1, 0, 1, 1, 0]
