@@ -32,6 +32,7 @@ class Rig:
         self.committer = Committer(self.journal, lambda batch: None)
         self.outcomes: list[RuleOutcome] = []
         self.outputs: list[Event] = []
+        self.recorded: list[Event] = []  # what was appended, but for outputs
         self.values: dict[str, dict[str, Any]] = {}
         self._lanes = [self.journal.reader(lane) for lane in (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER)]
         self.rules = RuleWorker(
@@ -55,6 +56,7 @@ class Rig:
 
     def record(self, event: Event) -> None:
         """Append an event and feed it, as the pipeline does."""
+        self.recorded.append(event)
         raw = self.journal.append(event)
         self.committer.wake()
         self.rules.feed([event], [raw])
