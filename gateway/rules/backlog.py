@@ -46,6 +46,13 @@ class Backlog:
         self._bytes -= size
         return records
 
+    def _push_front(self, records: list[Record]) -> None:
+        if records:
+            size = sum([len(raw) for _, raw in records])
+            self._lists.appendleft((records, size))
+            self._records += len(records)
+            self._bytes += size
+
     def __len__(self) -> int:
         """Return how many records wait in memory."""
         return self._records
@@ -75,8 +82,6 @@ class Backlog:
         taken: list[Record] = []
         while self._lists and len(taken) < limit:
             taken = taken + self._pop() if taken else self._pop()
-            if taken[0][0] <= self._position:
-                taken = [record for record in taken if record[0] > self._position]
         if taken:
             self._give(taken)
         return taken
@@ -86,8 +91,8 @@ class Backlog:
         if records:
             self._give(records)
         self._position = max(self._position, through)
-        while self._lists and self._lists[0][0][-1][0] <= self._position:
-            self._pop()
+        while self._lists and self._lists[0][0][0][0] <= self._position:
+            self._push_front([record for record in self._pop() if record[0] > self._position])
         if not self._in_flight:
             self.committed = self._position
 
@@ -110,12 +115,8 @@ class Backlog:
 
     def rewind(self) -> None:
         """Take back what has no outcome: the worker is gone."""
+        known = max(self._forgotten, self.committed)  # done, or to be read from the journal
         for batch in reversed(self._in_flight):
-            records = [record for record in batch if record[0] > self._forgotten]
-            if records:
-                size = sum([len(raw) for _, raw in records])
-                self._lists.appendleft((records, size))
-                self._records += len(records)
-                self._bytes += size
+            self._push_front([record for record in batch if record[0] > known])
         self._in_flight.clear()
         self._position = self.committed
