@@ -26,6 +26,7 @@ import socket
 import threading
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -91,6 +92,7 @@ class Judge:
         self._ids_of: dict[Reading, str | list[str]] = {}
         self._latest: dict[str, int] = {}
         self._disorder: list[str] = []
+        self._unread_types: Counter[str] = Counter()
 
     @property
     def readings(self) -> int:
@@ -127,6 +129,7 @@ class Judge:
                 "missing": [f"{device} #{n}" for device, n in lost[:EXAMPLES_MAX]],
                 "two_ids": [f"{device} #{n}: {', '.join(ids)}" for (device, n), ids in doubled[:EXAMPLES_MAX]],
                 "out_of_order": self._disorder[:EXAMPLES_MAX],
+                "unread": [f"{kind}: {count}" for kind, count in self._unread_types.most_common(EXAMPLES_MAX)],
             },
         )
 
@@ -159,6 +162,7 @@ class Judge:
         reading = self._find(event)
         if reading is None:
             self.unread += 1
+            self._unread_types[str(event.get("type", ""))] += 1
             return
         before = self._ids_of.get(reading)
         if before is not None:
