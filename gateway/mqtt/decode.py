@@ -121,11 +121,11 @@ class Decoder:
                     raise _malformed("ends too early")
                 topic = topics.get(raw_topic) or self._topic(raw_topic, properties)
                 append(Publish(topic, data[body:stop], qos, first & 1 == 1, first & 8 == 8, packet_id, properties))
-            elif first == 0x40 and length == 2 and self.version:
+            elif first == 0x40 and (length == 2 or (length == 3 and five)) and self.version:
                 packet_id = data[start] << 8 | data[start + 1]
                 if not packet_id:
                     raise ProtocolError("PUBACK: packet identifier 0", Reason.PROTOCOL_ERROR)
-                append(Puback(packet_id))
+                append(Puback(packet_id) if length == 2 else Puback(packet_id, data[start + 2]))
             else:
                 append(self._rare(first, data, start, stop))
                 five = self.version == p.V5

@@ -125,6 +125,10 @@ class Owner(Protocol):
         """Take messages, answers and news."""
         ...
 
+    def acknowledged(self, count: int) -> None:
+        """Note that so many answers (PUBACK, PUBREC, PUBCOMP) were written, in the order of receipt."""
+        ...
+
     def disconnected(self, lost: list[Answer]) -> None:
         """Note the end; `lost` will get no answer."""
         ...

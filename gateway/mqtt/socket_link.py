@@ -4,6 +4,8 @@
 * Reads are gathered when they come often: one wake-up a message costs 50-240 us, so after `BUSY_READS` reads
   closer than the read tick, reading rests for one tick (5 ms) between reads. A message after a quiet moment is
   read at once, and a full buffer is never waited for.
+* What arrives is confirmed at once (TCP_QUICKACK): a broker without TCP_NODELAY, as Mosquitto is by default, holds
+  its next small packets until the kernel here, which waits up to 40 ms, confirms the ones before.
 * `acknowledge` is for deliveries of this connection; after its end it does nothing, because the peer delivers
   those messages again on the next one.
 """
@@ -11,6 +13,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +29,7 @@ from gateway.mqtt.window import Answer
 READ_BYTES: Final = 256 * 1024  # the buffer of one connection; only what is used costs memory
 BUSY_READS: Final = 4  # reads in a row within the tick before it is engaged
 FULL_READ_BYTES: Final = 64 * 1024  # a read of so much gains nothing by waiting
+QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux; the kernel forgets it with each read
 
 
 class SocketLink(asyncio.BufferedProtocol):
@@ -50,11 +56,13 @@ class SocketLink(asyncio.BufferedProtocol):
         self._credentials = credentials
         self._connect_timeout_s = options.connect_timeout_s
         self._transport: asyncio.Transport | None = None
+        self._socket: TransportSocket | None = None
         self._accepted = False
         self._birth_due = False
         self._ending: Ending | None = None
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._flushing = False
+        self._acknowledged = 0  # since the last write
         self._writable = asyncio.Event()
         self._writable.set()
         self._tick_s = options.read_tick_ms / 1000
@@ -70,6 +78,7 @@ class SocketLink(asyncio.BufferedProtocol):
         """Say CONNECT."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._socket = transport.get_extra_info("socket")
         self._session.connect(self.version, *self._credentials)
         self._credentials = (None, None)  # not kept
         self._timer = self._loop.call_later(self._connect_timeout_s, self._no_connack)
@@ -83,6 +92,9 @@ class SocketLink(asyncio.BufferedProtocol):
         """Hand on what arrived."""
         if self._transport is None or self._ending is not None:
             return
+        if QUICKACK is not None and self._socket is not None:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
         self._take(self._session.receive(self._buffer[:nbytes]))
         now = self._loop.time()
         if now - self._read_at > self._tick_s * 1.5 or nbytes > FULL_READ_BYTES:
@@ -184,6 +196,9 @@ class SocketLink(asyncio.BufferedProtocol):
             data = self._session.data_to_send()
             if data:
                 self._transport.write(data)
+            if self._acknowledged:
+                count, self._acknowledged = self._acknowledged, 0
+                self._owner.acknowledged(count)
 
     def _end(self, ending: Ending) -> None:
         """Close from our side, for a reason."""
@@ -215,8 +230,10 @@ class SocketLink(asyncio.BufferedProtocol):
 
     def acknowledge(self, delivery: Marked) -> None:
         """Answer a message of this connection; nothing happens after its end."""
-        if self._transport is not None:
-            self._session.acknowledge(delivery.token)
+        token = delivery.token
+        if token and self._transport is not None:
+            self._session.acknowledge(token)
+            self._acknowledged += 1
             if not self._flushing:
                 self._flushing = True
                 self._loop.call_soon(self._flush)

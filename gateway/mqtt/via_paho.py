@@ -271,6 +271,7 @@ class PahoLink:
         """Send PUBACK for a message of this connection."""
         if self._ending is None and delivery.token:
             self._client.ack(delivery.token, 1)
+            self._owner.acknowledged(1)
 
     def withdraw(self, wanted: Callable[[Any], bool]) -> list[Any]:  # noqa: ARG002 - `Link`'s signature
         """Take back nothing: what paho has, it sends."""

@@ -10,8 +10,8 @@
 The session outlives connections and restarts (`clean_start` false, a stable client id), so the broker keeps what
 comes while we are away, as far as its own limits go. A message of QoS 1 or 2 is answered when its delivery is
 acknowledged, in the order of receipt; one that is surely in the journal already (`seen`) is handed on as known, so
-that it is answered in its turn and makes no second event. Acknowledgements belong to the connection that brought the
-message; those of a lost one do nothing.
+that it is answered in its turn and makes no second event. A delivery's origin is the link it came over: after that
+link's end its acknowledgement does nothing.
 
 Bounds: `receive_maximum` unacknowledged messages in MQTT 5; in 3.1.1, where a broker cannot be told, the pipeline
 pauses reading.
@@ -33,10 +33,10 @@ from gateway.mqtt.connection import Connection
 from gateway.mqtt.link import Link
 from gateway.mqtt.options import ConnectionOptions
 from gateway.mqtt.packet import Publish, Reason, reason_name
-from gateway.mqtt.session import PUBCOMP_TOKEN, PUBREC_TOKEN, Received, SessionOptions, token_of
+from gateway.mqtt.session import PUBREC_TOKEN, Received, SessionOptions, token_of
 from gateway.mqtt.window import LOST, Answer
 from gateway.sources.seen import Seen
-from gateway.sources.source import Delivery, Inbox
+from gateway.sources.source import Delivery, Inbox, Origin
 from gateway.topic import is_filter
 
 log = logging.getLogger(__name__)
@@ -63,35 +63,25 @@ class MqttSourceOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unk
             raise ValueError(f"{self.share!r} is not the name of a share group")
 
 
-class _Origin:
-    """The connection that deliveries came over."""
+class _Completing:
+    """The origin of PUBREL: PUBCOMP waits until the release of the identifier is on the disk."""
 
-    __slots__ = ("_flushing", "link", "source")
+    __slots__ = ("_flush", "_link", "_waiting")
 
-    def __init__(self, source: MqttSource, link: Link) -> None:
-        self.source = source
-        self.link: Link | None = link  # None when it has ended
-        self._flushing: set[asyncio.Task[None]] = set()  # at most one a PUBREL that waits, so `receive_maximum`
+    def __init__(self, link: Link, flush: Callable[[], Awaitable[None]]) -> None:
+        self._link = link
+        self._flush = flush
+        self._waiting: set[asyncio.Task[None]] = set()  # one a PUBREL, so at most as many as the peer may send
 
     def acknowledge(self, delivery: Delivery) -> None:
-        """Send PUBACK, PUBREC or PUBCOMP, if the connection still is."""
-        link, token = self.link, delivery.token
-        if link is None or not token:
-            return
-        if token < PUBREC_TOKEN:
-            self.source.seen.acknowledge()
-            link.acknowledge(delivery)
-        elif token < PUBCOMP_TOKEN or self.source.flush is None:
-            link.acknowledge(delivery)
-        else:  # no event's block carries a release: wait until one does
-            task = asyncio.get_running_loop().create_task(self._complete(delivery, self.source.flush))
-            self._flushing.add(task)
-            task.add_done_callback(self._flushing.discard)
+        """Send PUBCOMP later: no event's block carries a release."""
+        task = asyncio.get_running_loop().create_task(self._complete(delivery))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
 
-    async def _complete(self, delivery: Delivery, flush: Callable[[], Awaitable[None]]) -> None:
-        await flush()
-        if self.link is not None:
-            self.link.acknowledge(delivery)
+    async def _complete(self, delivery: Delivery) -> None:
+        await self._flush()
+        self._link.acknowledge(delivery)
 
 
 class MqttSource:
@@ -121,7 +111,7 @@ class MqttSource:
         self._clock = clock
         self._inbox: Inbox | None = None
         self._failed: asyncio.Future[None] | None = None
-        self._origin: _Origin | None = None
+        self._completing: Origin | None = None
         self._asked: deque[tuple[str, ...]] = deque()  # filters of SUBSCRIBEs without an answer
         self._refused: dict[str, str] = {}  # filter -> why
         self._command_error = ""
@@ -185,7 +175,7 @@ class MqttSource:
     def connected(self, link: Link, *, session_present: bool) -> None:
         """Subscribe, every time: filters may have changed, and retained messages show what was missed at QoS 0."""
         self.seen.connected(session_present=session_present)
-        self._origin = _Origin(self, link)
+        self._completing = link if self.flush is None else _Completing(link, self.flush)
         self._asked.clear()
         self._refused.clear()
         for at in range(0, len(self._filters), FILTERS_A_SUBSCRIBE):
@@ -193,10 +183,10 @@ class MqttSource:
             link.subscribe(tuple(self._subscription(topic_filter, link.version) for topic_filter in filters))
             self._asked.append(filters)
 
-    def received(self, link: Link, received: Received) -> None:  # noqa: ARG002 - `Owner`'s signature
+    def received(self, link: Link, received: Received) -> None:
         """Hand a whole piece's messages to the inbox at once."""
-        if received.messages and self._origin is not None and self._inbox is not None:
-            deliveries = self._deliveries(received.messages, self._origin)
+        if received.messages and self._inbox is not None:
+            deliveries = self._deliveries(received.messages, link)
             self.received_count += len(deliveries)
             try:
                 self._inbox(deliveries)
@@ -210,22 +200,23 @@ class MqttSource:
             if type(news) is p.Suback and self._asked:
                 self._subscribed(self._asked.popleft(), news.reason_codes)
 
+    def acknowledged(self, count: int) -> None:
+        """Note that answers left."""
+        self.seen.acknowledge(count)
+
     def disconnected(self, lost: list[Answer]) -> None:
-        """Let go of the connection: its messages come again on the next one."""
-        if self._origin is not None:
-            self._origin.link = None
-            self._origin = None
+        """Note the end: what was not answered comes again on the next connection."""
         self.seen.disconnected()
         for topic, _ in lost:
             self._note_refusal(topic, LOST)
 
-    def _deliveries(self, messages: list[Publish | p.Pubrel], origin: _Origin) -> list[Delivery]:
+    def _deliveries(self, messages: list[Publish | p.Pubrel], link: Link) -> list[Delivery]:
         name, seen, now_ns = self.name, self.seen, self._clock.wall_ns()
         deliveries: list[Delivery] = []
         for message in messages:
             if type(message) is not Publish:
                 seen.released(message.packet_id)
-                token = token_of(message)
+                origin, token = self._completing or link, token_of(message)
                 deliveries.append(Delivery(name, "", b"", now_ns, origin, 2, False, False, token, True))
                 continue
             topic, payload, qos, packet_id = message.topic, message.payload, message.qos, message.packet_id
@@ -236,7 +227,7 @@ class MqttSource:
                 known = seen.known_exactly(packet_id, topic, payload)
                 packet_id |= PUBREC_TOKEN
             deliveries.append(
-                Delivery(name, topic, payload, now_ns, origin, qos, message.retain, message.dup, packet_id, known)
+                Delivery(name, topic, payload, now_ns, link, qos, message.retain, message.dup, packet_id, known)
             )
         return deliveries
 

@@ -56,10 +56,10 @@ class Seen:
         self.doubts = 0
         self.dropped = 0
         self._monotonic = monotonic
-        self._received = 0  # QoS 1 messages of this connection
-        self._acknowledged = 0  # those of them that got their PUBACK
+        self._received = 0  # messages and releases of this connection
+        self._acknowledged = 0  # those of them that were answered
         self._next = 0  # how many there will be when the oldest unanswered chunk has all its own
-        self._idle_at = 0.0  # when everything received had got its PUBACK the last time
+        self._idle_at = 0.0  # when everything received had been answered the last time
         self._new = 0  # QoS 1 messages that were no repeats
         self._number = 0  # of the next chunk
         self._open = _Chunk("")
@@ -119,10 +119,10 @@ class Seen:
             self._close()
         return known
 
-    def acknowledge(self) -> None:
-        """Note that PUBACK of the next QoS 1 message of this connection leaves; they leave in order."""
-        self._acknowledged = count = self._acknowledged + 1
-        if count == self._next or count == self._received:  # noqa: PLR1714 - twice as fast as `in`
+    def acknowledge(self, count: int = 1) -> None:
+        """Note that the answers to the next `count` messages of this connection left; they leave in order."""
+        self._acknowledged += count
+        if self._acknowledged >= self._next or self._acknowledged >= self._received:
             self._answered()
 
     def _answered(self) -> None:
@@ -136,6 +136,7 @@ class Seen:
 
     def known_exactly(self, packet_id: int, topic: str, payload: bytes) -> bool:
         """Remember a QoS 2 message; return whether it is in the journal already."""
+        self._received += 1
         bits = self._bits(topic, payload)
         before = self._exactly.get(packet_id)
         if before == bits:
@@ -148,6 +149,7 @@ class Seen:
 
     def released(self, packet_id: int) -> None:
         """Forget a QoS 2 identifier: PUBREL came. PUBCOMP may leave when `changes` is durable."""
+        self._received += 1
         if self._exactly.pop(packet_id, None) is not None:
             self._changes[f"{_EXACTLY}{packet_id}"] = None
 

@@ -239,6 +239,9 @@ class MqttTarget:
             if not sending.missing and not sending.done.done():
                 sending.done.set_result(None)
 
+    def acknowledged(self, count: int) -> None:
+        """Note nothing: no messages come this way."""
+
     def disconnected(self, lost: list[Answer]) -> None:
         """End: nobody knows about these."""
         for (sending, at), _ in lost:

@@ -40,6 +40,7 @@ class Recorder:
         self.news: list[Any] = []
         self.lost: list[Answer] = []
         self.endings = 0
+        self.acknowledgements = 0
 
     def connected(self, link: Link, *, session_present: bool) -> None:
         """Subscribe."""
@@ -56,6 +57,10 @@ class Recorder:
                 link.acknowledge(Mark(token_of(message)))
         self.answers += received.answers
         self.news += received.news
+
+    def acknowledged(self, count: int) -> None:
+        """Count."""
+        self.acknowledgements += count
 
     def disconnected(self, lost: list[Answer]) -> None:
         """Write down."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -55,11 +55,16 @@ class Inbox:
 
 @contextlib.asynccontextmanager
 async def reading(
-    url: str, inbox: Callable[[Sequence[Delivery]], None], filters: Sequence[str] = ("t/#",), **options: Any
+    url: str,
+    inbox: Callable[[Sequence[Delivery]], None],
+    filters: Sequence[str] = ("t/#",),
+    flush: Callable[[], Awaitable[None]] | None = None,
+    **options: Any,
 ) -> AsyncIterator[MqttSource]:
     """Run a source until the end of the block."""
     known = MqttSourceOptions(url=url, **{"reconnect_first_s": 0.05, "reconnect_max_s": 0.2, **options})
     source = MqttSource("house", known, filters, SystemClock(), "gw")
+    source.flush = flush
     if isinstance(inbox, Inbox):
         source.seen.load(inbox.rows)
     task = asyncio.create_task(source.run(inbox))
@@ -208,9 +213,8 @@ def test_pubcomp_waits_for_the_flush(broker: Broker) -> None:
 
         async with (
             running(Recorder(), broker.url, client_id="device") as device,
-            reading(broker.url, inbox, qos=2) as source,
+            reading(broker.url, inbox, qos=2, flush=flush) as source,
         ):
-            source.flush = flush
             send(device, "t/1", "a", qos=2)
             await until(lambda: inbox.deliveries)
             inbox.commit(source)
