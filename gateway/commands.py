@@ -13,6 +13,7 @@ Bounds: at most `WAITING_MAX` commands wait for a source to come back, each no l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -82,10 +83,8 @@ class Commands:
         self._more.set()
         while True:
             timeout = RETRY_S if self._waiting else None
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._more.wait(), timeout)
-            except TimeoutError:
-                pass
             self._more.clear()
             await self._step()
 

@@ -175,7 +175,12 @@ def test_a_known_duplicate_is_acknowledged_and_not_decoded(tmp_path: Path) -> No
 
 def test_values_are_in_the_block_of_their_events(tmp_path: Path) -> None:
     """After a restart the last values are known, so that a cached copy raises no event."""
-    bench(tmp_path, lambda here: (here.send(celsius(20.0)), here.commit()) and None)
+
+    def before(here: Bench) -> None:
+        here.send(celsius(20.0))
+        here.commit()
+
+    bench(tmp_path, before)
 
     def scene(here: Bench) -> None:
         assert here.values["house/z2m:hall/radiator"]["temperature"] == 20.0
@@ -214,7 +219,9 @@ def test_the_outcome_of_rules_is_one_batch_with_its_cursor(tmp_path: Path) -> No
         here.send(celsius(30.0))
         here.commit()
         [hot] = here.events()
-        alert = msgspec.structs.replace(hot, id="x-1", type="alert_raised", lane="alarm", actor="rule:hot", cause=hot.id)
+        alert = msgspec.structs.replace(
+            hot, id="x-1", type="alert_raised", lane="alarm", actor="rule:hot", cause=hot.id
+        )
         puts = [("rule_state", "hot", {"n": 1}), ("cursors", "rules", {"after": 1, "done": []})]
         here.pipeline.on_rule_outcome(Outcome(1, [alert], puts))
         block = here.journal.seal()

@@ -1,0 +1,189 @@
+"""Commands on their way to devices: a real journal, and a house that is there or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import NS_PER_S, SystemClock, rfc3339
+from gateway.commands import Commands
+from gateway.errors import DecodeError
+from gateway.event import Event
+from gateway.journal.committer import Committer
+from gateway.journal.journal import Journal
+from gateway.journal.options import JournalOptions
+
+SMALL = JournalOptions(bytes_max=1024 * 1024, segment_bytes=128 * 1024, preallocate=False, max_delay_ms=1)
+WAIT_S = 10.0
+
+
+class House:
+    """Devices that can be away; notes what reached them."""
+
+    def __init__(self) -> None:
+        self.there = True
+        self.got: list[tuple[str, str, bytes]] = []
+
+    def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
+        """Encode, but for a command nobody knows."""
+        if command == "fly":
+            raise DecodeError(f"{device} has no command 'fly'")
+        return f"{device}/{command}", str(value).encode()
+
+    def send(self, device: str, topic: str, payload: bytes) -> bool:
+        """Take it, when there."""
+        if self.there:
+            self.got.append((device, topic, payload))
+        return self.there
+
+
+class Scene:
+    """A journal, its committer and the commands, running."""
+
+    def __init__(self, folder: Path, house: House, *, observe: bool = False) -> None:
+        self.journal = Journal.open(folder, SMALL, SystemClock())
+        self.committer = Committer(self.journal, lambda batch: self.commands.wake())
+        self.results: list[Event] = []
+        self.house = house
+        self.commands = Commands(
+            self.journal, self.committer, house, self.results.append, SystemClock(), gateway="gw", observe=observe
+        )
+
+    def want(self, device: str, command: str, value: Any = None, **data: Any) -> None:
+        """Journal a command."""
+        when = rfc3339(SystemClock().wall_ns() - int(data.pop("age_s", 0) * NS_PER_S))
+        data = {"command": command, "value": value, **data}
+        self.journal.append(
+            Event(source="/gw/test", type="command_requested", subject=device, time=when, lane="command", data=data)
+        )
+        self.committer.wake(urgent=True)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        async with asyncio.timeout(WAIT_S):
+            while not holds():
+                await asyncio.sleep(0.01)
+
+
+def play(folder: Path, house: House, act: Callable[[Scene], Awaitable[None]], *, observe: bool = False) -> None:
+    """Run a scene from opening the journal to closing it."""
+
+    async def run() -> None:
+        scene = Scene(folder, house, observe=observe)
+        tasks = [asyncio.create_task(scene.committer.run()), asyncio.create_task(scene.commands.run())]
+        await act(scene)
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await scene.committer.close()
+
+    asyncio.run(run())
+
+
+def test_a_command_reaches_its_device_once_durable(tmp_path: Path) -> None:
+    """What was wanted is on the disk when it is sent, and not sent again after a clean restart."""
+    house = House()
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "set_setpoint", 21)
+        assert house.got == []
+        await scene.until(lambda: bool(house.got))
+        assert scene.journal.durable_sequence == 1
+
+    play(tmp_path, house, act)
+    assert house.got == [("house/z2m:trv", "house/z2m:trv/set_setpoint", b"21")]
+
+    async def later(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "set_setpoint", 22)
+        await scene.until(lambda: len(house.got) > 1)
+
+    play(tmp_path, house, later)
+    assert [payload for _, _, payload in house.got] == [b"21", b"22"]
+
+
+def test_commands_wait_for_an_absent_source_in_order(tmp_path: Path) -> None:
+    """While the source is away commands of a device wait in order; they survive a restart; others pass."""
+    house = House()
+    house.there = False
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "set_setpoint", 1)
+        scene.want("house/z2m:trv", "set_setpoint", 2)
+        await scene.until(lambda: scene.journal.durable_sequence == 2)
+        await asyncio.sleep(0.1)
+
+    play(tmp_path, house, act)
+    assert house.got == []
+    house.there = True
+
+    async def back(scene: Scene) -> None:
+        await scene.until(lambda: len(house.got) == 2)
+
+    play(tmp_path, house, back)
+    assert [payload for _, _, payload in house.got] == [b"1", b"2"]
+
+
+def test_a_late_command_is_not_sent(tmp_path: Path) -> None:
+    """A command older than its time limit becomes `command_failed`, and nothing is switched."""
+    house = House()
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "set_setpoint", 1, age_s=61)
+        scene.want("house/z2m:siren", "set_on", True, expires=rfc3339(SystemClock().wall_ns() - NS_PER_S))
+        await scene.until(lambda: len(scene.results) == 2)
+        assert [event.type for event in scene.results] == ["command_failed", "command_failed"]
+        assert "expired" in scene.results[0].data["reason"]
+
+    play(tmp_path, house, act)
+    assert house.got == []
+
+
+def test_a_command_nobody_knows_fails_with_the_reason(tmp_path: Path) -> None:
+    """What the profile can't encode is reported with its cause, and the next one goes on."""
+    house = House()
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "fly")
+        scene.want("house/z2m:trv", "set_mode", "off")
+        await scene.until(lambda: bool(house.got and scene.results))
+        [failed] = scene.results
+        assert (failed.type, failed.subject) == ("command_failed", "house/z2m:trv")
+        assert failed.data["reason"] == "house/z2m:trv has no command 'fly'"
+        assert failed.cause
+
+    play(tmp_path, house, act)
+
+
+def test_observe_records_and_switches_nothing(tmp_path: Path) -> None:
+    """With commands = "observe" a command is recorded as observed and never sent."""
+    house = House()
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:siren", "set_on", True)
+        await scene.until(lambda: bool(scene.results))
+        assert scene.results[0].type == "command_observed"
+
+    play(tmp_path, house, act, observe=True)
+    assert house.got == []
+
+
+def test_what_cannot_be_repeated_is_uncertain_after_a_cut(tmp_path: Path) -> None:
+    """A toggle that was cut off while it was sent is reported uncertain at the next start, and not sent again."""
+    house = House()
+
+    async def cut(scene: Scene) -> None:
+        await scene.committer.flush()  # by now the start has looked for cut-off commands, and found none
+        scene.journal.put("sending", "x-1-1", "house/z2m:bell")
+        await scene.committer.flush()
+
+    play(tmp_path, house, cut)
+
+    async def after(scene: Scene) -> None:
+        await scene.until(lambda: bool(scene.results))
+        [event] = scene.results
+        assert (event.type, event.subject, event.cause) == ("command_uncertain", "house/z2m:bell", "x-1-1")
+
+    play(tmp_path, house, after)
+    assert house.got == []
