@@ -350,8 +350,6 @@ class _Compilation:
         for name in [spec] if isinstance(spec, str) else types.values():
             if name not in EVENTS_OF_MESSAGES:
                 self._fault((*at, "event"), f"unknown event type {name!r}", probably_meant(name, EVENTS_OF_MESSAGES))
-        if message.emit_if and not message.key:
-            self._fault((*at, "emit_if"), "'emit_if' needs a `key`: changed since which event?")
         watched = message.emit_if.any_changed if message.emit_if else ()
         return CompiledEvent(
             spec if isinstance(spec, str) else None,

@@ -180,9 +180,13 @@ class Decoder(Context):
                 bound = candidate.bound or candidate.member(self.source, self.devices, candidate.captures, member)
                 self._one(bound, member, whole, delivery, out)
             return
-        for bound, inner in candidate.visit(self.source, self.devices, member):
-            if not any(test(inner) for test in message.skip):
-                self._one(bound, inner, whole, delivery, out)
+        for found, inner in candidate.visit(self.source, self.devices, member):
+            if any(test(inner) for test in message.skip):
+                continue
+            if isinstance(found, DecodeError):
+                out.faults.append(str(found))  # it costs this member, not the others
+            else:
+                self._one(found, inner, whole, delivery, out)
 
     def _one(self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
         message = bound.message

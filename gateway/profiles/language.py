@@ -114,7 +114,7 @@ class EventFrom(_Table, frozen=True):
 
 
 class EmitIf(_Table, frozen=True):
-    """Raise the event only if one of these differs from the last event with the same `key`."""
+    """Raise the event only if one of these differs from the device's last event with the same `key`."""
 
     any_changed: Annotated[list[str], msgspec.Meta(min_length=1)]
 

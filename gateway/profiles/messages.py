@@ -82,8 +82,8 @@ def event(
     if delivery.retained:
         out.ignored = f"{bound.message.profile}: a retained copy"
         return
-    if spec.watched and spec.key:
-        key = spec.key(member)
+    if spec.watched:
+        key = spec.key(member) if spec.key else ""
         watched = [None if (value := read(member)) is ABSENT else value for read in spec.watched]
         digest = hashlib.blake2b(msgspec.json.encode([kind, watched]), digest_size=6).hexdigest()
         ended = kind.endswith(("_left", "_ended"))

@@ -50,15 +50,18 @@ class Candidate:
             self.members[name] = bound
         return bound
 
-    def visit(self, source: str, devices: Devices, start: Any) -> Iterator[tuple[Bound, Any]]:
-        """Yield each device of a message about several, with its member."""
+    def visit(self, source: str, devices: Devices, start: Any) -> Iterator[tuple[Bound | DecodeError, Any]]:
+        """Yield each device of a message about several, with its member; an error for one without a usable name."""
         message = self.message
         assert message is not None
         assert message.each is not None
         parent = message.parent(start) if message.parent else start
         if parent.__class__ is not dict or message.device.paths or message.parent is None:
             for captured, inner in visit(message.each, start):
-                yield self.member(source, devices, {**self.captures, **captured}, inner), inner
+                try:
+                    yield self.member(source, devices, {**self.captures, **captured}, inner), inner
+                except DecodeError as error:
+                    yield error, inner
             return
         keys = tuple(parent)
         found = self.visits.get(keys)

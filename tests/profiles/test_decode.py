@@ -361,3 +361,14 @@ def test_heartbeat_of_an_unchanged_value() -> None:
     steps = [0, 10 * SECOND, hour - SECOND, hour, hour + SECOND, 2 * hour, -900 * hour, -900 * hour + SECOND]
     heard = [made.decode(delivery("zigbee2mqtt/a", {"local_temperature": 20}, at=NOW + at)).events for at in steps]
     assert [len(events) for events in heard] == [1, 0, 0, 1, 0, 1, 1, 0]
+
+
+def test_member_without_a_name_costs_only_itself() -> None:
+    """Of a message about several devices the ones that can be named are read, the others are a fault."""
+    text = (
+        '[[message]]\ntopics = ["t/all"]\neach = "/{i}"\ndevice = "t:{/id}"\n'
+        'fields = [{ name = "on", from = "/on" }]\n[device]\nid = "t:x"\n'
+    )
+    decoded = decoder(profile(text)).decode(delivery("t/all", [{"id": 1, "on": 1}, {"on": 1}, {"id": 3, "on": 0}]))
+    assert [reading.device for reading in decoded.readings] == ["1", "3"]
+    assert (decoded.faults, decoded.rejected) == (["no device: /id is missing"], None)
