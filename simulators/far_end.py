@@ -11,6 +11,7 @@ the event's data.  One reading is one event; then
 * repeats        arrivals of an event id that had arrived before,
 * two_ids        readings that arrived under more than one event id,
 * out_of_order   first arrivals behind a later reading of the same device,
+* unexpected     readings that nobody was acknowledged for,
 * unread         events without a reading (the gateway's own: heartbeats, alerts).
 
 A message that the *cloud broker* hands over again after a reconnect (MQTT's DUP flag, set per hop) is its business
@@ -27,7 +28,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,22 +65,28 @@ class Findings:
     two_ids: int
     out_of_order: int
     missing: int
+    unexpected: int
     unread: int
     handed_over_again: int
     examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
-        """Return whether nothing was lost, named twice or out of order (repeats with the same id may be)."""
-        return not (self.missing or self.two_ids or self.out_of_order)
+        """Return whether nothing was lost, made up, named twice or out of order (repeats of an id may be)."""
+        return not (self.missing or self.unexpected or self.two_ids or self.out_of_order)
 
 
 class Judge:
     """Keeps what arrived. Not thread-safe: one thread shows, another may read the plain counters."""
 
-    def __init__(self, find: Callable[[Mapping[str, Any]], Reading | None] | None = None) -> None:
-        """Judge readings found by `find` (default: ``data.counter``)."""
+    def __init__(
+        self,
+        find: Callable[[Mapping[str, Any]], Reading | None] | None = None,
+        unordered: Collection[str] = (),
+    ) -> None:
+        """Judge readings found by `find` (default: ``data.counter``); of `unordered` devices any order will do."""
         self._find = find or reading_in_data()
+        self._unordered = frozenset(unordered)
         self.received = 0
         self.repeats = 0
         self.out_of_order = 0
@@ -110,10 +117,11 @@ class Judge:
     def findings(self, acknowledged: Mapping[str, int] | None = None) -> Findings:
         """Judge against what each device was acknowledged for: its readings 1 to n.
 
-        Devices are named by their event subject.
+        Devices are named by their event subject. Without `acknowledged` nothing is missing or unexpected.
         """
-        wanted = ((device, n) for device, count in (acknowledged or {}).items() for n in range(1, count + 1))
-        lost = [reading for reading in wanted if reading not in self._ids_of]
+        wanted = {(device, n) for device, count in (acknowledged or {}).items() for n in range(1, count + 1)}
+        lost = sorted(reading for reading in wanted if reading not in self._ids_of)
+        made_up = [reading for reading in self._ids_of if reading not in wanted] if acknowledged else []
         doubled = [(reading, ids) for reading, ids in self._ids_of.items() if isinstance(ids, list)]
         return Findings(
             received=self.received,
@@ -123,10 +131,12 @@ class Judge:
             two_ids=len(doubled),
             out_of_order=self.out_of_order,
             missing=len(lost),
+            unexpected=len(made_up),
             unread=self.unread,
             handed_over_again=self.handed_over_again,
             examples={
                 "missing": [f"{device} #{n}" for device, n in lost[:EXAMPLES_MAX]],
+                "unexpected": [f"{device} #{n}" for device, n in made_up[:EXAMPLES_MAX]],
                 "two_ids": [f"{device} #{n}: {', '.join(ids)}" for (device, n), ids in doubled[:EXAMPLES_MAX]],
                 "out_of_order": self._disorder[:EXAMPLES_MAX],
                 "unread": [f"{kind}: {count}" for kind, count in self._unread_types.most_common(EXAMPLES_MAX)],
@@ -170,6 +180,8 @@ class Judge:
             return
         self._ids_of[reading] = event_id
         device, counter = reading
+        if device in self._unordered:
+            return
         if counter < self._latest.get(device, 0):
             self.out_of_order += 1
             if len(self._disorder) < EXAMPLES_MAX:

@@ -17,7 +17,7 @@ TOPIC = "gw/{device}"  # where events go at the cloud broker
 
 
 def config(
-    folder: Path, *, target: str, source: str = "", listen_port: int = 0, rules: bool = True, more: str = ""
+    folder: Path, *, target: str, source: str = "", listen_port: int = 0, rules: Path | None = RULES, more: str = ""
 ) -> str:
     """Write the configuration of a gateway to the broker at `target`, with its state in `folder`.
 
@@ -29,7 +29,7 @@ def config(
         f'state = "{folder / "state"}"',
         f'profiles = ["{PROFILES}"]',
         "[rules]",
-        f'folder = "{RULES if rules else folder / "rules"}"',
+        f'folder = "{rules or folder / "rules"}"',
         f"[sources.{SOURCE}]",
         f'url = "{source}"' if source else f'listen = "127.0.0.1:{listen_port}"',
         "[targets.cloud]",

@@ -7,11 +7,13 @@
 The brokers are real and stay up. At each moment (drawn from the seed, uniform over the stream) the gateway's
 process is killed and started again at once; its children have to notice by themselves. Each message of the stream is
 one event, so in the end every reading that the edge broker has acknowledged must be at the far end, under one id,
-in order per device; an id may come twice, at most one window of the forwarder a kill.
+in order per device; an id may come twice, at most one window of the forwarder a kill.  A rule numbers the hot
+readings with a count of its own: each number must be there once, which a rule run twice, left out, or parted from
+its state would break.
 
 Ends with one JSON object: ``kills sent lost repeats two_ids out_of_order repeats_per_kill_max window`` and more;
-exit code 1 if ``lost``, ``two_ids`` or ``out_of_order`` is not 0, a kill repeats more than a window, or the gateway
-ended by itself (``died``) or left processes behind (``orphans``).
+exit code 1 if ``lost``, ``two_ids``, ``out_of_order`` or ``unexpected`` is not 0 (the rule's numbers are counted in),
+a kill repeats more than a window, or the gateway ended by itself (``died``) or left processes behind (``orphans``).
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ STALL_S = 60.0  # nothing new at the far end for so long: what is missing is los
 SETTLE_S = 1.0  # for late repeats, behind the last reading
 ARRIVES_S = 0.03  # what a killed gateway had sent is at the far end by then; the next one is not up yet
 ORPHAN_S = 5.0  # a child of a killed gateway has so long to notice
+RULES = Path(__file__).parent / "torture_rules"
+RULE = "rule:notice"  # its numbers are judged like the readings of a device
 PROBE = "probe"  # device whose messages ask whether the path is open; not judged
 WINDOW = 200  # events sent and not yet over on the disk, as configured below: what a kill may repeat
 
@@ -70,6 +74,8 @@ class Verdict:
     out_of_order: int
     repeats_per_kill_max: int
     window: int
+    unexpected: int  # events of no message: a rule's number too many
+    rule_events: int
     received: int
     unjudged: int  # events of the gateway's own and of the probe
     died: int  # ended by itself
@@ -82,19 +88,27 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Return whether the promise was kept."""
-        broken = self.lost or self.two_ids or self.out_of_order or self.died or self.orphans
+        broken = self.lost or self.two_ids or self.out_of_order or self.unexpected or self.died or self.orphans
         return not broken and self.repeats_per_kill_max <= self.window
 
 
 def reading(event: Mapping[str, Any]) -> Reading | None:
-    """Find the reading of a message of the stream; the probe's are nobody's."""
-    if str(event.get("subject", "")).endswith(PROBE):
+    """Find the reading of a message of the stream, or the rule's number; the probe's messages are nobody's."""
+    data, name = event.get("data"), str(event.get("subject", ""))
+    if not isinstance(data, dict) or name.endswith(PROBE):
         return None
-    data = event.get("data")
-    celsius = data.get("temperature") if isinstance(data, dict) else None
+    if event.get("type") == "heat_noticed":
+        return RULE, int(data["count"])
+    celsius = data.get("temperature")
     if not isinstance(celsius, int | float):
         return None
-    return str(event["subject"]), traffic.number_in(celsius) // traffic.DEVICES + 1
+    return name, traffic.number_in(celsius) // traffic.DEVICES + 1
+
+
+def expected(sent: int, *, rules: bool) -> dict[str, int]:
+    """Return how many readings each device, and the rule, must have when `sent` messages were acknowledged."""
+    wanted = {subject(n): n // traffic.DEVICES + 1 for n in range(sent)}
+    return {**wanted, RULE: sum(map(traffic.is_hot, range(sent)))} if rules else wanted
 
 
 def subject(n: int) -> str:
@@ -118,7 +132,7 @@ def open_path(edge: Mosquitto, far_end: FarEnd, gateway: Gateway, timeout_s: flo
         wait_until(through, timeout_s, step_s=0.05)
     if not far_end.judge.received:
         tail = gateway.session.tail() if gateway.session else ""
-        raise RuntimeError(f"nothing came through within {timeout_s} s; the gateway's last words:\n{tail}")
+        raise RuntimeError(f"nothing came through (at most {timeout_s:.0f} s); the gateway's last words:\n{tail}")
 
 
 class Rig:
@@ -129,9 +143,10 @@ class Rig:
         self._folder, self._options, self._say = folder, options, say
         self._edge, self._cloud = Mosquitto(folder / "edge"), Mosquitto(folder / "cloud")
         more = f"[routes.all]\nto = 'cloud'\nwindow_max = {WINDOW}"
-        text = config(folder / "gateway", source=self._edge.url, target=self._cloud.url, rules=options.rules, more=more)
+        rules = RULES if options.rules else None
+        text = config(folder / "gateway", source=self._edge.url, target=self._cloud.url, rules=rules, more=more)
         self._gateway = Gateway(folder / "gateway", text, options.program)
-        self._far_end = FarEnd(self._cloud.host, self._cloud.port, "gw/#", judge=Judge(reading))
+        self._far_end = FarEnd(self._cloud.host, self._cloud.port, "gw/#", judge=Judge(reading, {RULE}))
         self._kill_moments_ns: list[int] = []
         self._killed: list[tuple[float, Session]] = []
         self._started_ns: list[int] = []
@@ -150,9 +165,9 @@ class Rig:
             load = self._stream()
             self._kill_all_along(load)
             sent = int(json.loads(self._last_line(load))["acknowledged"])
-            complete = self._far_end.wait_for(
-                sent, self._options.stall_s, lambda n: self._say(f"draining: {n} of {sent}")
-            )
+            wanted = sum(expected(sent, rules=self._options.rules).values())
+            stall_s = self._options.stall_s
+            complete = self._far_end.wait_for(wanted, stall_s, lambda n: self._say(f"draining: {n} of {wanted}"))
             if complete:
                 time.sleep(SETTLE_S)
             if not self._session.alive():
@@ -227,8 +242,8 @@ class Rig:
 
     def _judge(self, sent: int, seconds: float) -> Verdict:
         judge = self._far_end.judge
-        acknowledged = {subject(n): n // traffic.DEVICES + 1 for n in range(sent)}
-        found = judge.findings(acknowledged)
+        wanted = expected(sent, rules=self._options.rules)
+        found = judge.findings(wanted)
         per_kill = judge.repeats_between(self._kill_moments_ns)
         return Verdict(
             kills=len(self._kill_moments_ns),
@@ -239,6 +254,8 @@ class Rig:
             out_of_order=found.out_of_order,
             repeats_per_kill_max=max(per_kill),
             window=WINDOW,
+            unexpected=found.unexpected,
+            rule_events=wanted.get(RULE, 0),
             received=found.received,
             unjudged=found.unread,
             died=self._died,

@@ -65,6 +65,21 @@ def test_disorder_is_seen_per_device() -> None:
     assert found.examples["out_of_order"] == ["house/z2m:hall #1 after #2"]
 
 
+def test_unexpected_reading_is_seen() -> None:
+    """A reading that nobody was acknowledged for is one too many."""
+    found = judged(cloud_event("a-1", 1), cloud_event("a-2", 2), acknowledged={"house/z2m:hall": 1})
+    assert (found.unexpected, found.clean) == (1, False)
+    assert found.examples["unexpected"] == ["house/z2m:hall #2"]
+
+
+def test_order_of_some_does_not_matter() -> None:
+    """Readings of an unordered device are lost or doubled like others, but never late."""
+    judge = Judge(unordered={"house/z2m:hall"})
+    for counter in (2, 1):
+        judge.show(cloud_event(f"a-{counter}", counter), counter)
+    assert judge.findings({"house/z2m:hall": 2}).clean
+
+
 def test_repeat_is_no_disorder() -> None:
     """A repeated early event behind later ones keeps the order of first arrivals."""
     found = judged(*(cloud_event(f"a-{n}", n) for n in (1, 2, 3, 1, 2, 4)))
