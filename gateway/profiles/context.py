@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.errors import DecodeError
 from gateway.event import Event
 from gateway.profiles.bind import Bound, BoundField
 from gateway.profiles.catalogue import Catalogue
@@ -16,6 +17,9 @@ from gateway.profiles.pointer import ABSENT
 from gateway.profiles.report import NOTES, Known, notes_of
 from gateway.profiles.times import Stamp, believed, wall_ns
 from gateway.profiles.values import text_of
+
+DEVICES_KNOWN_MAX = 20_000  # of all sources; who makes up names cannot fill the memory with them
+FIELDS_KNOWN_MAX = 256  # of one device; field names may hold captures of a topic
 
 
 class Received(Protocol):
@@ -122,6 +126,13 @@ class Context:
         """Write a time of the gateway's clock."""
         return self._stamp(at_ns)
 
+    def admit(self, subject: str) -> None:
+        """Raise DecodeError when there is no room for one more device."""
+        if len(self.values) >= DEVICES_KNOWN_MAX:
+            raise DecodeError(
+                f"{subject} would be device number {len(self.values) + 1}, the limit is {DEVICES_KNOWN_MAX}"
+            )
+
     def introduce(self, bound: Bound, known: Known | None, out: Decoded) -> Known:
         """Note which profile reads a device; one never heard of before gets its entry among the values.
 
@@ -130,6 +141,7 @@ class Context:
         """
         entry = self.values.get(bound.subject)
         if entry is None:
+            self.admit(bound.subject)
             entry = self.values[bound.subject] = known if known is not None else {NOTES: {}}
         bound.known = True
         if bound.message.availability is None and bound.device_class != "unknown":

@@ -20,7 +20,7 @@ from gateway.profiles import command, messages
 from gateway.profiles.bind import Bound, BoundField, Plan
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import CompiledMessage
-from gateway.profiles.context import Context, Decoded, Reading, Received
+from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
 from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge, notes_of
@@ -208,6 +208,7 @@ class Decoder(Context):
         known = self.values.get(subject)
         new = known is None or not bound.known
         if known is None:
+            self.admit(subject)
             known = {NOTES: {}}
         fields: dict[str, Any] = {}
         silent_until = bound.silent_until
@@ -228,10 +229,13 @@ class Decoder(Context):
                     out.faults.append(f"{name}: {error}")
                     continue
             fields[name] = value
+            old = known.get(name, ABSENT)
+            if old is ABSENT and len(known) > FIELDS_KNOWN_MAX:
+                out.faults.append(f"{name}: a field more than {FIELDS_KNOWN_MAX}")
+                continue
             if never:
                 known[name] = value
                 continue
-            old = known.get(name, ABSENT)
             if old == value:
                 if not always:
                     continue

@@ -202,7 +202,7 @@ class Command(_Table, frozen=True):
     In a key, ``"$key:setpoint.heat"`` is the key under which the device last reported that field.
     """
 
-    name: _Name | Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
     topic: str
     arg: Argument | None = None
     field: str | None = None  # the field it sets

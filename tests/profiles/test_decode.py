@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.document import Document
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import compile_profile
+from gateway.profiles.context import DEVICES_KNOWN_MAX, FIELDS_KNOWN_MAX
 from gateway.profiles.decode import PAYLOAD_BYTES_MAX, ROUTES_MAX
 from gateway.profiles.devices import Device, Devices
 from gateway.profiles.report import NOTES
@@ -372,3 +373,19 @@ def test_member_without_a_name_costs_only_itself() -> None:
     decoded = decoder(profile(text)).decode(delivery("t/all", [{"id": 1, "on": 1}, {"on": 1}, {"id": 3, "on": 0}]))
     assert [reading.device for reading in decoded.readings] == ["1", "3"]
     assert (decoded.faults, decoded.rejected) == (["no device: /id is missing"], None)
+
+
+def test_made_up_devices_and_fields_are_bounded() -> None:
+    """Neither made-up device names nor made-up labels of one camera fill the memory; what is known goes on."""
+    values: dict[str, Any] = {f"house/z2m:{i}": {NOTES: {}, "open": True} for i in range(DEVICES_KNOWN_MAX)}
+    made = decoder(CATALOGUE, values=values)
+    refused = made.decode(delivery("zigbee2mqtt/new", {"contact": True}))
+    assert (refused.events, len(values)) == ([], DEVICES_KNOWN_MAX)
+    assert "the limit is 20000" in str(refused.rejected)
+    assert made.decode(delivery("zigbee2mqtt/7", {"contact": True})).events
+    camera = decoder(CATALOGUE)
+    for i in range(1000):
+        camera.decode(delivery(f"frigate/cam/label{i}", "1"))
+        camera.decode(delivery(f"frigate/cam/label{i}/active", "1"))
+    assert len(camera.values["house/frigate:cam"]) <= FIELDS_KNOWN_MAX + 1
+    assert camera.decode(delivery("frigate/cam/label0", "2")).events
