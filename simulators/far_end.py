@@ -119,8 +119,8 @@ class Judge:
 
         Devices are named by their event subject. Without `acknowledged` nothing is missing or unexpected.
         """
-        wanted = {(device, n) for device, count in (acknowledged or {}).items() for n in range(1, count + 1)}
-        lost = sorted(reading for reading in wanted if reading not in self._ids_of)
+        wanted = {(device, n): None for device, count in (acknowledged or {}).items() for n in range(1, count + 1)}
+        lost = [reading for reading in wanted if reading not in self._ids_of]
         made_up = [reading for reading in self._ids_of if reading not in wanted] if acknowledged else []
         doubled = [(reading, ids) for reading, ids in self._ids_of.items() if isinstance(ids, list)]
         return Findings(

@@ -11,10 +11,7 @@ from simulators.torture import WINDOW, Options, torture
 
 @pytest.mark.timeout(600)
 def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
-    """50 kills in a stream of 50,000 QoS 1 messages: none lost, none under two ids, order kept, few repeats.
-
-    The rule's outcomes are as exact: each of its numbers once.
-    """
+    """50 kills in 50,000 QoS 1 messages: none lost, none under two ids, in order, few repeats, rules as exact."""
     verdict = torture(tmp_path, Options(kills=50, messages=50_000, seed=4711))
     print(verdict)
     assert verdict.sent == 50_000
