@@ -4,7 +4,8 @@
 
     load --QoS 1--> Mosquitto --> gateway --QoS 1--> Mosquitto --> far end
 
-The brokers are real and stay up. At each moment (drawn from the seed, uniform over the stream) the gateway's
+The brokers are real and stay up (``--listener``: none in front, the load is a device of the gateway itself, which
+sends again, with DUP, what had no answer). At each moment (drawn from the seed, uniform over the stream) the gateway's
 process is killed and started again at once; its children have to notice by themselves. Each message of the stream is
 one event, so in the end every reading that the edge broker has acknowledged must be at the far end, under one id,
 in order per device; an id may come twice, at most one window of the forwarder a kill.  A rule numbers the hot
@@ -21,18 +22,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from simulators import traffic, wire
 from simulators.broker import Mosquitto
 from simulators.far_end import FarEnd, Judge, Reading
-from simulators.processes import Session, wait_until
+from simulators.processes import Session, free_port, wait_until
 from simulators.subject import PROGRAM, SOURCE, Gateway, config
 
 GAP_S = 1.0  # mean time between kills; a start takes some of it
@@ -58,6 +60,7 @@ class Options:
     seed: int
     gap_s: float = GAP_S
     rules: bool = True
+    listener: bool = False  # devices at the gateway's own listener, no broker in front
     stall_s: float = STALL_S
     program: Sequence[str] = PROGRAM
 
@@ -116,20 +119,27 @@ def subject(n: int) -> str:
     return f"{SOURCE}/load:{traffic.device(n)}"
 
 
-def open_path(edge: Mosquitto, far_end: FarEnd, gateway: Gateway, timeout_s: float = READY_TIMEOUT_S) -> None:
+def open_path(source: tuple[str, int], far_end: FarEnd, gateway: Gateway, timeout_s: float = READY_TIMEOUT_S) -> None:
     """Return when a message goes through; RuntimeError with the gateway's last words otherwise."""
     counter = 0
+    sender: socket.socket | None = None
 
     def through() -> bool:
-        nonlocal counter
-        counter += 1
-        payload = json.dumps({"counter": counter, "temperature": counter % 20})
-        sender.sendall(wire.publish(f"load/meter/{PROBE}", payload.encode(), counter))
-        assert gateway.session is not None
-        return far_end.judge.received > 0 or not gateway.session.alive()
+        nonlocal counter, sender
+        session = gateway.session
+        assert session is not None
+        try:
+            sender = sender or wire.dial(*source, client_id=PROBE)
+            counter += 1
+            payload = json.dumps({"counter": counter, "temperature": counter % 20})
+            sender.sendall(wire.publish(f"load/meter/{PROBE}", payload.encode(), counter))
+        except OSError:
+            sender = None  # the listener is not up yet
+        return far_end.judge.received > 0 or not session.alive()
 
-    with wire.dial(edge.host, edge.port, PROBE) as sender:
-        wait_until(through, timeout_s, step_s=0.05)
+    wait_until(through, timeout_s, step_s=0.05)
+    if sender:
+        sender.close()
     if not far_end.judge.received:
         tail = gateway.session.tail() if gateway.session else ""
         raise RuntimeError(f"nothing came through (at most {timeout_s:.0f} s); the gateway's last words:\n{tail}")
@@ -141,10 +151,17 @@ class Rig:
     def __init__(self, folder: Path, options: Options, say: Say) -> None:
         """Prepare; `run` does it."""
         self._folder, self._options, self._say = folder, options, say
-        self._edge, self._cloud = Mosquitto(folder / "edge"), Mosquitto(folder / "cloud")
-        more = f"[routes.all]\nto = 'cloud'\nwindow_max = {WINDOW}"
-        rules = RULES if options.rules else None
-        text = config(folder / "gateway", source=self._edge.url, target=self._cloud.url, rules=rules, more=more)
+        self._cloud = Mosquitto(folder / "cloud")
+        self._edge = None if options.listener else Mosquitto(folder / "edge")
+        self._source = (self._cloud.host, self._edge.port if self._edge else free_port())
+        text = config(
+            folder / "gateway",
+            source=self._edge.url if self._edge else "",
+            listen_port=self._source[1],
+            target=self._cloud.url,
+            rules=RULES if options.rules else None,
+            more=f"[routes.all]\nto = 'cloud'\nwindow_max = {WINDOW}",
+        )
         self._gateway = Gateway(folder / "gateway", text, options.program)
         self._far_end = FarEnd(self._cloud.host, self._cloud.port, "gw/#", judge=Judge(reading, {RULE}))
         self._kill_moments_ns: list[int] = []
@@ -155,13 +172,12 @@ class Rig:
     def run(self) -> Verdict:
         """Torture the gateway and judge it."""
         started = time.monotonic()
-        self._edge.start()
-        self._cloud.start()
+        self._brokers("start")
         self._far_end.start()
         load: Session | None = None
         try:
             self._start()
-            open_path(self._edge, self._far_end, self._gateway)
+            open_path(self._source, self._far_end, self._gateway)
             load = self._stream()
             self._kill_all_along(load)
             sent = int(json.loads(self._last_line(load))["acknowledged"])
@@ -182,8 +198,12 @@ class Rig:
             for _, session in self._killed:
                 session.kill()
             self._far_end.stop()
-            self._edge.stop()
-            self._cloud.stop()
+            self._brokers("stop")
+
+    def _brokers(self, verb: Literal["start", "stop"]) -> None:
+        for broker in (self._edge, self._cloud):
+            if broker:
+                getattr(broker, verb)()
 
     @property
     def _session(self) -> Session:
@@ -198,7 +218,8 @@ class Rig:
     def _stream(self) -> Session:
         options = self._options
         rate = options.messages / max(options.kills * options.gap_s, 1.0)
-        argv = ["--url", self._edge.url, "--count", str(options.messages), "--rate", f"{rate:.3f}"]
+        host, port = self._source
+        argv = ["--url", f"mqtt://{host}:{port}", "--count", str(options.messages), "--rate", f"{rate:.3f}"]
         module = [sys.executable, "-m", "simulators.load", *argv, "--sent", str(self._folder / "sent")]
         self._say(f"streaming {options.messages} messages, {rate:.0f}/s")
         return Session(module, self._folder / "load.log", pipes=True)
@@ -292,11 +313,19 @@ def main() -> int:
     options.add_argument("--messages", type=int, default=50_000)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--gap", type=float, default=GAP_S, help="mean seconds between kills")
+    options.add_argument("--listener", action="store_true", help="devices at the gateway itself, no broker in front")
     options.add_argument("--no-rules", action="store_true", help="without a rule worker")
     options.add_argument("--json", action="store_true", help="nothing but the JSON object")
     options.add_argument("--folder", type=Path, help="where to work; kept (default: a temporary folder)")
     arguments = options.parse_args()
-    wanted = Options(arguments.kills, arguments.messages, arguments.seed, arguments.gap, not arguments.no_rules)
+    wanted = Options(
+        arguments.kills,
+        arguments.messages,
+        arguments.seed,
+        arguments.gap,
+        rules=not arguments.no_rules,
+        listener=arguments.listener,
+    )
     terminal = sys.stderr.isatty()
 
     def say(line: str) -> None:

@@ -24,3 +24,12 @@ def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
     assert verdict.repeats_per_kill_max <= WINDOW, verdict
     assert verdict.died == 0, verdict
     assert verdict.orphans == 0, verdict
+
+
+@pytest.mark.timeout(300)
+def test_kills_under_the_devices_own_connection(tmp_path: Path) -> None:
+    """Without a broker in front a device sends again what had no answer: nothing is lost, nothing named twice."""
+    verdict = torture(tmp_path, Options(kills=15, messages=20_000, seed=4712, listener=True))
+    print(verdict)
+    assert (verdict.sent, verdict.kills) == (20_000, 15)
+    assert verdict.good, verdict

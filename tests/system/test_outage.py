@@ -81,7 +81,7 @@ def test_outage_of_the_cloud(
     edge: Mosquitto, cloud: Mosquitto, far_end: FarEnd, gateway: Gateway, tmp_path: Path
 ) -> None:
     """What happened while the cloud was away is all there afterwards, once, in order per device, in flat memory."""
-    open_path(edge, far_end, gateway)
+    open_path((edge.host, edge.port), far_end, gateway)
     send(edge, tmp_path, 0, BEFORE)
     assert far_end.wait_for(BEFORE, PATIENCE_S)
     before = rss(gateway.session)
