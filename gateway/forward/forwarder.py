@@ -210,15 +210,14 @@ class Forwarder:
         if unreadable:  # nothing waits behind them
             why = "it can't be read as an event"
             self._judgement.dead_letters([Refusal(record.raw, record.sequence, why, 0) for record in unreadable])
-            self._moved(at_once=True)
+            self._moved()
 
     async def _send(self, sending: Sending) -> None:
         outcomes = await self._target.send(sending.events)
         if len(outcomes) != len(sending.events):
             raise AssertionError(f"{self.route.to}: {len(outcomes)} outcomes for {len(sending.events)} events")
-        letters = self._judgement.rejected
         self._judgement.settle(sending, outcomes, asyncio.get_running_loop().time())
-        self._moved(at_once=self._judgement.rejected > letters)
+        self._moved()
         self._enter(self._circuit.trouble or ("sending" if self._order.in_flight() else "idle"))
         self._quiet.set()
         self._more.set()
@@ -240,9 +239,12 @@ class Forwarder:
         self._judgement.back_again(loop.time())
         self._enter(self._circuit.trouble or "idle")
 
-    def _moved(self, *, at_once: bool = False) -> None:
-        """Something is over: see that the cursors are put, and committed before the window is used up."""
-        if at_once or not self._dirty:  # a put makes the batch worth a commit; the hook before the seal renews it
+    def _moved(self) -> None:
+        """See that the cursors are put with what was just appended, and committed before the window is used up.
+
+        The first put makes the open batch worth a commit; the hook before its seal renews it.
+        """
+        if not self._dirty:
             for lane in self._lanes:
                 lane.put_cursor()
             self._dirty = True

@@ -278,11 +278,12 @@ def test_retry_keeps_the_order_of_each_device() -> None:
     asyncio.run(main())
 
 
-def test_others_pass_while_one_device_waits() -> None:
+@pytest.mark.parametrize("batch_max", [1, 10])
+def test_others_pass_while_one_device_waits(batch_max: int) -> None:
     """One throttled device holds up itself only, for as long as the target says; nothing of it is dead-lettered."""
 
     async def main() -> None:
-        log, target = MemoryLog(), ScriptedTarget(batch_max=10)
+        log, target = MemoryLog(), ScriptedTarget(batch_max=batch_max)
         open_ = False
         target.judge = each(lambda n: THROTTLED if n % 10 == 3 and not open_ else DELIVERED)
         ids = log.events(500)
@@ -404,15 +405,21 @@ def test_an_outage_is_waited_out_in_order() -> None:
         log, target = MemoryLog(), ScriptedTarget(batch_max=20, windows=3)
         ids = log.events(500)
         log.commit()
+
+        def answer(batch: object) -> list[Outcome]:
+            if len(target.arrived) >= 100:
+                target.up.clear()
+            return [DELIVERED if target.up.is_set() else DOWN] * len(batch)  # type: ignore[arg-type]
+
+        target.judge = answer
         async with running(log, target) as rig:
-            await rig.until(lambda: len(target.arrived) >= 100)
-            target.up.clear()
             await rig.until(lambda: rig.forwarder.status().state == "waiting" and not rig.forwarder.status().in_flight)
             sends = len(target.batches)
             ids += log.events(500, start=500)
             rig.commits.commit()
             await asyncio.sleep(0.02)
             assert len(target.batches) == sends
+            target.judge = None
             target.up.set()
             await rig.until(rig.over)
         assert judge(target.arrived) == (set(ids), 0, 0)
@@ -516,6 +523,31 @@ def test_parked_events_survive_a_crash() -> None:
             await rig.until(rig.over)
         assert target.numbers() == [33]
         assert judge(first + target.arrived)[1] == 0
+
+    asyncio.run(main())
+
+
+def test_a_parked_event_is_not_given_up_while_nobody_passes() -> None:
+    """Attempts of a parked event count only when others pass between them: else the target may be at fault."""
+
+    async def main() -> None:
+        log, target = MemoryLog(), ScriptedTarget(batch_max=10)
+        target.judge = each(lambda n: RETRY if n == 5 else DELIVERED)
+        log.events(50)
+        log.commit()
+        async with running(log, target, attempts_max=6) as rig:
+            start = itertools.count(50)
+            while not rig.forwarder.status().parked:
+                log.events(1, start=next(start))
+                rig.commits.commit()
+                await asyncio.sleep(0.002)
+            await rig.until(lambda: len(target.arrived) == log.last_sequence - 1)
+            sends = len(target.batches)
+            await rig.until(lambda: len(target.batches) > sends + 20)
+            assert log.letters() == []
+            target.judge = None
+            await rig.until(rig.over)
+        assert 5 in target.numbers()
 
     asyncio.run(main())
 

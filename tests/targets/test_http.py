@@ -288,6 +288,22 @@ def test_a_connection_closed_while_idle_is_no_failure() -> None:
     asyncio.run(main())
 
 
+def test_a_kept_connection_that_closes_on_our_request_is_no_failure() -> None:
+    """A server that closes a kept connection just as we write gets the request once more, on a new one."""
+    with CloudHttp(answers=["close"]) as cloud:
+        assert verdicts(send(cloud, outgoing(1))) == [Verdict.DELIVERED]
+        assert cloud.connections == 2
+
+
+def test_a_batch_behind_one_that_failed_is_not_sent() -> None:
+    """When a send takes several requests, nothing is sent behind one that has to be repeated."""
+    with CloudHttp(poison={"13": "500"}) as cloud:
+        outcomes = send(cloud, outgoing(100), mode="batched", body_bytes_max=2000)
+        assert max(event["data"]["n"] for event in cloud.accepted) < 13
+        assert outcomes[13].reason.startswith("500")
+        assert all(outcome.throttled for outcome in outcomes[50:])
+
+
 def test_a_name_that_does_not_resolve_is_down() -> None:
     """A host nobody knows is a target that is down, with the reason in status."""
 
