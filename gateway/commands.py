@@ -84,7 +84,8 @@ class Commands:
         while True:
             timeout = RETRY_S if self._waiting else None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._more.wait(), timeout)
+                async with asyncio.timeout(timeout):  # not wait_for: before 3.12 it may swallow a cancellation
+                    await self._more.wait()
             self._more.clear()
             await self._step()
 
