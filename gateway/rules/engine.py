@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from gateway.rules import alerts, claims
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
@@ -65,7 +67,11 @@ class Engine:
         outcome = self._runner.begin(upto, now_ns, live_after)
         runner, devices, index, watched = self._runner, self.site.house.devices, self._index, self._conditions.watched
         for raw in raws:
-            seen = decode(raw)
+            try:
+                seen = decode(raw)
+            except msgspec.DecodeError as error:
+                runner.fault(RuleFault("", "", 0, f"a record up to {upto} can't be read: {error}"))
+                continue
             if seen.lane == "timer":
                 runner.take(raw, seen)
                 self._time(seen)

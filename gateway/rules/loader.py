@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import signal
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Protocol
 
 from gateway.errors import Fault, probably_meant
@@ -27,6 +30,7 @@ from gateway.rules.protocol import DeviceEntry, RuleInfo
 
 FILES_MAX = 500
 FILE_BYTES_MAX = 256 * 1024
+LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
 ALWAYS_WANTED = ("timer_fired", "rules_loaded", "mode_changed", OFFLINE, ONLINE)
 
@@ -73,6 +77,7 @@ def load(
     excluded: Mapping[str, str] | None = None,
     before: Callable[[str], None] = lambda _: None,
     files: Sequence[Path] | None = None,
+    limit_s: float = 0,
 ) -> Loaded:
     """Load all files of a folder (or some).
 
@@ -81,6 +86,7 @@ def load(
     types     event types that are known; others get a hint
     excluded  files not to run, and why
     before    is called with each file that is about to be run
+    limit_s   for the top level of a file, where nobody else watches; 0 is none
     """
     loaded = Loaded()
     paths = rule_files(folder) if files is None else list(files)
@@ -107,7 +113,8 @@ def load(
             loaded.faults.append(Fault(str(path), None, excluded[str(path)], "edit the file to have it tried again"))
             continue
         before(str(path))
-        collector, module = _run(path, tree)
+        with time_limit(limit_s):
+            collector, module = _run(path, tree)
         if module is not None:
             loaded.modules[str(path)] = module
         faults = collector.faults + _doubles(collector.declared, taken)
@@ -239,7 +246,28 @@ def entries(devices: Iterable[_Installed]) -> list[DeviceEntry]:
 
 def inspect(folder: Path, devices: Iterable[_Installed] = (), modes: Sequence[str] = ()) -> Loaded:
     """Load a folder to see what is wrong with it: `check`, `rules list`. Runs the files' top level in this process."""
-    return load(folder, house=House(entries(devices), {}), modes=modes, types=known_types())
+    house = House(entries(devices), {})
+    return load(folder, house=house, modes=modes, types=known_types(), limit_s=LOAD_S_MAX)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what runs longer: on the main thread of a Unix, and as far as it lets itself be stopped."""
+    if not seconds or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal's signature
+        raise TimeoutError(f"did not end within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    others = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *others)
 
 
 def known_types() -> frozenset[str]:

@@ -19,12 +19,13 @@ import msgspec
 
 from gateway.errors import Fault
 from gateway.rules.faults import USER_ERRORS, line_of, what
-from gateway.rules.loader import Loaded, load
+from gateway.rules.loader import LOAD_S_MAX, Loaded, load, time_limit
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.testing import RuleFailed, SimulatedHouse
 
 PREFIX = "test_"
 VALUE_CHARS_MAX = 300
+TEST_S_MAX = 60.0
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ class Suite:
         self.file = file
         self._devices = devices
         self._modes = modes
-        self.loaded: Loaded = load(file.parent, files=[file], modes=modes)
+        self.loaded: Loaded = load(file.parent, files=[file], modes=modes, limit_s=LOAD_S_MAX)
         self.faults: Sequence[Fault] = self.loaded.faults
         module = self.loaded.modules.get(str(file))
         functions: Mapping[str, Any] = vars(module) if module is not None else {}
@@ -68,7 +69,8 @@ class Suite:
         unknown = [parameter for parameter in wanted if parameter != "house"]
         if unknown:
             raise TypeError(f"{name} wants {unknown[0]!r}: a rule's test gets `house` and nothing else")
-        function(**({"house": self.house()} if wanted else {}))
+        with time_limit(TEST_S_MAX):
+            function(**({"house": self.house()} if wanted else {}))
 
     def run(self) -> Iterator[Trial]:
         """Run all tests, one after the other."""

@@ -325,3 +325,12 @@ def test_what_can_not_be_done_is_said_on_the_authors_line(tmp_path: Path) -> Non
         here.set("door-front", open=True)
         assert "0.py:4: " in here.faults[0]
         assert words in here.faults[0]
+
+
+def test_a_record_that_can_not_be_read_is_a_fault_and_no_more(tmp_path: Path) -> None:
+    """Bytes that are no event are passed over; what comes behind them is looked at."""
+    here = house(tmp_path, COUNTS)
+    outcome = here._engine.step([b"{", b'{"specversion":"1.0"}'], 9, 0)
+    assert len(outcome.faults) == 2
+    here.set("door-front", open=True)
+    assert len(here.emitted) == 1

@@ -137,6 +137,13 @@ def test_excluded_files_are_not_run(tmp_path: Path) -> None:
     assert [fault.what for fault in found.faults] == ["it hung"]
 
 
+def test_a_file_that_hangs_is_a_fault_with_its_line(tmp_path: Path) -> None:
+    """Where a person waits, a top level that does not end is stopped."""
+    (tmp_path / "hangs.py").write_text("x = 1\nwhile x: pass\n")
+    (fault,) = load(tmp_path, limit_s=0.2).faults
+    assert (fault.line, fault.what) == (2, "TimeoutError: did not end within 0.2 s")
+
+
 def test_files_are_bounded(tmp_path: Path) -> None:
     """A file larger than a rule file may be is refused."""
     found = loaded(tmp_path, "x = 1\n" * 100_000)
