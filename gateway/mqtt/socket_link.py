@@ -29,6 +29,7 @@ from gateway.mqtt.window import Answer
 READ_BYTES: Final = 256 * 1024  # the buffer of one connection; only what is used costs memory
 BUSY_READS: Final = 4  # reads in a row within the tick before it is engaged
 FULL_READ_BYTES: Final = 64 * 1024  # a read of so much gains nothing by waiting
+HELD_BACK_S: Final = 0.001  # what was held back by the peer comes within so long
 QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux; the kernel forgets it with each read
 
 
@@ -69,6 +70,8 @@ class SocketLink(asyncio.BufferedProtocol):
         self._read_at = 0.0
         self._busy = 0
         self._resting = False  # the tick holds reading back
+        self._turn = 0  # which read after it did this will be; 0: it did not yet
+        self._held_back = True  # the peer seems to hold small packets back (Nagle's algorithm)
         self._paused = False  # the owner does
         self._timer: asyncio.TimerHandle | None = None  # CONNACK's limit, then the keep-alive
 
@@ -95,20 +98,37 @@ class SocketLink(asyncio.BufferedProtocol):
         if QUICKACK is not None and self._socket is not None:
             with contextlib.suppress(OSError):  # closed meanwhile
                 self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
-        self._take(self._session.receive(self._buffer[:nbytes]))
+        received = self._session.receive(self._buffer[:nbytes])
+        self._take(received)
+        self._gather(nbytes, len(received.messages) + len(received.answers))
+
+    def _gather(self, nbytes: int, packets: int) -> None:
+        """Let reading rest for a tick when reads come often.
+
+        A peer that holds small packets back sends them right after a read has confirmed the ones before: then each
+        tick has a second read, or everything would come one tick later.
+        """
         now = self._loop.time()
-        if now - self._read_at > self._tick_s * 1.5 or nbytes > FULL_READ_BYTES:
-            self._busy = 0
-        elif self._busy < BUSY_READS:
+        gap_s, self._read_at = now - self._read_at, now
+        if gap_s > self._tick_s * 1.5 or nbytes > FULL_READ_BYTES:
+            self._busy, self._turn, self._held_back = 0, 0, True
+            return
+        if self._busy < BUSY_READS:
             self._busy += 1
-        elif not self._paused and self._transport is not None:
+            return
+        if self._turn == 1 and self._held_back:
+            self._turn = 2
+            return
+        if self._turn == 2:
+            self._held_back = gap_s < HELD_BACK_S and packets > 1
+        if not self._paused and self._transport is not None:
             self._resting = True
             self._transport.pause_reading()
             self._loop.call_later(self._tick_s, self._rested)
-        self._read_at = now
 
     def _rested(self) -> None:
         self._resting = False
+        self._turn = 1
         if not self._paused and self._transport is not None:
             self._transport.resume_reading()
 
