@@ -334,3 +334,21 @@ def test_a_record_that_can_not_be_read_is_a_fault_and_no_more(tmp_path: Path) ->
     assert len(outcome.faults) == 2
     here.set("door-front", open=True)
     assert len(here.emitted) == 1
+
+
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    """Reading state, or setting it to what it is, writes no row."""
+    here = house(
+        tmp_path,
+        """
+        @rule("door_opened")
+        def reads(event, ctx):
+            ctx.state["seen"] = ctx.state.get("seen", [1])
+        """,
+    )
+    here.set("door-a", open=True)
+    written = []
+    take = here._engine.site.tables.take_changes
+    here._engine.site.tables.take_changes = lambda: written.append(take()) or written[-1]  # type: ignore[method-assign]
+    here.set("door-b", open=True)
+    assert written == [[]]
