@@ -13,9 +13,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -57,7 +55,7 @@ class SocketLink(asyncio.BufferedProtocol):
         self._credentials = credentials
         self._connect_timeout_s = options.connect_timeout_s
         self._transport: asyncio.Transport | None = None
-        self._socket: TransportSocket | None = None
+        self._socket: Any = None  # for QUICKACK, where the loop lets us
         self._accepted = False
         self._birth_due = False
         self._ending: Ending | None = None
@@ -82,6 +80,7 @@ class SocketLink(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._socket = transport.get_extra_info("socket")
+        self._confirm()
         self._session.connect(self.version, *self._credentials)
         self._credentials = (None, None)  # not kept
         self._timer = self._loop.call_later(self._connect_timeout_s, self._no_connack)
@@ -95,12 +94,18 @@ class SocketLink(asyncio.BufferedProtocol):
         """Hand on what arrived."""
         if self._transport is None or self._ending is not None:
             return
-        if QUICKACK is not None and self._socket is not None:
-            with contextlib.suppress(OSError):  # closed meanwhile
-                self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
+        self._confirm()
         received = self._session.receive(self._buffer[:nbytes])
         self._take(received)
         self._gather(nbytes, len(received.messages) + len(received.answers))
+
+    def _confirm(self) -> None:
+        """Have the kernel confirm what arrived, now."""
+        if self._socket is not None and QUICKACK is not None:
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
+            except (OSError, TypeError, AttributeError):  # closed meanwhile, or another loop's idea of a socket
+                self._socket = None
 
     def _gather(self, nbytes: int, packets: int) -> None:
         """Let reading rest for a tick when reads come often.
