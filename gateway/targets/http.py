@@ -167,7 +167,7 @@ class HttpTarget:
     def status(self) -> dict[str, object]:
         """Say how the connection is."""
         return {
-            "where": self._where,
+            "url": self._where,
             "connected": self.accepted and not self._down,
             "since": rfc3339(self._since_ns),
             "connections": self._pool.open,

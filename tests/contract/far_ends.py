@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import Any, Protocol
 
 from gateway.clock import SystemClock
 from gateway.targets.http import HttpTarget, HttpTargetOptions
+from gateway.targets.mqtt import MqttTarget, MqttTargetOptions
 from gateway.targets.target import Target
-from simulators.cloud_http import Answer, CloudHttp
+from simulators.broker import Mosquitto
+from simulators.cloud_http import CloudHttp
+from simulators.far_end import FarEnd as Subscriber
+from simulators.far_end import Judge
 
 
 class FarEnd(Protocol):
@@ -31,16 +36,16 @@ class FarEnd(Protocol):
         """Come back at the same address."""
         ...
 
-    async def refuse(self, n: int) -> None:
-        """Refuse the event whose data.n is `n` for what it is, from now on."""
-        ...
+
+REFUSED = "forbidden/test:refused"
+"""The device whose events a far end refuses for what they are."""
 
 
 class HttpFarEnd:
     """A web service."""
 
     def __init__(self, mode: str) -> None:
-        self.cloud = CloudHttp().start()
+        self.cloud = CloudHttp(poison={REFUSED: "422"}).start()
         options = HttpTargetOptions(url=self.cloud.url, mode=mode, reconnect_first_s=0.01, reconnect_max_s=0.05)  # type: ignore[arg-type]
         self.target: Target = HttpTarget("cloud", options, SystemClock())
 
@@ -56,9 +61,43 @@ class HttpFarEnd:
         """Listen again."""
         self.cloud.start()
 
-    async def refuse(self, n: int) -> None:
-        """Answer 422 to it."""
-        self.cloud.poison[str(n)] = Answer.parse("422")
+
+class MqttFarEnd:
+    """A real Mosquitto with an ACL, and a subscriber behind it."""
+
+    def __init__(self, folder: Path) -> None:
+        acl = folder / "acl"
+        acl.write_text("topic read #\ntopic write gw/house/#\n")
+        acl.chmod(0o700)
+        self.broker = Mosquitto(folder / "broker", lines=[f"acl_file {acl}"]).start()
+        self.judge = Keep()
+        self.far_end = Subscriber(self.broker.host, self.broker.port, judge=self.judge).start()
+        options = MqttTargetOptions(url=self.broker.url, reconnect_first_s=0.01, reconnect_max_s=0.05)
+        self.target: Target = MqttTarget("cloud", options, "gw")
+
+    def arrived(self) -> list[dict[str, Any]]:
+        """Return what came out of the broker."""
+        return list(self.judge.events)
+
+    async def stop(self) -> None:
+        """SIGKILL."""
+        await asyncio.to_thread(self.broker.kill)
+
+    async def start(self) -> None:
+        """Start again on its port."""
+        await asyncio.to_thread(self.broker.start)
+
+
+class Keep(Judge):
+    """Keeps the events themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[dict[str, Any]] = []
+
+    def show(self, payload: bytes, at_ns: int, handed_over_again: bool = False) -> None:
+        """Take one message."""
+        self.events.append(json.loads(payload))
 
 
 Open = Callable[[Path], AbstractAsyncContextManager[FarEnd]]
@@ -78,4 +117,15 @@ def http(mode: str) -> Open:
     return open_
 
 
-FAR_ENDS: dict[str, Open] = {"http structured": http("structured"), "http batched": http("batched")}
+@asynccontextmanager
+async def mqtt(folder: Path) -> AsyncIterator[FarEnd]:
+    """Open a broker."""
+    far_end = await asyncio.to_thread(MqttFarEnd, folder)
+    try:
+        yield far_end
+    finally:
+        await asyncio.to_thread(far_end.far_end.stop)
+        await far_end.stop()
+
+
+FAR_ENDS: dict[str, Open] = {"http structured": http("structured"), "http batched": http("batched"), "mqtt": mqtt}

@@ -6,14 +6,16 @@ from gateway.event import Event, Lane, encode, stamp
 from gateway.targets.target import Outgoing
 
 
-def outgoing(count: int, *, start: int = 0, devices: int = 10, lane: Lane = Lane.TELEMETRY) -> list[Outgoing]:
-    """Return `count` events n = start, start + 1, ... of devices in turn."""
+def outgoing(
+    count: int, *, start: int = 0, devices: int = 10, device: str = "", lane: Lane = Lane.TELEMETRY
+) -> list[Outgoing]:
+    """Return `count` events n = start, start + 1, ... of `device`, or of devices in turn."""
     batch = []
     for n in range(start, start + count):
         event = Event(
             source="/gw/house",
             type="temperature_changed",
-            subject=f"house/test:{n % devices}",
+            subject=device or f"house/test:{n % devices}",
             data={"n": n, "value": 21.5},
         )
         stamp(event, f"0123456789ab-1-{n:x}", n + 1)
