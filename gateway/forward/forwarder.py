@@ -242,13 +242,14 @@ class Forwarder:
     def _moved(self) -> None:
         """See that the cursors are put with what was just appended, and committed before the window is used up.
 
-        The first put makes the open batch worth a commit; the hook before its seal renews it.
+        The first put makes the open batch worth a commit; the hook before its seal renews it. Dead letters make it
+        worth an earlier one, so each time the committer is told.
         """
         if not self._dirty:
             for lane in self._lanes:
                 lane.put_cursor()
             self._dirty = True
-            self._commits.wake()
+        self._commits.wake()
         if not self._asked:
             over = sum(lane.exposed - lane.unresolved for lane in self._lanes)
             if over * 2 >= self.route.window_max:
