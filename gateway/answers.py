@@ -121,7 +121,7 @@ class Answers:
         return RouteStatus(
             name=said.name,
             target=said.target,
-            kind=type(self._daemon.config.targets[said.target]).__module__.rpartition(".")[2],
+            kind=type(self._daemon.targets[said.target]).__module__.rpartition(".")[2],
             state=_ROUTE_STATES[said.state],
             where=str(where.get("url", "") or where.get("where", "")),
             since=said.since,
