@@ -97,7 +97,9 @@ class Pipeline:
             decoded = decode(delivery)
             if decoded.events:
                 raws += self._append_message(delivery, decoded.events, events)
-                urgent = urgent or any(event.lane == "alarm" for event in decoded.events)
+                for event in decoded.events:
+                    if event.lane == "alarm":
+                        urgent = True
             elif decoded.rejected is not None:
                 self._reject(delivery, decoded)
             if decoded.changed:  # behind the append: a value is never on the disk before its event
@@ -188,7 +190,7 @@ class Pipeline:
     def record(self, event: Event) -> None:
         """Append an event of the gateway's own making (timers, command results, what a person did)."""
         raw = self._journal.append(event)
-        self._committer.wake(urgent=event.lane in ("alarm", "command", "timer"))
+        self._committer.wake(urgent=event.lane in ("alarm", "command"))
         if self.rules is not None:
             self.rules.feed([event], [raw])
 
