@@ -208,7 +208,7 @@ class SimDisk:
     def crash(self) -> None:
         """Cut the power: only the medium is left."""
         self.kill()
-        for file in {*self._files.values(), *self._durable.values()}:
+        for file in dict.fromkeys([*self._files.values(), *self._durable.values()]):  # in the same order each run
             file.settle(self._fates())
             file.seen[:] = file.medium
         self._settle_names(self.random.randrange(len(self._name_changes) + 1))

@@ -96,6 +96,10 @@ class Image:
         image.apply(checkpoint.tables)
         return image
 
+    def rows(self, table: str) -> dict[str, Any]:
+        """Return one table unpacked."""
+        return {key: _value(value) for key, value in self.tables.get(table, {}).items()}
+
     def values(self) -> dict[str, dict[str, Any]]:
         """Return all tables unpacked, for reading in memory."""
-        return {table: {key: _value(value) for key, value in rows.items()} for table, rows in self.tables.items()}
+        return {table: self.rows(table) for table in self.tables}

@@ -125,8 +125,7 @@ class Committer:
             chore = self._journal.chore()
             if chore is None:
                 break
-            await self._run_chore(chore)
-            if chore.pressing:
+            if await self._run_chore(chore) and chore.pressing:
                 return
             try:
                 await asyncio.wait_for(self._due.wait(), FILL_PAUSE_S)
@@ -150,6 +149,7 @@ class Committer:
         delay = RETRY_MIN_S
         journal = self._journal
         while True:
+            await self._press()
             try:
                 await self._work(journal.write, block)
                 break
@@ -167,11 +167,17 @@ class Committer:
         journal.settle(block)
         self.commits += 1
         self._announce(block.batch)
-        while (chore := journal.chore()) is not None and chore.pressing:
-            await self._run_chore(chore)
-        if chore is not None:
-            journal.finish(chore)  # not pressing: it is asked for again when there is time
+        await self._press()
         return block.batch
+
+    async def _press(self) -> None:
+        """Do the chores that the next segment depends on."""
+        while (chore := self._journal.chore()) is not None:
+            if not chore.pressing:
+                self._journal.finish(chore)  # it is asked for again when there is time
+                return
+            if not await self._run_chore(chore):
+                return
 
     async def _work(self, work: Callable[..., object], *arguments: object) -> object:
         """Run on the worker; a cancellation waits for it, because the block would be in limbo."""
@@ -182,16 +188,18 @@ class Committer:
             await asyncio.wait([future])
             raise
 
-    async def _run_chore(self, chore: Chore) -> None:
+    async def _run_chore(self, chore: Chore) -> bool:
+        """Do housekeeping; False when the disk refused it."""
         try:
             await self._work(chore)
+            return True
         except DiskRefused as error:
             self._refused(error)
-            await asyncio.sleep(RETRY_MIN_S)
         except OSError as error:  # zeros ahead of use: the next attempt shows whether it matters
             log.warning("no segment could be prepared: %s", error.strerror or error)
         finally:
             self._journal.finish(chore)
+        return False
 
     def _refused(self, error: DiskRefused) -> None:
         self.refusals += 1

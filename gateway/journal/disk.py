@@ -51,7 +51,7 @@ class Disk(Protocol):
         ...
 
     def make_folder(self, folder: Path) -> None:
-        """Create a folder and its parents; no error when it exists."""
+        """Create a folder and its parents, durably; no error when it exists."""
         ...
 
     def rename(self, old: Path, new: Path) -> None:
@@ -122,7 +122,10 @@ class OsDisk:
 
     def make_folder(self, folder: Path) -> None:
         """See `Disk.make_folder`."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if not folder.is_dir():
+            self.make_folder(folder.parent)
+            folder.mkdir(exist_ok=True, mode=0o750)
+            self.sync_folder(folder.parent)
 
     def rename(self, old: Path, new: Path) -> None:
         """See `Disk.rename`."""

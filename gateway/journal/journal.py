@@ -9,7 +9,7 @@ to one worker, and `Reader.read`, which may live anywhere. At most one block is 
 What is appended or put is visible to `get` at once and to readers when it is durable.
 
 Formats: block.py (a block), record.py (its payload), segment.py (files), checkpoint.py (state). Start: recovery.py.
-What is given up when the byte budget is full: retention.py.
+What is given up when the byte budget is full: retention.py, eviction.py.
 
 Identity: event id ``<log id>-<epoch hex>-<counter hex>``; the log id is made with the journal, the epoch is one more
 at each start and is in the first block of that start. Sequences are dense; a start after an unclean stop leaves out
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -35,16 +36,16 @@ from gateway.clock import Clock
 from gateway.errors import DiskRefused, JournalError
 from gateway.event import EVENT_BYTES_MAX, LANES, Event, Lane, encode, stamp
 from gateway.journal import block as blocks
-from gateway.journal import ledger, record, retention
+from gateway.journal import ledger, record
 from gateway.journal.checkpoint import SEGMENTS
 from gateway.journal.disk import Disk, OsDisk
+from gateway.journal.eviction import Eviction, Gap, GivenUp, added
 from gateway.journal.folder import Folder
-from gateway.journal.options import RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
+from gateway.journal.options import LEAVE_ALARMS, RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
 from gateway.journal.reader import Reader, Store, Tail, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
-from gateway.journal.rewrite import Rewritten, rewrite
 from gateway.journal.segment import LOCK, NO_SPANS, Entry, spans_of
-from gateway.journal.writer import Block, Position, Writer
+from gateway.journal.writer import Block, Placed, Position, Writer
 
 LOG_ID_BYTES: Final = 6
 BATCH_SHARE: Final = 4  # a batch is at most this part of a segment, so that block and checkpoint fit in one
@@ -54,8 +55,8 @@ EPOCH_HINT_BYTES: Final = 16
 class Chore(msgspec.Struct, gc=False):
     """Blocking work that is not a commit: call it on the worker between two writes, then `Journal.finish` it."""
 
-    work: Callable[[], Rewritten | None]
-    result: Rewritten | None = None
+    work: Callable[[], GivenUp | None]
+    result: GivenUp | None = None
     pressing: bool = False  # the next segment depends on it
 
     def __call__(self) -> None:
@@ -88,24 +89,23 @@ class Journal:
         self.before_seal: list[Callable[[], None]] = []
         self._writer = Writer(
             disk, folder, options, log_id=found.log_id, epoch=epoch, image=found.image, link=found.link,
-            position=Position(found.entry, found.limit) if found.entry else None, free=found.free,
+            position=Position(found.entry, found.limit, found.entry_link) if found.entry else None, free=found.free,
             spares=found.spares, names_taken=found.names_taken, next_life=found.next_life,
         )  # fmt: skip
         self._segments: dict[int, Entry] = dict(found.image.segments)
         self._active = found.entry
-        self._pool = self._writer.pool
-        self._cramped = False
         self._batch_bytes_max = options.segment_size // BATCH_SHARE
         self._raws: list[bytes] = []
         self._lanes = bytearray()
         self._changes: dict[str, dict[str, Any]] = {}
         self._flags = blocks.START
         self.open_bytes = 0
-        self._flight: Block | None = None
+        self.flight: Block | None = None  # sealed and not settled
         self._sealing = False
         self._closed: list[Block] = []  # batches closed because they were full, oldest first
         self._chore: Chore | None = None
-        self._evicted_for_nothing = False
+        self._futile = False  # giving up was tried since the last commit, in vain
+        self._eviction = Eviction(self._writer)
         self._tables: dict[str, dict[str, Any]] = found.image.values()
         self.store = Store(
             disk, folder, found.log_id, options.align, self._view(), Tail(options.tail_bytes_max, self.durable_sequence)
@@ -183,6 +183,7 @@ class Journal:
             if size > self._batch_bytes_max:
                 raise JournalError(f"{len(raws)} events of {size} bytes in all; a batch holds {self._batch_bytes_max}")
             self._close_batch()  # calls before_seal: what belongs to the events before goes with them
+            assert sequence == self.last_sequence + len(raws), "before_seal puts rows, it does not append"
         self._raws += raws
         self._lanes += bytes([LANES[event.lane] for event in events])
         self.last_sequence, self._counter = sequence, counter
@@ -237,16 +238,14 @@ class Journal:
 
     def seal(self) -> Block | None:
         """Close the open batch for writing; None when nothing was appended or put since the last one."""
-        assert self._flight is None, "one commit in flight"
+        assert self.flight is None, "one commit in flight"
         self._take_damages()
-        if self._pool <= RESERVE_SEGMENTS + 1 and self._chore is None:
-            self._give_up_delivered()
         if not self._closed:
             self._close_batch()
         if not self._closed:
             return None
-        self._flight = self._closed.pop(0)
-        return self._flight
+        self.flight = self._closed.pop(0)
+        return self.flight
 
     def write(self, block: Block) -> None:
         """Make a block durable. BLOCKING, on the worker's thread. Raises DiskRefused: call it again later."""
@@ -257,18 +256,10 @@ class Journal:
         """Take note that a block is durable: readers see it, its batch may be acknowledged."""
         placed = block.placed
         assert placed is not None, "settle before write"
-        assert block is self._flight, "settle what was sealed"
-        self._flight = None
-        for entry in placed.sealed:
-            self._segments[entry.life] = entry
-        for life, survivors in block.table_changes.get(SEGMENTS, {}).items():
-            if survivors is None:
-                self._segments.pop(int(life), None)
-            else:
-                self._segments[int(life)] = survivors
-        self._active = placed.active
-        self._pool = placed.pool
-        self._cramped = placed.cramped
+        assert block is self.flight, "settle what was sealed"
+        self.flight = None
+        self._placed(placed)
+        self._futile = False
         block.table_changes, block.changes = {}, b""
         if block.raws:
             self.durable_sequence = block.last
@@ -280,10 +271,11 @@ class Journal:
 
         Ids and sequences stay. False, and nothing done, when both together are too large for one block.
         """
-        assert block is self._flight, "reopen what was sealed"
+        assert block is self.flight, "reopen what was sealed"
+        self._futile = False
         if self._closed or block.size + self.open_bytes > self._batch_bytes_max:
             return False
-        self._flight = None
+        self.flight = None
         self._raws = block.raws + self._raws
         self._lanes = bytearray(block.lanes) + self._lanes
         self.open_bytes += block.size
@@ -297,18 +289,24 @@ class Journal:
 
         Raises DiskRefused; what was refused is then still in flight, and the next commit tries it again.
         """
-        block = self._flight or self.seal()
+        self._futile = False
+        block = self.flight or self.seal()
         while block is not None:
+            self._press()
             self.write(block)
             self.settle(block)
-            while (chore := self.chore()) is not None:
-                try:
-                    if not chore.pressing:
-                        break
-                    chore()
-                finally:
-                    self.finish(chore)
-            block = self.seal() if self._closed or self._raws or SEGMENTS in self._changes else None
+            block = self.seal() if self._closed or self._raws else None
+        self._press()
+
+    def _press(self) -> None:
+        """Do the chores that the next segment depends on."""
+        while (chore := self.chore()) is not None:
+            try:
+                if not chore.pressing:
+                    return
+                chore()
+            finally:
+                self.finish(chore)
 
     def close(self) -> None:
         """Commit what is open, mark the stop as clean, release the lock.
@@ -319,9 +317,9 @@ class Journal:
             self.commit()
             self._flags |= blocks.CLEAN
             self._close_batch(force=True)
-            self._flight = self._closed.pop(0)
-            self.write(self._flight)
-            self.settle(self._flight)
+            self.flight = self._closed.pop(0)
+            self.write(self.flight)
+            self.settle(self.flight)
         finally:
             self._writer.close()
             self._disk.close(self._lock)
@@ -357,26 +355,22 @@ class Journal:
             "segment_bytes": self.options.segment_size,
             "segments_max": self.options.segments_max,
             "segments_live": len(self._segments) + (self._active is not None),
-            "segments_free": self._pool,
+            "segments_free": self._writer.pool,
             "written_bytes": self.written_bytes,
         }
 
     # -- giving up --------------------------------------------------------------------------------------
 
     def chore(self) -> Chore | None:
-        """Return the next blocking work between commits, or None. One at a time."""
+        """Return the next blocking work between commits, or None. One at a time, and not while a block is written."""
         if self._chore is not None:
             return None
-        if self._pool <= RESERVE_SEGMENTS + 1 and not self._cramped and SEGMENTS not in self._changes:
-            cursors = retention.cursors_of(self._tables.get("cursors", {}))
-            entries = self._dispensable()
-            if not retention.delivered(entries, cursors):
-                plan = retention.plan(entries, cursors, self.options.segment_size)
-                if plan is not None:
-                    wall, boot = self._clock.wall_ns(), self._clock.boot_ns()
-                    self._chore = Chore(lambda: rewrite(self._writer, plan, wall, boot), pressing=True)
-                    return self._chore
-        if self.options.preallocate and self._writer.files < self.options.segments_max and not self._cramped:
+        if self._writer.pool <= RESERVE_SEGMENTS and not self._futile:
+            clock = self._clock
+            step = partial(self._eviction.step, clock.wall_ns(), clock.boot_ns(), self._clock_flag())
+            self._chore = Chore(step, pressing=True)
+            return self._chore
+        if self.options.preallocate and self._writer.files < self.options.segments_max and not self._writer.cramped:
             self._chore = Chore(self._fill)
             return self._chore
         return None
@@ -386,16 +380,17 @@ class Journal:
         assert chore is self._chore
         self._chore = None
         done = chore.result
+        self._futile = chore.pressing and (done is None or done.placed is None)
         if done is None:
             return
-        rows = self._changes.setdefault(SEGMENTS, {})
-        for victim in done.victims:
-            rows[str(victim.life)] = None
-        if done.survivors is not None:
-            rows[str(done.survivors.life)] = done.survivors
-        cursors = retention.cursors_of(self._tables.get("cursors", {}))
-        for lost in done.lost:
-            ledger.count_lost(self, lost, cursors)
+        if done.placed is not None:
+            for victim in done.victims:
+                self._segments.pop(victim.life, None)
+            self._segments.update({survivors.life: survivors for survivors in done.survivors})
+            self._placed(done.placed)
+            self.store.view = self._view()
+        for key, gap in done.gaps.items():
+            self._add_gap(key, gap)
         for damage in done.damages:
             ledger.note_damage(self, damage, self._clock.wall_ns())
 
@@ -403,6 +398,26 @@ class Journal:
 
     def _fill(self) -> None:
         self._writer.fill()
+
+    def _placed(self, placed: Placed) -> None:
+        """Take note of where a block went."""
+        for entry in placed.sealed:
+            self._segments[entry.life] = entry
+        self._active = placed.active
+
+    def _add_gap(self, key: str, gap: Gap) -> None:
+        """Bring a row of "gaps" up to date that the switch's block has written, in memory and in open batches."""
+        rows = self._tables.setdefault("gaps", {})
+        rows[key] = added(rows.get(key), gap)
+        if key in self._changes.get("gaps", {}):
+            self._changes["gaps"][key] = added(self._changes["gaps"][key], gap)
+        for block in (*([self.flight] if self.flight else []), *self._closed):
+            if key in block.table_changes.get("gaps", {}):
+                block.table_changes["gaps"][key] = added(block.table_changes["gaps"][key], gap)
+                block.changes, block.payload = record.encode_changes(block.table_changes), None
+
+    def _clock_flag(self) -> int:
+        return 0 if self._clock.synced() else blocks.UNSYNCED
 
     def _view(self) -> View:
         live = sorted(self._segments.values(), key=lambda entry: (entry.first, entry.life))
@@ -439,35 +454,14 @@ class Journal:
             changes=record.encode_changes(self._changes),
             wall_ns=clock.wall_ns(),
             boot_ns=clock.boot_ns(),
-            flags=self._flags | (0 if clock.synced() else blocks.UNSYNCED),
-            urgent=Lane.ALARM in lanes or SEGMENTS in self._changes,
+            flags=self._flags | self._clock_flag(),
+            leave=LEAVE_ALARMS if Lane.ALARM in lanes else RESERVE_SEGMENTS,
             size=self.open_bytes,
             table_changes=self._changes,
         )
         self.batch += 1
         self._closed.append(block)
         self._begin_batch()
-
-    def _dispensable(self) -> list[Entry]:
-        """Return the sealed segments that may be given up: all but the newest one with a checkpoint."""
-        entries = sorted(self._segments.values(), key=lambda entry: (entry.first, entry.life))
-        newest = max((entry.life for entry in entries if not entry.survivors), default=0)
-        return [entry for entry in entries if entry.life != newest]
-
-    def _give_up_delivered(self) -> None:
-        """Take the oldest segments that nobody needs out of the index, with the next block."""
-        rows = self._changes.get(SEGMENTS, {})
-        short = RESERVE_SEGMENTS + 2 - self._pool - sum(row is None for row in rows.values())
-        if short <= 0:
-            return
-        cursors = retention.cursors_of(self._tables.get("cursors", {}))
-        for entry in retention.delivered(self._dispensable(), cursors):
-            if short <= 0:
-                break
-            if str(entry.life) not in rows:
-                rows = self._changes.setdefault(SEGMENTS, {})
-                rows[str(entry.life)] = None
-                short -= 1
 
     def _take_damages(self) -> None:
         """Count what readers found damaged since the last seal."""

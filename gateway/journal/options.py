@@ -9,8 +9,11 @@ import msgspec
 from gateway.journal.block import ALIGN
 
 MIB: Final = 1024 * 1024
-RESERVE_SEGMENTS: Final = 2  # kept for rewriting survivors, and for alarms when the file system refuses
-SEGMENTS_MIN: Final = 6  # one in use, the one before, one ahead, the reserve, and one to give up
+RESERVE_SEGMENTS: Final = 3  # left alone by ordinary blocks:
+LEAVE_ALARMS: Final = 2  # a block with alarms may take the first, when the file system refuses to give more
+LEAVE_SURVIVORS: Final = 1  # survivors of eviction the second
+LEAVE_SWITCH: Final = 0  # and the block that switches to them the last
+SEGMENTS_MIN: Final = 8  # one in use, the one before, the reserve, one ahead, and two to give up
 SEGMENT_BYTES_MIN: Final = 16 * 1024
 SEGMENT_BYTES_MAX: Final = 64 * MIB
 SEQUENCE_SKIP: Final = 1 << 20  # numbers left out after an unclean stop; more than a lost tail can hold

@@ -27,7 +27,7 @@ import msgspec
 from gateway.errors import JournalError
 from gateway.journal import block as blocks
 from gateway.journal import record
-from gateway.journal.block import HEADER_BYTES
+from gateway.journal.block import HEADER_BYTES, Header
 from gateway.journal.checkpoint import Image
 from gateway.journal.compression import Codec
 from gateway.journal.folder import File, Folder, quarantine
@@ -69,6 +69,7 @@ class Recovered(msgspec.Struct, kw_only=True):
     image: Image
     link: Link
     entry: Entry | None  # the segment in use
+    entry_link: Link  # what its first block follows
     limit: int  # its length in bytes
     next_sequence: int
     next_life: int
@@ -118,6 +119,7 @@ class Recoverer:
             image=self._image,
             link=self._link,
             entry=entry,
+            entry_link=_link_before(chain[-1].head) if chain else self._link,
             limit=limit,
             next_sequence=self._next_sequence,
             next_life=max([*folder.lives, *self._image.segments], default=0) + 1,
@@ -277,3 +279,9 @@ class Recoverer:
             elif file.name != entry.name:
                 changed[life] = self._image.segments[life] = msgspec.structs.replace(entry, name=file.name)
         return changed
+
+
+def _link_before(head: Header | None) -> Link:
+    """Return what a segment's first block follows."""
+    assert head is not None
+    return Link(head.number - 1, head.previous_crc, 0, head.records_before)

@@ -9,9 +9,9 @@ any other key is taken to read all lanes. A lane that no cursor reads holds noth
 The budget is a ring. Delivered segments stay for history until room is needed. Order of loss:
 
 1. segments whose every record is over for every cursor, oldest first: nothing is lost;
-2. segments without undelivered telemetry: the few records still wanted (alarms, commands, timers) are copied
-   into a segment of survivors, with their ids and sequences; nothing is lost;
-3. the oldest segments with undelivered telemetry: its telemetry is lost and counted, the rest survives;
+2. neighbours that are mostly over: the records still wanted are copied together into fewer segments of survivors,
+   with their ids and sequences; nothing is lost;
+3. the oldest segments with undelivered telemetry: the telemetry is lost and counted, the rest survives in the same way;
 4. when there is no telemetry left to lose, the oldest segment: alarms make way only for newer alarms.
 
 The newest sealed segment is never given up: its checkpoint stands in for a damaged newest one.
@@ -19,8 +19,9 @@ The newest sealed segment is never given up: its checkpoint stands in for a dama
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +30,8 @@ from gateway.event import Lane
 from gateway.journal.segment import Entry, Span
 
 VICTIMS_MAX: Final = 8  # segments given up at a time
-FULL_SHARE: Final = 0.75  # a segment of survivors fuller than this is left alone
+OUTPUTS_MAX: Final = 2  # segments of survivors written at a time
+FULL_SHARE: Final = 0.9  # how full of survivors a segment is planned to be
 _ALL = frozenset(Lane)
 _RULES = frozenset({Lane.ALARM, Lane.TELEMETRY, Lane.TIMER})
 
@@ -68,20 +70,11 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
 
 def missed(cursor: Cursor, sequences: Sequence[int]) -> tuple[int, int, int]:
     """Return how many of these (sorted) sequences are not over for a cursor, the first and the last of them."""
-    at = bisect_right(sequences, cursor.after)
-    left = [(at, len(sequences))]
+    left = [(bisect_right(sequences, cursor.after), len(sequences))]
     for first, last in cursor.done:
         begin, end = bisect_left(sequences, first), bisect_right(sequences, last)
-        left = (
-            [
-                part
-                for low, high in left
-                for part in ((low, min(high, begin)), (max(low, end), high))
-                if part[0] < part[1]
-            ]
-            if begin < end
-            else left
-        )
+        left = [part for low, high in left for part in ((low, min(high, begin)), (max(low, end), high))]
+    left = [(low, high) for low, high in left if low < high]
     count = sum(high - low for low, high in left)
     bounds = [sequences[low] for low, _ in left] + [sequences[high - 1] for _, high in left]
     for sequence in cursor.parked:
@@ -135,46 +128,62 @@ def delivered(entries: Sequence[Entry], cursors: Sequence[Cursor]) -> list[Entry
     return [entry for entry in entries if not wanted(entry, cursors)]
 
 
-def plan(entries: Sequence[Entry], cursors: Sequence[Cursor], size: int) -> Plan | None:
-    """Choose what to give up when nothing is delivered. `size`: bytes of a segment. None: there is nothing."""
-    need = {entry.life: wanted(entry, cursors) for entry in entries}
-    keep = _ALL - {Lane.TELEMETRY}
+def plans(entries: Sequence[Entry], cursors: Sequence[Cursor], size: int, outputs_max: int) -> Iterator[Plan]:
+    """Say what to give up when nothing is delivered, best first; the first that gets anywhere is to be taken.
 
-    def quiet(entry: Entry) -> bool:
-        return Lane.TELEMETRY not in need[entry.life]
+    `size`: bytes of a segment; `outputs_max`: how many segments of survivors may be written.
+    """
+    need = [wanted(entry, cursors) for entry in entries]
+    shares = [_share(entry, lanes) for entry, lanes in zip(entries, need, strict=True)]
+    for run in _compact(entries, shares, size, outputs_max):
+        yield Plan(run, _ALL, tuple(cursors))
+    at = next((at for at, lanes in enumerate(need) if Lane.TELEMETRY in lanes), None)
+    if at is not None:
+        shares = [_share(entry, lanes - {Lane.TELEMETRY}) for entry, lanes in zip(entries, need, strict=True)]
+        for start in sorted({max(0, at - 1), at} if shares[at] else {at}):
+            yield Plan(_shed(entries, shares, start, at, size, outputs_max), _ALL - {Lane.TELEMETRY}, tuple(cursors))
+    elif entries:
+        yield Plan((entries[0],), frozenset(), tuple(cursors))
 
-    for allowed in (quiet, lambda _: True):
-        victims = _run(entries, need, allowed, size)
-        if victims:
-            return Plan(victims, keep, tuple(cursors))
-    return Plan((entries[0],), frozenset(), tuple(cursors)) if entries else None
+
+def _compact(
+    entries: Sequence[Entry], shares: Sequence[float], size: int, outputs_max: int
+) -> Iterator[tuple[Entry, ...]]:
+    """Find neighbours whose wanted records fit in fewer segments, oldest first."""
+    for start in range(len(entries)):
+        surviving = 0.0
+        for end in range(start + 1, min(start + VICTIMS_MAX, len(entries)) + 1):
+            surviving += shares[end - 1]
+            outputs = _outputs(surviving, size)
+            if outputs > outputs_max:
+                break
+            if end - start > outputs:
+                yield tuple(entries[start:end])
+                break
 
 
-def _run(
-    entries: Sequence[Entry],
-    need: Mapping[int, frozenset[Lane]],
-    allowed: Callable[[Entry], bool],
-    size: int,
+def _shed(
+    entries: Sequence[Entry], shares: Sequence[float], start: int, at: int, size: int, outputs_max: int
 ) -> tuple[Entry, ...]:
-    """Return the oldest neighbours that, given up together, gain at least one segment; none if there are none."""
-    run: list[Entry] = []
-    surviving = 0.0
-    for entry in entries:
-        share = _share(entry, need[entry.life])
-        if not allowed(entry) or share > FULL_SHARE * size:
-            run, surviving = [], 0.0
-            continue
-        if surviving + share > FULL_SHARE * size or len(run) == VICTIMS_MAX:
-            run, surviving = [], 0.0
-        run.append(entry)
-        surviving += share
-        if len(run) > (surviving > 0):
-            return tuple(run)
-    return ()
+    """Return the oldest segment with undelivered telemetry (`at`) and as many neighbours as it takes to gain a segment.
+
+    Where alarms fill most of it nothing is gained at first, but the telemetry is out, and what is left can be packed.
+    """
+    end, surviving = at + 1, sum(shares[start : at + 1])
+    while end - start <= _outputs(surviving, size) and end < len(entries) and end - start < VICTIMS_MAX:
+        if _outputs(surviving + shares[end], size) > outputs_max:
+            break
+        surviving += shares[end]
+        end += 1
+    return tuple(entries[start:end])
 
 
-def _share(entry: Entry, need: frozenset[Lane]) -> float:
-    """Estimate the bytes that would survive of a segment: its bytes, by the share of records in wanted lanes."""
+def _outputs(surviving: float, size: int) -> int:
+    """Return how many segments so many bytes of survivors take."""
+    return math.ceil(surviving / (FULL_SHARE * size))
+
+
+def _share(entry: Entry, lanes: frozenset[Lane]) -> float:
+    """Estimate the bytes that the records of some lanes take in a segment: its bytes by their share of the records."""
     total = sum(span.count for span in entry.spans)
-    surviving = sum(entry.spans[lane].count for lane in need if lane != Lane.TELEMETRY)
-    return entry.end * surviving / total if total else 0.0
+    return entry.end * sum(entry.spans[lane].count for lane in lanes) / total if total else 0.0

@@ -1,9 +1,10 @@
 """Copying survivors out of segments that are given up, on the worker's thread.
 
-The victims are read block by block. Records that survive keep their bytes, ids and sequences and go into one new
-segment of SURVIVORS blocks, written whole and synced once. Nothing is switched here: the journal puts the new
-segment into the index and the victims out of it in one later block, and only when that block is durable may the
-victims' files be used again. A crash in between leaves the victims as they were and a file that no index names.
+The victims are read block by block. Records that survive keep their bytes, ids and sequences and go into new
+segments of SURVIVORS blocks (at most OUTPUTS_MAX), written whole and synced once. Nothing is switched here: the
+journal puts them into the index and the victims out of it in one later block, and only when that block is durable
+may the victims' files be used again. A crash in between leaves the victims as they were and a file that no index
+names.
 
 What is lost is not counted here but listed, lane by lane, so that the journal can count it for each cursor as the
 cursors are when the switch is made.
@@ -12,18 +13,18 @@ cursors are when the switch is made.
 from __future__ import annotations
 
 from array import array
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import msgspec
 
-from gateway.errors import DiskRefused
 from gateway.event import Lane
 from gateway.journal import block as blocks
 from gateway.journal import record
-from gateway.journal.block import Header
+from gateway.journal.block import Deflate, Header
 from gateway.journal.reader import Damage
 from gateway.journal.retention import Plan
-from gateway.journal.segment import Entry, Found, Hole, Link, Span, Walk, spans_of, started
+from gateway.journal.segment import Entry, Found, Hole, Link, Walk, spans_of, started
 from gateway.journal.writer import Writer
 
 SURVIVORS_BLOCK_BYTES: Final = 256 * 1024  # of events in one block of survivors
@@ -40,100 +41,155 @@ class Lost(msgspec.Struct, gc=False):
 class Rewritten(msgspec.Struct, gc=False):
     """What became of a plan."""
 
-    victims: tuple[Entry, ...]  # maybe fewer than planned: more survivors than one segment holds
-    survivors: Entry | None
-    lost: list[Lost]
-    damages: list[Damage]
+    victims: list[Entry] = []  # maybe fewer than planned: more survivors than the reserve holds
+    survivors: list[Entry] = []
+    lost: list[Lost] = []
+    damages: list[Damage] = []
+
+
+class Survivor(NamedTuple):
+    """A record that is copied out."""
+
+    sequence: int
+    lane: int
+    raw: bytes
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    """Survivors that will be one block."""
+
+    sequences: list[int]
+    lanes: bytes
+    payload: Deflate
+    size: int  # on the disk
+
+
+class _Output(msgspec.Struct, gc=False):
+    """One new segment."""
+
+    life: int
+    link: Link
+    data: bytearray
+    entry: Entry | None = None
 
 
 class _Out:
-    """The new segment: filled block by block, until it is full."""
+    """The new segments, filled block by block, at most `outputs_max`."""
 
-    def __init__(self, writer: Writer, wall_ns: int, boot_ns: int) -> None:
+    def __init__(self, writer: Writer, wall_ns: int, boot_ns: int, outputs_max: int) -> None:
         self._writer = writer
         self._wall_ns = wall_ns
         self._boot_ns = boot_ns
-        self._data = bytearray()
-        self._entry: Entry | None = None
-        self._link = Link(-1, 0, 0, 0)
-        self._life = writer.next_life()
+        self._outputs_max = outputs_max
+        self._align = writer.options.align
+        self._size = writer.options.segment_size
+        self._outputs: list[_Output] = []
 
-    def room_for(self, survivors: list[tuple[int, int, bytes]]) -> bool:
-        """Return whether records fit, at worst uncompressed."""
-        size = sum(len(raw) + 13 for _, _, raw in survivors)
-        count = size // SURVIVORS_BLOCK_BYTES + 1
-        overhead = count * (blocks.HEADER_BYTES + self._writer.options.align)
-        return len(self._data) + size + overhead <= self._writer.options.segment_size
+    @property
+    def outputs(self) -> int:
+        """How many segments it has come to."""
+        return len(self._outputs)
 
-    def add(self, survivors: list[tuple[int, int, bytes]]) -> None:
-        """Take (sequence, lane, raw) in order."""
-        chunk: list[tuple[int, int, bytes]] = []
-        size = 0
-        for each in survivors:
-            chunk.append(each)
-            size += len(each[2])
-            if size >= SURVIVORS_BLOCK_BYTES:
-                self._block(chunk)
-                chunk, size = [], 0
-        if chunk:
-            self._block(chunk)
+    def add(self, survivors: list[Survivor]) -> bool:
+        """Take one victim's survivors, in order; False, and nothing taken, when they do not fit."""
+        chunks = [self._chunk(part) for part in _parts(survivors)]
+        room = self._size - len(self._outputs[-1].data) if self._outputs else 0
+        more = 0
+        for chunk in chunks:
+            if chunk.size > room:
+                more, room = more + 1, self._size
+            room -= chunk.size
+        if room < 0 or len(self._outputs) + more > self._outputs_max:
+            return False
+        for chunk in chunks:
+            if not self._outputs or len(self._outputs[-1].data) + chunk.size > self._size:
+                self._outputs.append(_Output(self._writer.next_life(), Link(-1, 0, 0, 0), bytearray()))
+            self._place(chunk, self._outputs[-1])
+        return True
 
-    def _block(self, chunk: list[tuple[int, int, bytes]]) -> None:
-        sequences = [sequence for sequence, _, _ in chunk]
-        lanes = bytes(lane for _, lane, _ in chunk)
-        spans: tuple[Span, ...] = spans_of(lanes, sequences)
-        payload = record.encode([raw for _, _, raw in chunk], lanes, b"", sequences)
+    def finish(self) -> list[Entry]:
+        """Write and sync the segments. Raises OSError: then none of them is taken."""
+        done: list[Entry] = []
+        try:
+            for output in self._outputs:
+                assert output.entry is not None
+                name = self._writer.write_whole(bytes(output.data))
+                done.append(msgspec.structs.replace(output.entry, name=name))
+        except OSError:
+            for entry in done:
+                self._writer.give_back(entry.name)
+            raise
+        return done
+
+    def _chunk(self, part: list[Survivor]) -> _Chunk:
+        sequences = [each.sequence for each in part]
+        lanes = bytes(each.lane for each in part)
+        payload = record.encode([each.raw for each in part], lanes, b"", sequences)
+        deflated = blocks.deflate(payload, self._writer.codec)
+        return _Chunk(sequences, lanes, deflated, blocks.padded(len(deflated.stored), self._align))
+
+    def _place(self, chunk: _Chunk, output: _Output) -> None:
+        spans = spans_of(chunk.lanes, chunk.sequences)
         header = Header(
             log_id=self._writer.log_id,
-            life=self._life,
+            life=output.life,
             epoch=self._writer.epoch,
-            previous_crc=self._link.crc or 0,
-            number=self._link.number + 1,
+            previous_crc=output.link.crc or 0,
+            number=output.link.number + 1,
             durable_through=0,
-            first=sequences[0],
-            records_before=self._link.records_next,
+            first=chunk.sequences[0],
+            records_before=output.link.records_next,
             wall_ns=self._wall_ns,
             boot_ns=self._boot_ns,
-            events=len(chunk),
+            events=len(chunk.sequences),
             counts=tuple(span.count for span in spans),
             flags=blocks.SURVIVORS,
         )
-        data, header = blocks.encode(header, blocks.deflate(payload, self._writer.codec), self._writer.options.align)
-        entry = self._entry or started(header, "")
-        self._data += data
-        self._entry = entry.grown(header, len(self._data), spans, sequences[-1])
-        self._link = Link.of(header)
-
-    def finish(self) -> Entry | None:
-        """Write and sync the segment; None when nothing survived. Raises OSError."""
-        if self._entry is None:
-            return None
-        name = self._writer.write_whole(bytes(self._data))
-        return msgspec.structs.replace(self._entry, name=name)
+        data, header = blocks.encode(header, chunk.payload, self._align)
+        output.data += data
+        output.link = Link.of(header)
+        entry = output.entry or started(header, "")
+        output.entry = entry.grown(header, len(output.data), spans, chunk.sequences[-1])
 
 
-def rewrite(writer: Writer, plan: Plan, wall_ns: int, boot_ns: int) -> Rewritten:
-    """Copy a plan's survivors into a new segment and list what is lost. Blocking. Raises DiskRefused."""
-    out = _Out(writer, wall_ns, boot_ns)
-    done = Rewritten((), None, [], [])
-    try:
-        for victim in plan.victims:
-            survivors, lost, damages = _sift(writer, plan, victim)
-            if done.victims and not out.room_for(survivors):
-                break
-            out.add(survivors)
-            done.victims += (victim,)
-            done.lost.append(lost)
-            done.damages += damages
-        done.survivors = out.finish()
-    except OSError as error:
-        raise DiskRefused(f"survivors cannot be written: {error.strerror or error}") from error
+def _parts(survivors: list[Survivor]) -> Iterator[list[Survivor]]:
+    """Cut survivors into blocks."""
+    part: list[Survivor] = []
+    size = 0
+    for each in survivors:
+        part.append(each)
+        size += len(each.raw)
+        if size >= SURVIVORS_BLOCK_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def rewrite(writer: Writer, plan: Plan, outputs_max: int, wall_ns: int, boot_ns: int) -> Rewritten | None:
+    """Copy a plan's survivors into new segments and list what is lost. Blocking. Raises OSError.
+
+    None, and nothing is written, when it would gain no segment and rid no segment of anything.
+    """
+    out = _Out(writer, wall_ns, boot_ns, outputs_max)
+    done = Rewritten()
+    for victim in plan.victims:
+        survivors, lost, damages = _sift(writer, plan, victim)
+        if not out.add(survivors):
+            break
+        done.victims.append(victim)
+        done.lost.append(lost)
+        done.damages += damages
+    rid = Lane.TELEMETRY not in plan.keep and any(Lane.TELEMETRY in lost.sequences for lost in done.lost)
+    if len(done.victims) <= out.outputs and not rid:
+        return None
+    done.survivors = out.finish()
     return done
 
 
-def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[tuple[int, int, bytes]], Lost, list[Damage]]:
+def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lost, list[Damage]]:
     """Read one victim; returns its survivors, what is lost, and the damage found."""
-    survivors: list[tuple[int, int, bytes]] = []
+    survivors: list[Survivor] = []
     lost = Lost({}, victim.wall_first, victim.wall_last)
     damages: list[Damage] = []
     wanted_lanes = {lane for cursor in plan.cursors for lane in cursor.lanes}
@@ -158,7 +214,7 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[tuple[int, in
             for at, lane in enumerate(records.lanes):
                 sequence = records.sequence(at)
                 if plan.survives(lane, sequence):
-                    survivors.append((sequence, lane, records.raws[at]))
+                    survivors.append(Survivor(sequence, lane, records.raws[at]))
                 elif lane in wanted_lanes or lane == Lane.DEAD_LETTER:
                     lost.sequences.setdefault(lane, array("Q")).append(sequence)
     finally:
