@@ -215,12 +215,18 @@ class Rig:
         self._started_ns.append(time.monotonic_ns())
         self._gateway.start()
 
+    @property
+    def _limit_s(self) -> float:
+        """Return how long the stream may take: it is held up while the gateway's own listener is down."""
+        return 120.0 + 4 * self._options.kills * self._options.gap_s
+
     def _stream(self) -> Session:
         options = self._options
         rate = options.messages / max(options.kills * options.gap_s, 1.0)
         host, port = self._source
         argv = ["--url", f"mqtt://{host}:{port}", "--count", str(options.messages), "--rate", f"{rate:.3f}"]
-        module = [sys.executable, "-m", "simulators.load", *argv, "--sent", str(self._folder / "sent")]
+        argv += ["--sent", str(self._folder / "sent"), "--limit", str(self._limit_s)]
+        module = [sys.executable, "-m", "simulators.load", *argv]
         self._say(f"streaming {options.messages} messages, {rate:.0f}/s")
         return Session(module, self._folder / "load.log", pipes=True)
 
@@ -234,7 +240,7 @@ class Rig:
             time.sleep(max(0.0, start + moment - time.monotonic()))
             self._kill()
             self._say(f"kill {number} of {options.kills}; {self._far_end.judge.readings} readings arrived")
-        load.process.wait(max(60.0, options.kills * options.gap_s * 4))
+        load.process.wait(self._limit_s + READY_TIMEOUT_S)
 
     def _kill(self) -> None:
         session = self._session
