@@ -50,17 +50,17 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     to: str  # the target's name
     lanes: tuple[Literal["alarm", "telemetry"], ...] = ("alarm", "telemetry")
-    types: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()  # ids, as in `devices list`
-    rooms: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()  # of events: "door_*", "!snapshot_taken"; none given: any
+    devices: tuple[str, ...] = ()  # their ids, as in `devices list`
+    rooms: tuple[str, ...] = ()  # of devices.toml
+    kinds: tuple[str, ...] = ()  # of devices.toml: "door", "window", "freezer" ...
+    labels: tuple[str, ...] = ()  # of devices.toml; one of the device's labels must fit
     start: Literal["oldest", "newest"] = "oldest"  # a new route begins with what is kept, or with what comes
     window_max: int = 1000  # events sent and not yet over on the disk: what a kill may repeat
     drain_per_s: float | None = None  # events a second of a backlog; alarms and live events are not slowed
     replayed_after_s: float = 10.0  # an outage as long as this marks what waited as `replayed`
     retry_first_s: float = 1.0  # full jitter: a wait is uniform in 0..min(longest, first * 2**failures)
-    retry_longest_s: float = 60.0
+    retry_longest_s: float = 60.0  # between two tries
     refused_retry_s: float = 60.0  # how often a target that refuses us (401, 404 ...) is asked again
     retries_max: int = 3  # an event that others pass this often is parked, so that nothing waits behind it
     parked_max: int = 32  # events in the retry list

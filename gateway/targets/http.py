@@ -49,21 +49,21 @@ NOT_SENT = Outcome(Verdict.RETRY, "not sent: an event before it goes first", thr
 class HttpTargetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person writes to reach a web service."""
 
-    url: str
-    mode: Literal["structured", "batched"] = "structured"
+    url: str  # http:// or https://, with path
+    mode: Literal["structured", "batched"] = "structured"  # one event a request, or up to `batch_max`
     gzip: bool = False  # compress bodies (Content-Encoding: gzip)
-    bearer: Secret | None = None
+    bearer: Secret | None = None  # token, sent as Authorization: Bearer
     signature: Secret | None = None  # shared secret; "whsec_..." is base64 as in Standard Webhooks
     headers: dict[str, str] = {}  # sent as they are; not for secrets
-    tls: TlsOptions = TlsOptions()
+    tls: TlsOptions = TlsOptions()  # for https://
     batch_max: int = 200  # events a request (batched) or a send
     body_bytes_max: int = 900_000  # of a batch, before compression; a larger single event goes alone
     connections: int = 4  # structured mode: requests under way at once in a lane, each of other devices
-    connect_timeout_s: float = 10.0
-    answer_timeout_s: float = 30.0
+    connect_timeout_s: float = 10.0  # name, TCP and TLS
+    answer_timeout_s: float = 30.0  # from the request to the end of its answer
     idle_timeout_s: float = 50.0  # an unused connection is closed; many servers close theirs after 60 s
     reconnect_first_s: float = 1.0  # full jitter, as everywhere
-    reconnect_max_s: float = 60.0
+    reconnect_max_s: float = 60.0  # between two tries
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
