@@ -387,7 +387,7 @@ def test_a_link_that_flaps_dead_letters_nothing() -> None:
         log, target = MemoryLog(), ScriptedTarget(batch_max=20, windows=3)
         turn = itertools.count()
         target.judge = whole(lambda numbers: DOWN if next(turn) % 3 else DELIVERED)
-        ids = log.events(1000)
+        ids = log.events(400)
         log.commit()
         async with running(log, target) as rig:
             await rig.until(rig.over)

@@ -38,7 +38,7 @@ def raws(cloud: CloudHttp) -> list[bytes]:
 
 @BOTH
 @pytest.mark.parametrize("fault", ["429:0.05", "503:0.05", "500", "408", "401", "404", "reset", "close", "silent",
-                                   "garbage", "date:1"])  # fmt: skip
+                                   "garbage"])  # fmt: skip
 def test_a_passing_fault_loses_nothing(tmp_path: Path, mode: str, fault: str) -> None:
     """Whatever the server answers for a while, all events arrive once it works, in order, none dead-lettered."""
 
@@ -192,7 +192,7 @@ class Process:
         return [line for line in text.split(b"\n") if line.endswith(b"}")]
 
 
-@pytest.mark.parametrize(("mode", "count"), [("batched", 20_000), ("structured", 6_000)])
+@pytest.mark.parametrize(("mode", "count"), [("batched", 20_000), ("structured", 4_000)])
 def test_the_cloud_is_killed_and_restarted_amid_events(tmp_path: Path, mode: str, count: int) -> None:
     """The cloud's process is killed twice amid a backlog: all arrives, in order, repeats within a window."""
     cloud = Process(tmp_path / "ledger")
