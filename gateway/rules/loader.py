@@ -74,7 +74,7 @@ def load(
     house: House | None = None,
     modes: Sequence[str] = (),
     types: Collection[str] = (),
-    excluded: Mapping[str, str] | None = None,
+    excluded: Mapping[str, tuple[int, str]] | None = None,
     before: Callable[[str], None] = lambda _: None,
     files: Sequence[Path] | None = None,
     limit_s: float = 0,
@@ -84,7 +84,7 @@ def load(
     house     devices and rooms to check names against, unless it knows none
     modes     the modes there are, unless empty
     types     event types that are known; others get a hint
-    excluded  files not to run, and why
+    excluded  files not to run: line, and why
     before    is called with each file that is about to be run
     limit_s   for the top level of a file, where nobody else watches; 0 is none
     """
@@ -110,7 +110,7 @@ def load(
         if path not in paths:
             continue
         if excluded and str(path) in excluded:
-            loaded.faults.append(Fault(str(path), None, excluded[str(path)], "edit the file to have it tried again"))
+            loaded.faults.append(Fault(str(path), *excluded[str(path)], "edit the file to have it tried again"))
             continue
         before(str(path))
         with time_limit(limit_s):

@@ -77,7 +77,7 @@ class Start(msgspec.Struct, array_like=True, tag="start"):
     modes: tuple[str, ...]
     timezone: str
     tables: dict[str, dict[str, Any]]
-    excluded: dict[str, str]  # file -> why it is not loaded (it hung or killed a worker)
+    excluded: dict[str, tuple[int, str]]  # file -> line, and why it is not loaded (it hung or killed a worker)
     blamed: list[Blamed]
     late_s: float
     memory_bytes_max: int

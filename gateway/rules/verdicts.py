@@ -16,6 +16,8 @@ from gateway.rules.protocol import Blamed, RuleInfo
 
 log = logging.getLogger(__name__)
 
+Where = tuple[int, str]
+"""Line, and why."""
 BACKOFF_S = (0.0, 0.2, 1.0, 5.0, 30.0)  # before a new worker, by deaths in a row that nobody can be blamed for
 
 
@@ -23,15 +25,16 @@ class Verdicts:
     """What was found out about workers that ended."""
 
     def __init__(self) -> None:
-        self._excluded: dict[str, tuple[str, tuple[int, int]]] = {}  # file -> why, its (mtime, size) then
+        self._excluded: dict[str, tuple[Where, tuple[int, int]]] = {}  # file -> where and why, its (mtime, size) then
         self._blamed: list[Blamed] = []
         self._deaths = 0
 
     def judge(self, blame: Blame, rules: Sequence[RuleInfo], reason: str, stack: str) -> None:
         """Say whose fault the end of a worker was; log it with file and line."""
         if blame.activity is Activity.LOAD:
-            self._excluded[blame.file] = (f"loading it {reason}", _fingerprint(blame.file))
-            log.error("rules: %s:%d: loading it %s\n%s", blame.file, line_in(stack, blame.file) or 1, reason, stack)
+            line = line_in(stack, blame.file) or 1
+            self._excluded[blame.file] = ((line, f"loading it {reason}"), _fingerprint(blame.file))
+            log.error("rules: %s:%d: loading it %s\n%s", blame.file, line, reason, stack)
         elif blame.activity is Activity.CALL and blame.rule < len(rules):
             rule = rules[blame.rule]
             where = f"{rule.file}:{line_in(stack, rule.file) or rule.line}"
@@ -57,10 +60,10 @@ class Verdicts:
         """The calls the next worker counts as failed."""
         return list(self._blamed)
 
-    def excluded(self) -> dict[str, str]:
+    def excluded(self) -> dict[str, Where]:
         """Return the files the next worker leaves out, and why; an edited one gets another chance."""
-        self._excluded = {f: (why, mark) for f, (why, mark) in self._excluded.items() if _fingerprint(f) == mark}
-        return {file: why for file, (why, _) in self._excluded.items()}
+        self._excluded = {file: each for file, each in self._excluded.items() if _fingerprint(file) == each[1]}
+        return {file: where for file, (where, _) in self._excluded.items()}
 
 
 def ending(status: int) -> str:

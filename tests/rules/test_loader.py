@@ -131,10 +131,10 @@ def test_modules_in_lib_are_imported_and_counted_in_the_hash(tmp_path: Path) -> 
 
 
 def test_excluded_files_are_not_run(tmp_path: Path) -> None:
-    """A file that hung is left out with its reason."""
+    """A file that hung is left out with its line and reason."""
     loaded(tmp_path, 'raise SystemExit("it was run")')
-    found = load(tmp_path / "rules", excluded={str(tmp_path / "rules" / "0.py"): "it hung"})
-    assert [fault.what for fault in found.faults] == ["it hung"]
+    found = load(tmp_path / "rules", excluded={str(tmp_path / "rules" / "0.py"): (7, "it hung")})
+    assert [(fault.line, fault.what) for fault in found.faults] == [(7, "it hung")]
 
 
 def test_a_file_that_hangs_is_a_fault_with_its_line(tmp_path: Path) -> None:
