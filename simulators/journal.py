@@ -25,10 +25,10 @@ import msgspec
 
 from gateway.errors import DiskRefused, JournalError
 from gateway.event import Event, Lane
+from gateway.journal.batch import Block
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
 from gateway.journal.retention import Cursor, cursors_of
-from gateway.journal.writer import Block
 from simulators.disk import CHANGES, REFUSALS, PowerCut, SimDisk
 
 FOLDER = Path("/sim/journal")

@@ -25,8 +25,9 @@ from enum import Enum
 from typing import Final
 
 from gateway.errors import DiskRefused, JournalError
-from gateway.journal.journal import Chore, Journal
-from gateway.journal.writer import Block
+from gateway.journal.batch import Block
+from gateway.journal.chore import Chore
+from gateway.journal.journal import Journal
 
 log = logging.getLogger(__name__)
 

@@ -22,13 +22,14 @@ import msgspec
 from gateway.errors import DiskRefused
 from gateway.event import Lane
 from gateway.journal import record, retention
+from gateway.journal.batch import Batch, Block, Placed
 from gateway.journal.checkpoint import SEGMENTS
 from gateway.journal.options import LEAVE_SWITCH, RESERVE_SEGMENTS
 from gateway.journal.reader import Damage
 from gateway.journal.retention import Cursor
 from gateway.journal.rewrite import Lost, rewrite
 from gateway.journal.segment import NO_SPANS, Entry
-from gateway.journal.writer import Block, Placed, Writer
+from gateway.journal.writer import Writer
 
 Gap = dict[str, Any]
 """A row of table "gaps": {cursor, lane, reason, count, first, last, first_ns, last_ns}."""
@@ -58,7 +59,7 @@ class Eviction:
         """
         refused, self._refused = self._refused, None
         if refused is not None and refused[2] == self._writer.blocks:  # what was decided then still holds
-            self._writer.restore(entry.name for entry in refused[0].survivors)
+            self._writer.pool.restore(entry.name for entry in refused[0].survivors)
             return self._switch(refused[0], refused[1])
         done = self._choose(wall_ns, boot_ns)
         if done.victims:
@@ -72,7 +73,7 @@ class Eviction:
         cursors = retention.cursors_of(writer.image.rows("cursors"))
         ready = retention.delivered(entries, cursors)
         if ready:
-            victims = ready[: max(1, RESERVE_SEGMENTS + 1 - writer.pool)]
+            victims = ready[: max(1, RESERVE_SEGMENTS + 1 - writer.pool.available)]
             done = GivenUp(victims=victims)
             for entry in victims:
                 span = entry.spans[Lane.DEAD_LETTER]
@@ -80,9 +81,9 @@ class Eviction:
                     _add(done.gaps, _letters(span.count, span.first, span.last, entry.wall_first, entry.wall_last))
             return done
         done = GivenUp()
-        if writer.cramped:
+        if writer.pool.cramped:
             return done
-        outputs_max = min(retention.OUTPUTS_MAX, writer.pool - writer.leave_survivors)
+        outputs_max = min(retention.OUTPUTS_MAX, writer.pool.available - writer.leave_survivors)
         for plan in retention.plans(entries, cursors, writer.segment_size, outputs_max):
             try:
                 rewritten = rewrite(writer, plan, outputs_max, wall_ns, boot_ns)
@@ -119,7 +120,7 @@ class Eviction:
         try:
             self._writer.write(block)
         except DiskRefused:
-            self._writer.abandon(entry.name for entry in done.survivors)
+            self._writer.pool.abandon(entry.name for entry in done.survivors)
             self._refused = (done, block, self._writer.blocks)
             raise
         done.placed = block.placed
@@ -157,6 +158,17 @@ def added(row: Mapping[str, Any] | None, gap: Gap) -> Gap:
         "first_ns": min(row["first_ns"], gap["first_ns"]),
         "last_ns": max(row["last_ns"], gap["last_ns"]),
     }
+
+
+def catch_up(gaps: Mapping[str, Gap], table: dict[str, Gap], batch: Batch, closed: Iterable[Block]) -> None:
+    """Add gaps that are on the disk to the rows in memory, and to those that batches behind the switch carry."""
+    for key, gap in gaps.items():
+        table[key] = added(table.get(key), gap)
+        if key in batch.changes.get("gaps", {}):
+            batch.put("gaps", key, added(batch.changes["gaps"][key], gap))
+        for block in closed:
+            if key in block.table_changes.get("gaps", {}):
+                block.change("gaps", key, added(block.table_changes["gaps"][key], gap))
 
 
 def _add(gaps: dict[str, Gap], gap: Gap) -> None:

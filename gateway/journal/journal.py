@@ -30,48 +30,34 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
 from gateway.clock import Clock
 from gateway.errors import DiskRefused, JournalError
 from gateway.event import EVENT_BYTES_MAX, LANES, Event, Lane, encode, stamp
 from gateway.journal import block as blocks
-from gateway.journal import ledger, record
+from gateway.journal import ledger
+from gateway.journal.batch import Batch, Block, Placed, unsynced
 from gateway.journal.checkpoint import SEGMENTS
+from gateway.journal.chore import Chore
 from gateway.journal.disk import Disk, OsDisk
-from gateway.journal.eviction import Eviction, Gap, GivenUp, added
+from gateway.journal.eviction import Eviction, catch_up
 from gateway.journal.folder import Folder
-from gateway.journal.options import LEAVE_ALARMS, RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
+from gateway.journal.lock import Lock
+from gateway.journal.options import RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
 from gateway.journal.reader import Reader, Store, Tail, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
-from gateway.journal.segment import LOCK, NO_SPANS, Entry, spans_of
-from gateway.journal.writer import Block, Placed, Position, Writer
+from gateway.journal.segment import Entry
+from gateway.journal.writer import Position, Writer
 
 LOG_ID_BYTES: Final = 6
 BATCH_SHARE: Final = 4  # a batch is at most this part of a segment, so that block and checkpoint fit in one
-EPOCH_HINT_BYTES: Final = 16
-
-
-class Chore(msgspec.Struct, gc=False):
-    """Blocking work that is not a commit: call it on the worker between two writes, then `Journal.finish` it."""
-
-    work: Callable[[], GivenUp | None]
-    result: GivenUp | None = None
-    pressing: bool = False  # the next segment depends on it
-
-    def __call__(self) -> None:
-        """Do it. Blocking. Raises DiskRefused or OSError."""
-        self.result = self.work()
 
 
 class Journal:
     """See the head of this module."""
 
     def __init__(
-        self, disk: Disk, folder: Path, options: JournalOptions, clock: Clock, lock: int, found: Recovered, epoch: int
+        self, disk: Disk, folder: Path, options: JournalOptions, clock: Clock, lock: Lock, found: Recovered, epoch: int
     ) -> None:
-        self._disk = disk
-        self._folder = folder
         self.options = options
         self._clock = clock
         self._lock = lock
@@ -95,11 +81,7 @@ class Journal:
         self._segments: dict[int, Entry] = dict(found.image.segments)
         self._active = found.entry
         self._batch_bytes_max = options.segment_size // BATCH_SHARE
-        self._raws: list[bytes] = []
-        self._lanes = bytearray()
-        self._changes: dict[str, dict[str, Any]] = {}
-        self._flags = blocks.START
-        self.open_bytes = 0
+        self._open = Batch(blocks.START)
         self.flight: Block | None = None  # sealed and not settled
         self._sealing = False
         self._closed: list[Block] = []  # batches closed because they were full, oldest first
@@ -113,7 +95,7 @@ class Journal:
         unclean = found.report.unclean
         ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, skipped=skipped, unclean=unclean)
         if found.changed:
-            self._changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
+            self._open.changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
         for damage in found.damages:
             ledger.note_damage(self, damage, clock.wall_ns())
 
@@ -132,24 +114,18 @@ class Journal:
         cannot be used at all. Damage never keeps it from opening: see `recovery`.
         """
         disk = disk or OsDisk()
-        try:
-            disk.make_folder(folder)
-            lock = disk.lock(folder / LOCK)
-        except BlockingIOError as error:
-            raise JournalError(f"another gateway has the journal in {folder} open") from error
-        except OSError as error:
-            raise DiskRefused(f"{folder}: {error.strerror or error}") from error
+        lock = Lock.acquire(disk, folder)
         try:
             found = Recoverer(Folder(disk, folder, align=options.align, write=True)).run()
             found.log_id = found.log_id or random(LOG_ID_BYTES)
-            epoch = max(found.epoch, _hint(disk, lock)) + 1
-            _leave_hint(disk, lock, epoch)
+            epoch = max(found.epoch, lock.hint()) + 1
+            lock.leave_hint(epoch)
             return cls(disk, folder, options, clock, lock, found, epoch)
         except OSError as error:
-            disk.close(lock)
+            lock.release()
             raise DiskRefused(f"{folder}: {error.strerror or error}") from error
         except JournalError:
-            disk.close(lock)
+            lock.release()
             raise
 
     # -- appending --------------------------------------------------------------------------------------
@@ -179,20 +155,21 @@ class Journal:
                 raise JournalError(f"an event of {len(raw)} bytes; {self._event_bytes_max} is the limit")
             size += len(raw)
             raws.append(raw)
-        if self.open_bytes + size > self._batch_bytes_max:
+        if self._open.size + size > self._batch_bytes_max:
             if size > self._batch_bytes_max:
                 raise JournalError(f"{len(raws)} events of {size} bytes in all; a batch holds {self._batch_bytes_max}")
             self._close_batch()  # calls before_seal: what belongs to the events before goes with them
             assert sequence == self.last_sequence + len(raws), "before_seal puts rows, it does not append"
-        self._raws += raws
-        self._lanes += bytes([LANES[event.lane] for event in events])
+        batch = self._open
+        batch.raws += raws
+        batch.lanes += bytes([LANES[event.lane] for event in events])
+        batch.size += size
         self.last_sequence, self._counter = sequence, counter
-        self.open_bytes += size
         return raws
 
     def make_room(self, size: int) -> None:
         """Close the open batch if it can't take `size` more bytes, so that what comes now shares one."""
-        if self.open_bytes and self.open_bytes + size > self._batch_bytes_max:
+        if self._open.size and self._open.size + size > self._batch_bytes_max:
             self._close_batch()
 
     def put(self, table: str, key: str, value: Any | None) -> None:
@@ -210,10 +187,7 @@ class Journal:
             rows.pop(key, None)
         else:
             rows[key] = value
-        changes = self._changes.get(table)
-        if changes is None:
-            changes = self._changes[table] = {}
-        changes[key] = value
+        self._open.put(table, key, value)
 
     def get(self, table: str, key: str) -> Any | None:
         """Return a row of a durable table, or None."""
@@ -227,12 +201,17 @@ class Journal:
     @property
     def open_records(self) -> int:
         """How many events are in batches that are not sealed yet."""
-        return len(self._raws) + sum(len(block.raws) for block in self._closed)
+        return len(self._open.raws) + sum(len(block.raws) for block in self._closed)
 
     @property
     def open_changes(self) -> bool:
         """Whether rows were put since the last seal."""
-        return bool(self._changes)
+        return bool(self._open.changes)
+
+    @property
+    def open_bytes(self) -> int:
+        """How large the open batch is: bytes of its events."""
+        return self._open.size
 
     # -- committing -------------------------------------------------------------------------------------
 
@@ -273,15 +252,10 @@ class Journal:
         """
         assert block is self.flight, "reopen what was sealed"
         self._futile = False
-        if self._closed or block.size + self.open_bytes > self._batch_bytes_max:
+        if self._closed or block.size + self._open.size > self._batch_bytes_max:
             return False
         self.flight = None
-        self._raws = block.raws + self._raws
-        self._lanes = bytearray(block.lanes) + self._lanes
-        self.open_bytes += block.size
-        for table, rows in block.table_changes.items():
-            self._changes[table] = {**rows, **self._changes.get(table, {})}
-        self._flags |= block.flags & (blocks.START | blocks.CLEAN)
+        self._open.prepend(block)
         return True
 
     def commit(self) -> None:
@@ -295,7 +269,7 @@ class Journal:
             self._press()
             self.write(block)
             self.settle(block)
-            block = self.seal() if self._closed or self._raws else None
+            block = self.seal() if self._closed or self._open.raws else None
         self._press()
 
     def _press(self) -> None:
@@ -315,14 +289,14 @@ class Journal:
         """
         try:
             self.commit()
-            self._flags |= blocks.CLEAN
+            self._open.flags |= blocks.CLEAN
             self._close_batch(force=True)
             self.flight = self._closed.pop(0)
             self.write(self.flight)
             self.settle(self.flight)
         finally:
             self._writer.close()
-            self._disk.close(self._lock)
+            self._lock.release()
 
     @property
     def read_only(self) -> bool:
@@ -332,7 +306,7 @@ class Journal:
     @property
     def written_bytes(self) -> int:
         """Bytes written since the start: blocks, checkpoints, zeros."""
-        return self._writer.written
+        return self._writer.written + self._writer.pool.written
 
     # -- reading ----------------------------------------------------------------------------------------
 
@@ -355,7 +329,7 @@ class Journal:
             "segment_bytes": self.options.segment_size,
             "segments_max": self.options.segments_max,
             "segments_live": len(self._segments) + (self._active is not None),
-            "segments_free": self._writer.pool,
+            "segments_free": self._writer.pool.available,
             "written_bytes": self.written_bytes,
         }
 
@@ -365,15 +339,13 @@ class Journal:
         """Return the next blocking work between commits, or None. One at a time, and not while a block is written."""
         if self._chore is not None:
             return None
-        if self._writer.pool <= RESERVE_SEGMENTS and not self._futile:
+        if self._writer.pool.available <= RESERVE_SEGMENTS and not self._futile:
             clock = self._clock
-            step = partial(self._eviction.step, clock.wall_ns(), clock.boot_ns(), self._clock_flag())
+            step = partial(self._eviction.step, clock.wall_ns(), clock.boot_ns(), unsynced(clock))
             self._chore = Chore(step, pressing=True)
-            return self._chore
-        if self.options.preallocate and self._writer.files < self.options.segments_max and not self._writer.cramped:
-            self._chore = Chore(self._fill)
-            return self._chore
-        return None
+        elif self.options.preallocate and not self._writer.pool.complete and not self._writer.pool.cramped:
+            self._chore = Chore(self._writer.pool.fill)
+        return self._chore
 
     def finish(self, chore: Chore) -> None:
         """Take note of a chore that was run (or failed: `result` is None)."""
@@ -389,15 +361,12 @@ class Journal:
             self._segments.update({survivors.life: survivors for survivors in done.survivors})
             self._placed(done.placed)
             self.store.view = self._view()
-        for key, gap in done.gaps.items():
-            self._add_gap(key, gap)
+        waiting = [*([self.flight] if self.flight else []), *self._closed]
+        catch_up(done.gaps, self._tables.setdefault("gaps", {}), self._open, waiting)
         for damage in done.damages:
             ledger.note_damage(self, damage, self._clock.wall_ns())
 
     # -- inside -----------------------------------------------------------------------------------------
-
-    def _fill(self) -> None:
-        self._writer.fill()
 
     def _placed(self, placed: Placed) -> None:
         """Take note of where a block went."""
@@ -405,30 +374,9 @@ class Journal:
             self._segments[entry.life] = entry
         self._active = placed.active
 
-    def _add_gap(self, key: str, gap: Gap) -> None:
-        """Bring a row of "gaps" up to date that the switch's block has written, in memory and in open batches."""
-        rows = self._tables.setdefault("gaps", {})
-        rows[key] = added(rows.get(key), gap)
-        if key in self._changes.get("gaps", {}):
-            self._changes["gaps"][key] = added(self._changes["gaps"][key], gap)
-        for block in (*([self.flight] if self.flight else []), *self._closed):
-            if key in block.table_changes.get("gaps", {}):
-                block.table_changes["gaps"][key] = added(block.table_changes["gaps"][key], gap)
-                block.changes, block.payload = record.encode_changes(block.table_changes), None
-
-    def _clock_flag(self) -> int:
-        return 0 if self._clock.synced() else blocks.UNSYNCED
-
     def _view(self) -> View:
         live = sorted(self._segments.values(), key=lambda entry: (entry.first, entry.life))
         return View((*live, *([self._active] if self._active else [])), self.durable_sequence)
-
-    def _begin_batch(self) -> None:
-        self._raws = []
-        self._lanes = bytearray()
-        self._changes = {}
-        self._flags = 0
-        self.open_bytes = 0
 
     def _close_batch(self, *, force: bool = False) -> None:
         """Turn the open batch into a block, unless there is nothing in it."""
@@ -440,28 +388,10 @@ class Journal:
                 prepare()
         finally:
             self._sealing = False
-        if not (self._raws or self._changes or force):
-            return
-        lanes = bytes(self._lanes)
-        first = self.last_sequence - len(lanes) + 1
-        clock = self._clock
-        block = Block(
-            batch=self.batch,
-            first=first,
-            raws=self._raws,
-            lanes=lanes,
-            spans=spans_of(lanes, range(first, first + len(lanes))) if lanes else NO_SPANS,
-            changes=record.encode_changes(self._changes),
-            wall_ns=clock.wall_ns(),
-            boot_ns=clock.boot_ns(),
-            flags=self._flags | self._clock_flag(),
-            leave=LEAVE_ALARMS if Lane.ALARM in lanes else RESERVE_SEGMENTS,
-            size=self.open_bytes,
-            table_changes=self._changes,
-        )
-        self.batch += 1
-        self._closed.append(block)
-        self._begin_batch()
+        if self._open or force:
+            self._closed.append(self._open.block(self.batch, self.last_sequence, self._clock))
+            self._open = Batch()
+            self.batch += 1
 
     def _take_damages(self) -> None:
         """Count what readers found damaged since the last seal."""
@@ -469,16 +399,3 @@ class Journal:
             damage = self.store.damages.popleft()
             if damage.life in self._segments or (self._active is not None and damage.life == self._active.life):
                 ledger.note_damage(self, damage, self._clock.wall_ns())
-
-
-def _hint(disk: Disk, lock: int) -> int:
-    """Return the epoch noted in the lock file: it helps when the newest segment has vanished."""
-    text = disk.pread(lock, EPOCH_HINT_BYTES, 0).strip(b"\0\n ")
-    return int(text) if text.isdigit() else 0
-
-
-def _leave_hint(disk: Disk, lock: int, epoch: int) -> None:
-    try:
-        disk.pwrite(lock, str(epoch).encode().ljust(EPOCH_HINT_BYTES), 0)
-    except OSError:
-        return  # only a hint

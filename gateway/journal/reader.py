@@ -26,11 +26,11 @@ from gateway.errors import JournalError
 from gateway.event import Lane
 from gateway.journal import block as blocks
 from gateway.journal import record
+from gateway.journal.batch import Block
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
 from gateway.journal.record import Records
 from gateway.journal.segment import Entry, Found, Hole, Link, Walk
-from gateway.journal.writer import Block
 
 INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
 HANDLES_MAX: Final = 4  # files one reader keeps open

@@ -117,7 +117,7 @@ class _Out:
                 done.append(msgspec.structs.replace(output.entry, name=name))
         except OSError:
             for entry in done:
-                self._writer.give_back(entry.name)
+                self._writer.pool.give_back(entry.name)
             raise
         return done
 

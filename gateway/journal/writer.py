@@ -13,67 +13,30 @@ never reached the medium.
 
 A segment in which nothing but its checkpoint became durable is not sealed but free again.
 
-Free segments are those that no durable index names. `RESERVE_SEGMENTS` of them are left alone by ordinary
-blocks: they are for blocks with alarms, for survivors of eviction, and for the block that switches to those.
+Which files it may use: pool.py.
 """
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from gateway.errors import DiskRefused, JournalError
 from gateway.journal import block as blocks
 from gateway.journal import record
+from gateway.journal.batch import Block, Placed
 from gateway.journal.block import Deflate, Header
 from gateway.journal.checkpoint import Image
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
-from gateway.journal.options import LEAVE_SURVIVORS, LEAVE_SWITCH, RESERVE_SEGMENTS, JournalOptions
-from gateway.journal.segment import FILLING, NO_SPANS, SEGMENT, SPARE, Entry, Link, Span, started
+from gateway.journal.options import LEAVE_SURVIVORS, LEAVE_SWITCH, JournalOptions
+from gateway.journal.pool import Pool
+from gateway.journal.segment import NO_SPANS, Entry, Link, started
 
-FILL_BYTES: Final = 256 * 1024  # zeros written at a time
 SWITCH_BYTES: Final = 8 * 1024  # more than a block that switches to survivors takes
 READ_ONLY_AFTER: Final = 2  # segments that failed one after the other
-
-
-class Block(msgspec.Struct, gc=False, kw_only=True):
-    """A closed batch on its way to the disk: what one group commit holds."""
-
-    batch: int
-    first: int  # sequence of the first event, or of the next one when there is none
-    raws: list[bytes]
-    lanes: bytes
-    spans: tuple[Span, ...]
-    changes: bytes  # packed table changes
-    wall_ns: int
-    boot_ns: int
-    flags: int = 0
-    leave: int = RESERVE_SEGMENTS  # how many free segments it must leave alone
-    table_changes: dict[str, dict[str, Any]] = {}  # what `changes` packs, for a batch that is opened again
-    size: int = 0  # bytes of all events
-    payload: Deflate | None = None  # kept for a second attempt
-    placed: Placed | None = None  # set by `Writer.write`
-
-    @property
-    def last(self) -> int:
-        """Sequence of the last event; one less than `first` when there is none."""
-        return self.first + len(self.raws) - 1
-
-
-class Placed(msgspec.Struct, frozen=True, gc=False):
-    """Where a block went and what changed with it. Made by the worker, read by the loop."""
-
-    header: Header
-    offset: int
-    length: int
-    active: Entry
-    sealed: tuple[Entry, ...]  # segments left with this block
 
 
 class Position(msgspec.Struct, gc=False):
@@ -114,18 +77,14 @@ class Writer:
         self._handle: int | None = None
         self._suspect = False  # a write or sync failed in the segment in use
         self._sealed: list[Entry] = []  # left since the last block that succeeded
-        self._free = free
-        self._spares = spares
-        self._limbo: list[str] = []  # named by a block that failed and may come back: free after the next success
-        self._names_taken = names_taken  # greatest number in a file's name
-        self._filling: tuple[Path, int, int] | None = None  # file, handle, bytes of zeros so far
-        self._names_durable = False  # whether every name in the pool survives a power cut
+        self.pool = Pool(
+            disk, folder, options, free=free, spares=spares, names_taken=names_taken, live=self._live_segments
+        )
         self._next_life = next_life
-        self._limit = options.segments_max  # fewer while the file system refuses to hold more
         self.image = image
         self.failures = 0
         self.blocks = 0  # placed since the start
-        self.written = 0
+        self.written = 0  # bytes of blocks, checkpoints, survivors
 
     @property
     def read_only(self) -> bool:
@@ -149,22 +108,6 @@ class Writer:
         """One more than the last durable sequence."""
         return self._position.entry.last + 1 if self._position is not None else 1
 
-    @property
-    def files(self) -> int:
-        """How many segment files there are."""
-        live = len(self.image.segments) + (self._position is not None)
-        return live + len(self._free) + len(self._spares) + len(self._limbo)
-
-    @property
-    def pool(self) -> int:
-        """How many segments could be begun now, those of the reserve included."""
-        return len(self._free) + len(self._spares) + max(0, self._limit - self.files)
-
-    @property
-    def cramped(self) -> bool:
-        """Whether the file system gives us less than the budget."""
-        return self._limit < self.options.segments_max and self.files < self.options.segments_max
-
     def write(self, block: Block) -> None:
         """Put a block on the disk and return when it is durable. Raises DiskRefused: nothing of it is, try again."""
         if block.payload is None:
@@ -182,10 +125,13 @@ class Writer:
 
     def close(self) -> None:
         """Close the files."""
-        for handle in (self._handle, self._filling[1] if self._filling else None):
-            if handle is not None:
-                self.disk.close(handle)
-        self._handle = self._filling = None
+        self.pool.close()
+        if self._handle is not None:
+            self.disk.close(self._handle)
+            self._handle = None
+
+    def _live_segments(self) -> int:
+        return len(self.image.segments) + (self._position is not None)
 
     # -- blocks -----------------------------------------------------------------------------------------
 
@@ -222,9 +168,8 @@ class Writer:
         position.entry = entry.grown(header, offset + len(data), block.spans, block.last)
         self._link = Link.of(header)
         for given_up in self.image.apply(record.decode_changes(block.changes)):
-            self._recycle(given_up.name)
-        self._free += self._limbo
-        self._limbo.clear()
+            self.pool.recycle(given_up.name)
+        self.pool.settle()
         self.blocks += 1
         sealed, self._sealed = tuple(self._sealed), []
         block.placed = Placed(header, offset, len(data), position.entry, sealed)
@@ -270,7 +215,7 @@ class Writer:
             if handle is not None:
                 self.disk.close(handle)
             if before is None or name != before.name:
-                self.give_back(name)
+                self.pool.give_back(name)
             raise
         if self._handle is not None:
             self.disk.close(self._handle)
@@ -279,7 +224,7 @@ class Writer:
             self.image.segments[left.life] = left
             self._sealed.append(left)
         if before and fruitless and name != before.name:
-            self.give_back(before.name)
+            self.pool.give_back(before.name)
         self._link = Link.of(header)
         self._suspect = False
         entry = started(header, name).grown(header, len(data), NO_SPANS, header.first - 1)
@@ -288,44 +233,15 @@ class Writer:
 
     def _take_or_reuse(self, leave: int, fruitless: str | None) -> str:
         try:
-            return self.take(leave)
+            return self.pool.take(leave)
         except OSError:
             if fruitless is None:
                 raise
             return fruitless  # nothing in it counts: it may as well be begun again
 
-    def take(self, leave: int) -> str:
-        """Return a file that may be overwritten from its start, when `leave` others are left.
-
-        Raises OSError when there is none to be had.
-        """
-        have = len(self._free) + len(self._spares)
-        if have + max(0, self.options.segments_max - self.files) <= leave:
-            raise OSError(errno.ENOSPC, "the journal's byte budget is used up by records that nobody has had")
-        if have <= RESERVE_SEGMENTS and self.files < self.options.segments_max:
-            try:
-                while self.fill():
-                    pass
-            except OSError:
-                if have <= leave:
-                    raise
-        if not self._free:
-            if not self._spares:
-                raise OSError(errno.ENOSPC, "no free segment")
-            self._names_durable = False
-            spare = self._spares[0]
-            name = spare.removesuffix(SPARE) + SEGMENT
-            self.disk.rename(self.folder / spare, self.folder / name)
-            self._spares.pop(0)
-            self._free.append(name)
-        if not self._names_durable:  # also once after a start: a killed process may have renamed and not synced
-            self.disk.sync_folder(self.folder)
-            self._names_durable = True
-        return self._free.pop(0)
-
     def write_whole(self, data: bytes) -> str:
         """Write a segment in one go, out of the reserve; returns its name. Raises OSError."""
-        name = self.take(self.leave_survivors)
+        name = self.pool.take(self.leave_survivors)
         try:
             handle = self.disk.open(self.folder / name)
             try:
@@ -333,77 +249,11 @@ class Writer:
             finally:
                 self.disk.close(handle)
         except OSError:
-            self.give_back(name)
+            self.pool.give_back(name)
             raise
         return name
-
-    def give_back(self, name: str) -> None:
-        """Put a file taken in vain back into the pool."""
-        self._free.append(name)
-
-    def abandon(self, names: Iterable[str]) -> None:
-        """Free files that a block names whose write failed, but only when a later block is durable.
-
-        Until then a power cut could bring that block back, and it would need them.
-        """
-        self._limbo += names
-
-    def restore(self, names: Iterable[str]) -> None:
-        """Take abandoned files back: the block that names them is tried again."""
-        for name in names:
-            self._limbo.remove(name)
 
     def next_life(self) -> int:
         """Return a life that no segment ever had."""
         self._next_life += 1
         return self._next_life - 1
-
-    def _recycle(self, name: str) -> None:
-        """Take a file that no durable index names into the pool, or remove it when size or budget are less today."""
-        try:
-            handle = self.disk.open(self.folder / name)
-            try:
-                fits = self.disk.size(handle) == self.options.segment_size
-            finally:
-                self.disk.close(handle)
-            if fits and self.files < self.options.segments_max:
-                self._free.append(name)
-            else:
-                self.disk.unlink(self.folder / name)
-        except OSError:
-            return  # what cannot be opened cannot be reused; the next start looks again
-
-    def fill(self) -> bool:
-        """Write some more zeros of the next spare segment; True while there is more to do for it.
-
-        Only zeros that were written and synced make later commits free of metadata.
-        """
-        size = self.options.segment_size
-        if self._filling is None:
-            if self.files >= self.options.segments_max:
-                return False
-            self._limit = self.files  # until the file system has proved that it gives us one more
-            path = self.folder / f"{self._names_taken + 1:08d}{FILLING}"
-            self._filling = (path, self.disk.open(path, create=True), 0)
-            self._names_taken += 1
-        path, handle, done = self._filling
-        try:
-            step = min(FILL_BYTES, size - done)
-            self.disk.pwrite(handle, bytes(step), done)
-            self.written += step
-            if done + step < size:
-                self._filling = (path, handle, done + step)
-                return True
-            self.disk.fdatasync(handle)
-            self.disk.rename(path, path.with_suffix(SPARE))  # the folder is synced when the file is taken
-        except OSError:
-            self._filling = None
-            self.disk.close(handle)
-            with suppress(OSError):
-                self.disk.unlink(path)
-            raise
-        self._filling = None
-        self.disk.close(handle)
-        self._spares.append(path.with_suffix(SPARE).name)
-        self._limit = self.options.segments_max
-        return False

@@ -56,7 +56,7 @@ def test_an_unclean_stop_leaves_out_numbers(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.append(event(1))
     journal.commit()
-    journal._disk.close(journal._lock)
+    journal._lock.release()
     again = opened(tmp_path)
     assert again.recovery.unclean
     raw = again.append(event(2))
