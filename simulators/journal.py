@@ -292,7 +292,7 @@ class Run:
                 except DiskRefused:
                     if self.random.random() < 0.3:
                         self.disk.refuse = lambda _call: None
-                    if self.random.random() < 0.5 and journal.reopen(block):
+                    if journal.reopen(block):
                         block = journal.seal()
                         assert block is not None
                         self.flights.append(self._flight(block))

@@ -316,7 +316,7 @@ class Journal:
 
     def count(self, lane: Lane, after: int) -> int:
         """Return how many durable records of a lane lie behind a sequence: exact, from the index."""
-        reader = Reader(self.store, lane)
+        reader = self.reader(lane)
         try:
             return reader.count(after)
         finally:
@@ -365,8 +365,6 @@ class Journal:
         catch_up(done.gaps, self._tables.setdefault("gaps", {}), self._open, waiting)
         for damage in done.damages:
             ledger.note_damage(self, damage, self._clock.wall_ns())
-
-    # -- inside -----------------------------------------------------------------------------------------
 
     def _placed(self, placed: Placed) -> None:
         """Take note of where a block went."""
