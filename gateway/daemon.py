@@ -109,9 +109,8 @@ class Daemon:
 
         def remember() -> None:
             """Put what the source remembers of messages into the block of their events, never into one before."""
-            if not self.pipeline.receiving:
-                for key, value in source.seen.changes():
-                    self.journal.put(table, key, value)
+            for key, value in source.seen.changes():
+                self.journal.put(table, key, value)
 
         self.committer.before_seal.append(remember)
         return source

@@ -76,7 +76,6 @@ class Pipeline:
         self.paused = False
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
-        self.receiving = False  # within `inbox`: what sources know of these deliveries is not to be journalled yet
         self.received = 0
         self.rejected = 0  # dead-lettered
         self.unclaimed = 0  # no profile reads them
@@ -90,7 +89,6 @@ class Pipeline:
         urgent, changed = False, False
         size = sum([len(delivery.payload) for delivery in deliveries])
         self._journal.make_room(size * GROWTH + len(deliveries) * EVENT_BYTES)
-        self.receiving = True
         for delivery in deliveries:
             if delivery.known:
                 continue  # journalled before; only its acknowledgement was lost
@@ -105,7 +103,6 @@ class Pipeline:
             if decoded.changed:  # behind the append: a value is never on the disk before its event
                 self._dirty.update(decoded.changed)
                 changed = True
-        self.receiving = False
         self.received += len(deliveries)
         self._acknowledge_when_durable(deliveries, size)
         if events or changed:

@@ -186,6 +186,7 @@ class MqttSource:
     def received(self, link: Link, received: Received) -> None:
         """Hand a whole piece's messages to the inbox at once."""
         if received.messages and self._inbox is not None:
+            self.seen.arriving()
             deliveries = self._deliveries(received.messages, link)
             self.received_count += len(deliveries)
             try:
@@ -193,6 +194,8 @@ class MqttSource:
             except Exception as error:  # noqa: BLE001 - a bug: asyncio would close the connection and go on
                 if self._failed is not None and not self._failed.done():
                     self._failed.set_exception(error)
+            else:
+                self.seen.arrived()  # only now: what is remembered must not be on the disk before its events
         for topic, reason_code in received.answers:
             if reason_code >= Reason.UNSPECIFIED_ERROR:
                 self._note_refusal(topic, reason_code)

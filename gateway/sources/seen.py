@@ -14,8 +14,11 @@ An identifier of QoS 2 lives from PUBLISH to PUBREL, as section 4.3.3 of MQTT 5 
 identifier and other bits is a peer that lost count: kept, and counted in `doubts`.
 
 Entries live in chunks, one a commit of the journal: `changes` closes the open chunk, so that it goes into the
-block of its messages' events, as one value of 10 bytes a message; a chunk whose entries are all dead is deleted.
-Within a chunk all messages get their PUBACK together, so chunks are what dies.
+block of its messages' events, as one value of 10 bytes a message; a chunk whose entries are all dead is deleted,
+or all replaced by later ones. Within a chunk all messages get their PUBACK together, so chunks are what dies.
+
+**No entry is durable before its events**, or a kill between the two would lose them: between `arriving` and `arrived`,
+when messages are known here and not yet in the journal, `changes` gives out what came before them only.
 """
 
 from __future__ import annotations
@@ -38,11 +41,12 @@ _EXACTLY: Final = "2:"  # key prefix of QoS 2 identifiers
 class _Chunk:
     """Entries of one commit."""
 
-    __slots__ = ("bits", "last", "name", "since", "since_s")
+    __slots__ = ("bits", "last", "living", "name", "since", "since_s")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.bits: dict[int, int] = {}  # packet id -> 64 bits
+        self.living = 0  # of a closed chunk: entries that no later one has replaced
         self.last = 0  # how many acknowledgements there will have been when this chunk's are all out
         self.since: int | None = None  # count of new messages when it was acknowledged, or lost its connection
         self.since_s: float | None = None  # when it was acknowledged, if its connection lives
@@ -69,6 +73,8 @@ class Seen:
         self._exactly: dict[int, int] = {}  # QoS 2: packet id -> 64 bits
         self._topics: dict[str, int] = {}
         self._changes: dict[str, bytes | None] = {}
+        self._arriving: tuple[int, int] | None = None  # before what is arriving: entries in `_open`, messages in all
+        self._held: dict[str, bytes | None] = {}  # changes with entries of what is arriving
 
     # -- the session ---------------------------------------------------------------------------
 
@@ -101,23 +107,48 @@ class Seen:
 
     # -- messages ------------------------------------------------------------------------------
 
+    def arriving(self) -> None:
+        """Begin with messages that are not in the journal yet."""
+        self._arriving = len(self._open.bits), self._received
+
+    def arrived(self) -> None:
+        """Say that they are, with the events that belong to them."""
+        self._arriving = None
+        if self._held:
+            self._changes.update(self._held)
+            self._held.clear()
+
     def known(self, packet_id: int, dup: bool, topic: str, payload: bytes) -> bool:
         """Remember a QoS 1 message; return whether it is surely in the journal already."""
         bits = self._bits(topic, payload)
         known = False
+        chunk = self._where.get(packet_id)
         if dup:
-            chunk = self._where.get(packet_id)
             known = chunk is not None and chunk.bits.get(packet_id) == bits
             self.dropped += known
         else:
             self._new += 1
         self._received += 1
         opened = self._open
+        if chunk is not None:
+            if chunk is opened:
+                self._again(packet_id)
+            else:
+                chunk.living -= 1
         opened.bits[packet_id] = bits
         self._where[packet_id] = opened
         if len(opened.bits) >= CHUNK_ENTRIES_MAX:
             self._close()
+            if self._arriving is not None and len(self._open.bits) >= CHUNK_ENTRIES_MAX:
+                self._close_at(self._received, self._held)
         return known
+
+    def _again(self, packet_id: int) -> None:
+        """Make room for an identifier that the open chunk has, at its end: what is arriving stays together."""
+        del self._open.bits[packet_id]
+        if self._arriving is not None:
+            before, received = self._arriving
+            self._arriving = max(0, before - 1), received
 
     def acknowledge(self, count: int = 1) -> None:
         """Note that the answers to the next `count` messages of this connection left; they leave in order."""
@@ -144,14 +175,17 @@ class Seen:
             return True
         self.doubts += before is not None
         self._exactly[packet_id] = bits
-        self._changes[f"{_EXACTLY}{packet_id}"] = bits.to_bytes(8, "big")
+        self._exact_changes()[f"{_EXACTLY}{packet_id}"] = bits.to_bytes(8, "big")
         return False
 
     def released(self, packet_id: int) -> None:
         """Forget a QoS 2 identifier: PUBREL came. PUBCOMP may leave when `changes` is durable."""
         self._received += 1
         if self._exactly.pop(packet_id, None) is not None:
-            self._changes[f"{_EXACTLY}{packet_id}"] = None
+            self._exact_changes()[f"{_EXACTLY}{packet_id}"] = None
+
+    def _exact_changes(self) -> dict[str, bytes | None]:
+        return self._changes if self._arriving is None else self._held
 
     def _bits(self, topic: str, payload: bytes) -> int:
         """Return 64 bits that are the same in every process: two checksums, 0.3 us for 250 bytes."""
@@ -184,26 +218,45 @@ class Seen:
             chunk = _Chunk(key)
             chunk.bits = _unpack(value)
             chunk.since = 0
+            chunk.living = len(chunk.bits)
             for packet_id in chunk.bits:
+                before = self._where.get(packet_id)
+                if before is not None:
+                    before.living -= 1
                 self._where[packet_id] = chunk
             self._chunks.append(chunk)
             self._number = int(key, 16) + 1
 
     def _close(self) -> None:
-        """Close the open chunk."""
+        """Close the open chunk; what is arriving goes on in a new one."""
+        if self._arriving is None:
+            self._close_at(self._received, self._changes)
+            return
+        before, received = self._arriving
+        entries = list(self._open.bits.items())
+        self._open.bits = dict(entries[:before])
+        self._close_at(received, self._changes)
+        self._open.bits = dict(entries[before:])
+        for packet_id in self._open.bits:
+            self._where[packet_id] = self._open
+        self._arriving = 0, received
+
+    def _close_at(self, received: int, changes: dict[str, bytes | None]) -> None:
+        """Close the open chunk, all of which came with the first `received` messages of this connection."""
         chunk = self._open
         if not chunk.bits:
             return
         chunk.name = f"{self._number:x}"
-        chunk.last = self._received
+        chunk.last = received
+        chunk.living = len(chunk.bits)
         self._number += 1
         self._chunks.append(chunk)
-        if self._acknowledged == self._received:
+        if self._acknowledged >= received:
             chunk.since, chunk.since_s = self._new, self._idle_at
         else:
             self._unanswered.append(chunk)
             self._next = self._unanswered[0].last
-        self._changes[chunk.name] = _pack(chunk.bits)
+        changes[chunk.name] = _pack(chunk.bits)
         self._open = _Chunk("")
 
     def _bury(self) -> None:
@@ -217,6 +270,8 @@ class Seen:
             self._changes[chunk.name] = None
 
     def _is_dead(self, chunk: _Chunk, now: float) -> bool:
+        if not chunk.living:
+            return self._arriving is None  # what replaced it is in the journal, or goes there with this
         if chunk.since is None:
             return False
         settled = chunk.since_s is not None and now - chunk.since_s >= SETTLED_S
