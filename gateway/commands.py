@@ -4,7 +4,8 @@ A command is a record of the lane COMMAND: ``command_requested`` about a device,
 ``value`` and, when it must not be late, ``expires`` (RFC 3339).  Nothing is sent before the record is
 on the disk.  What can be repeated (set to a value) is sent at least once: the cursor moves after the
 send, so a kill may send it twice.  What can't (``once``: toggle, step, ring) is marked in the table
-"sending" before it leaves; a mark found at start means nobody knows, and `command_uncertain` says so.
+"sending" before it leaves, as `SENT` behind it, and the mark goes with the cursor that has passed it.  A mark
+found at start that is not `SENT` means nobody knows: `command_uncertain` says so; neither is sent again.
 
 Bounds: at most `WAITING_MAX` commands wait for a source to come back, each no longer than its
 ``expires`` or `LIFETIME_S`; later ones are read from the journal when there is room.
@@ -25,6 +26,7 @@ from gateway.journal.journal import Journal
 
 WAITING_MAX = 1000  # commands
 LIFETIME_S = 60.0  # a command without `expires` is not sent later than this after it was wanted
+SENT = ""  # the mark of what was sent and whose cursor is not on the disk yet; before that it is the device
 RETRY_S = 0.5  # how often a waiting command looks whether its source is back
 READ_MAX = 100  # records a read
 READ_BYTES_MAX = 256 * 1024
@@ -68,6 +70,8 @@ class Commands:
         self._after: int = saved["after"] if saved else 0
         self._saved = self._after
         self._waiting: dict[int, Event] = {}
+        self._found: dict[str, str] = dict(journal.table("sending"))  # marks of an earlier life, by id
+        self._marked: dict[int, str] = {}  # sequence -> id of what bears a mark and is over
         self._more = asyncio.Event()
         self.sent = 0
         self.failed = 0
@@ -79,7 +83,6 @@ class Commands:
 
     async def run(self) -> None:
         """Send what is wanted, until cancelled."""
-        self._report_uncertain()
         self._more.set()
         while True:
             timeout = RETRY_S if self._waiting else None
@@ -99,21 +102,26 @@ class Commands:
                 await self._offer(record.sequence, decode(record.raw), blocked)
                 self._after = record.sequence
             if len(stored) < READ_MAX:
+                self._report_rest()
                 break
 
     async def _offer(self, sequence: int, event: Event, blocked: set[str]) -> None:
         """Send one command, or keep it waiting behind others of its device."""
         device, done = event.subject, False
         if device not in blocked:
-            done = await self._try(event)
+            done = await self._try(sequence, event)
         if done:
             self._waiting.pop(sequence, None)
         else:
             blocked.add(device)
             self._waiting[sequence] = event
 
-    async def _try(self, event: Event) -> bool:
-        """Return whether the command is over: sent, failed or only observed."""
+    async def _try(self, sequence: int, event: Event) -> bool:
+        """Return whether the command is over: sent, failed, uncertain or only observed."""
+        mark = self._found.pop(event.id, None)
+        if mark is not None:
+            self._marked[sequence] = event.id
+            return mark == SENT or self._over(event, "command_uncertain", "cut off while it was sent")
         if self._expired(event):
             return self._over(event, "command_failed", "expired before it could be sent")
         if self._observe:
@@ -129,9 +137,10 @@ class Commands:
             await self._committer.flush()
         sent = self._outlet.send(event.subject, topic, payload)
         if once:
-            self._journal.put("sending", event.id, None)
-        if sent:
-            self.sent += 1
+            self._journal.put("sending", event.id, SENT if sent else None)
+        if once and sent:
+            self._marked[sequence] = event.id
+        self.sent += sent
         return sent
 
     def _expired(self, event: Event) -> bool:
@@ -147,10 +156,13 @@ class Commands:
         self._record(self._about(event.subject, event.id, outcome, reason, event.data))
         return True
 
-    def _report_uncertain(self) -> None:
-        for command_id, device in list(self._journal.table("sending").items()):
-            self._record(self._about(device, command_id, "command_uncertain", "cut off while it was sent", {}))
+    def _report_rest(self) -> None:
+        """Report marks whose commands are not in the journal any more: it was damaged."""
+        for command_id, device in self._found.items():
+            if device != SENT:
+                self._record(self._about(device, command_id, "command_uncertain", "cut off while it was sent", {}))
             self._journal.put("sending", command_id, None)
+        self._found.clear()
 
     def _about(self, device: str, cause: str, outcome: str, reason: str, data: dict[str, Any]) -> Event:
         return Event(
@@ -169,3 +181,5 @@ class Commands:
         if after != self._saved:
             self._saved = after
             self._journal.put("cursors", "commands", {"after": after, "done": []})
+            for sequence in [each for each in self._marked if each <= after]:
+                self._journal.put("sending", self._marked.pop(sequence), None)

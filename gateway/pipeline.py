@@ -11,6 +11,9 @@ call of `Delivery.ack` in the program: every record appended before or with that
 written and fdatasync has returned.  A message that yields no event waits in the same queue for what
 came before it, because an equal value may hide an earlier message that is not on the disk yet.
 
+Nothing waits behind a message that can't be taken: whatever decoding or appending raises, it becomes a dead
+letter (its traceback goes to the log when it is a bug of ours) and the next message has its turn.
+
 Bounds: at most `UNACKNOWLEDGED_BYTES_MAX` of payload wait for a commit; above it the sources pause
 (pings are still answered), below half of it they go on.
 """
@@ -40,6 +43,7 @@ UNACKNOWLEDGED_BYTES_MAX = 8 * 1024 * 1024
 GROWTH, EVENT_BYTES = 2, 400  # a chunk's events are thought to take payload * GROWTH + messages * EVENT_BYTES
 DEAD_LETTER_PAYLOAD_BYTES_MAX = 64 * 1024  # whole payload up to here; beyond it length, hash and the head
 DEAD_LETTER_HEAD_BYTES = 4096
+RULES_CHARS_MAX = 200  # names of rules in a dead letter
 
 
 class RuleFeed(Protocol):
@@ -73,6 +77,7 @@ class Pipeline:
         self._waiting: deque[tuple[int, Sequence[Delivery], int]] = deque()  # (sequence, deliveries, bytes)
         self._waiting_bytes = 0
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
+        self._full: set[str] = set()  # tables that took no new row; it was said
         self.paused = False
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
@@ -92,7 +97,11 @@ class Pipeline:
         for delivery in deliveries:
             if delivery.known:
                 continue  # journalled before; only its acknowledgement was lost
-            decoded = decode(delivery)
+            try:
+                decoded = decode(delivery)
+            except Exception as error:  # a bug in decoding, or a profile that brings one out: it costs one message
+                log.exception("message on %r of source %s: a fault of the gateway", delivery.topic, delivery.source)
+                decoded = Decoded(rejected=f"a fault of the gateway: {type(error).__name__}: {error}")
             if decoded.events:
                 raws += self._append_message(delivery, decoded.events, events)
                 for event in decoded.events:
@@ -138,6 +147,10 @@ class Pipeline:
         except JournalError as error:  # too large for a record: nothing may wait behind it
             self.dead_letter(delivery, str(error))
             return []
+        except Exception as error:  # an event nobody can encode is a bug, too, and costs one message, too
+            log.exception("events of %r of source %s: a fault of the gateway", delivery.topic, delivery.source)
+            self.dead_letter(delivery, f"a fault of the gateway: {type(error).__name__}: {error}")
+            return []
         self._appended = self._journal.last_sequence
         events += new
         return raws
@@ -177,9 +190,13 @@ class Pipeline:
     def on_rule_outcome(self, outcome: RuleOutcome) -> None:
         """Append a rule batch: outputs, state and cursor become durable together or not at all."""
         journal, outputs = self._journal, outcome.outputs
-        raws = journal.append_all(outputs) if outputs else []
+        try:
+            raws = journal.append_all(outputs) if outputs else []
+        except JournalError as error:  # no batch holds them: the next worker would make them again, for ever
+            outputs = [self._outputs_lost(outcome, str(error))]
+            raws = journal.append_all(outputs)
         for table, key, value in outcome.puts:
-            journal.put(table, key, value)
+            self._put(table, key, value)
         self._committer.wake(any(event.lane in ("alarm", "command") for event in outputs))
         if outputs and self.rules is not None:
             self.rules.feed(outputs, raws)
@@ -194,8 +211,29 @@ class Pipeline:
     def put_values(self) -> None:
         """Journal the last values of devices that changed, in the block of their events."""
         for device in self._dirty:
-            self._journal.put("values", device, self._values.get(device))
+            self._put("values", device, self._values.get(device))
         self._dirty.clear()
+
+    def _put(self, table: str, key: str, value: Any) -> None:
+        """Put a row; where the tables are full (made-up devices?) it stays in memory only, and events go on."""
+        try:
+            self._journal.put(table, key, value)
+        except JournalError as error:
+            if table not in self._full:
+                self._full.add(table)
+                log.error("%s: new rows are forgotten at the next start, as %r", error, key)
+
+    def _outputs_lost(self, outcome: RuleOutcome, reason: str) -> Event:
+        rules = sorted({event.actor.removeprefix("rule:") for event in outcome.outputs})
+        log.error("%d outputs of rules %s are lost: %s", len(outcome.outputs), ", ".join(rules), reason)
+        return Event(
+            source=f"/{self._gateway}/rules",
+            type="rule_failed",
+            time=rfc3339(self._clock.wall_ns()),
+            lane="dead_letter",
+            actor="gateway",
+            data={"reason": reason, "rule": ", ".join(rules)[:RULES_CHARS_MAX]},
+        )
 
 
 def raw_payload(payload: bytes) -> dict[str, object]:

@@ -24,6 +24,7 @@ class House:
 
     def __init__(self) -> None:
         self.there = True
+        self.away: set[str] = set()
         self.got: list[tuple[str, str, bytes]] = []
 
     def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
@@ -34,9 +35,10 @@ class House:
 
     def send(self, device: str, topic: str, payload: bytes) -> bool:
         """Take it, when there."""
-        if self.there:
+        there = self.there and device not in self.away
+        if there:
             self.got.append((device, topic, payload))
-        return self.there
+        return there
 
 
 class Scene:
@@ -187,3 +189,61 @@ def test_what_cannot_be_repeated_is_uncertain_after_a_cut(tmp_path: Path) -> Non
 
     play(tmp_path, house, after)
     assert house.got == []
+
+
+def test_what_was_cut_off_is_not_sent_although_it_is_read_again(tmp_path: Path) -> None:
+    """A kill between the sending of a toggle and its cursor: uncertain, once, and the bell does not ring twice."""
+    house = House()
+    journal = Journal.open(tmp_path, SMALL, SystemClock())
+    ring = Event(
+        source="/gw/test",
+        type="command_requested",
+        subject="house/z2m:bell",
+        time=rfc3339(SystemClock().wall_ns()),
+        lane="command",
+        data={"command": "ring", "value": True, "once": True},
+    )
+    journal.append(ring)
+    journal.put("sending", ring.id, ring.subject)
+    journal.commit()
+    journal.close()
+
+    async def after(scene: Scene) -> None:
+        scene.want("house/z2m:bell", "set_volume", 3)
+        await scene.until(lambda: bool(house.got))
+        assert [(event.type, event.cause) for event in scene.results] == [("command_uncertain", ring.id)]
+
+    play(tmp_path, house, after)
+    assert house.got == [("house/z2m:bell", "house/z2m:bell/set_volume", b"3")]
+
+    async def later(scene: Scene) -> None:
+        scene.want("house/z2m:bell", "set_volume", 4)
+        await scene.until(lambda: len(house.got) > 1)
+        assert scene.results == []
+
+    play(tmp_path, house, later)
+
+
+def test_what_was_sent_behind_a_waiting_command_is_not_sent_again(tmp_path: Path) -> None:
+    """While a command waits for its source the cursor stays; a ring sent meanwhile does not ring again after a restart."""
+    house = House()
+    house.away = {"attic/x:trv"}
+
+    async def act(scene: Scene) -> None:
+        scene.want("attic/x:trv", "set_setpoint", 1)
+        scene.want("house/z2m:bell", "ring", True, once=True)
+        await scene.until(lambda: len(house.got) == 1)
+        await scene.committer.flush()
+
+    play(tmp_path, house, act)
+    assert house.got == [("house/z2m:bell", "house/z2m:bell/ring", b"True")]
+    house.away = set()
+
+    async def back(scene: Scene) -> None:
+        await scene.until(lambda: len(house.got) == 2)
+        await scene.committer.flush()
+        assert dict(scene.journal.table("sending")) == {}
+        assert scene.results == []
+
+    play(tmp_path, house, back)
+    assert house.got[1:] == [("attic/x:trv", "attic/x:trv/set_setpoint", b"1")]
