@@ -56,6 +56,8 @@ class Daemon:
         self.started = rfc3339(self.clock.wall_ns())
         catalogue = Catalogue.load(config.profiles)
         self.journal = Journal.open(config.places.journal, config.journal, self.clock)
+        self._damage_at_start = frozenset(self.journal.table("damage"))
+        self._damage_said = self.damaged_records
         self.committer = Committer(self.journal, self._durable)
         self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
         self.decoders = {
@@ -93,7 +95,7 @@ class Daemon:
             listener = Listener(name, options, self.clock)
             journal = self.journal
             listener.keep_rows(
-                lambda table, key, row: journal.put(f"{table}:{name}", key, row),
+                lambda table, key, row: self.pipeline.keep(f"{table}:{name}", key, row),
                 dict(journal.table(f"sessions:{name}")),
                 dict(journal.table(f"retained:{name}")),
                 dict(journal.table(f"traces:{name}")),
@@ -110,7 +112,7 @@ class Daemon:
         def remember() -> None:
             """Put what the source remembers of messages into the block of their events, never into one before."""
             for key, value in source.seen.changes():
-                self.journal.put(table, key, value)
+                self.pipeline.keep(table, key, value)
 
         self.committer.before_seal.append(remember)
         return source
@@ -243,8 +245,22 @@ class Daemon:
             for decoder in self.decoders.values():
                 decoder.synced = synced
             self.pipeline.release()
+            self._say_new_damage()
             self.service.alive()
             await asyncio.sleep(TICK_S)
+
+    @property
+    def damaged_records(self) -> int:
+        """Return how many records were damaged or gone at start, or turned out so when they were read since."""
+        found, rows = self.journal.recovery, self.journal.table("damage")
+        since = sum(row["records"] for key, row in rows.items() if key not in self._damage_at_start)
+        return found.damaged_records + found.missing_records + since
+
+    def _say_new_damage(self) -> None:
+        damaged = self.damaged_records
+        if damaged != self._damage_said:
+            log.warning("journal: %d damaged records were found while reading", damaged - self._damage_said)
+            self._damage_said = damaged
 
     def _durable(self, batch: int) -> None:
         """Something is on the disk: first the acknowledgements, then whoever reads durable records."""

@@ -196,7 +196,7 @@ class Pipeline:
             outputs = [self._outputs_lost(outcome, str(error))]
             raws = journal.append_all(outputs)
         for table, key, value in outcome.puts:
-            self._put(table, key, value)
+            self.keep(table, key, value)
         self._committer.wake(any(event.lane in ("alarm", "command") for event in outputs))
         if outputs and self.rules is not None:
             self.rules.feed(outputs, raws)
@@ -211,10 +211,10 @@ class Pipeline:
     def put_values(self) -> None:
         """Journal the last values of devices that changed, in the block of their events."""
         for device in self._dirty:
-            self._put("values", device, self._values.get(device))
+            self.keep("values", device, self._values.get(device))
         self._dirty.clear()
 
-    def _put(self, table: str, key: str, value: Any) -> None:
+    def keep(self, table: str, key: str, value: Any) -> None:
         """Put a row; where the tables are full (made-up devices?) it stays in memory only, and events go on."""
         try:
             self._journal.put(table, key, value)

@@ -225,7 +225,7 @@ def test_what_was_cut_off_is_not_sent_although_it_is_read_again(tmp_path: Path) 
 
 
 def test_what_was_sent_behind_a_waiting_command_is_not_sent_again(tmp_path: Path) -> None:
-    """While a command waits for its source the cursor stays; a ring sent meanwhile does not ring again after a restart."""
+    """While a command waits for its source the cursor stays; a ring sent behind it does not ring again at a restart."""
     house = House()
     house.away = {"attic/x:trv"}
 

@@ -66,7 +66,6 @@ class Journal:
         self.epoch = epoch
         self._prefix = f"{self.log_id}-{epoch:x}-"
         self._counter = 0
-        self._tables_bytes_max = options.tables_bytes_max
         self._event_bytes_max = min(EVENT_BYTES_MAX, options.segment_size // BATCH_SHARE)
         skipped = SEQUENCE_SKIP if found.report.unclean else 0
         found.report.skipped_sequences = skipped
@@ -176,13 +175,14 @@ class Journal:
         """Set a row of a durable table (None deletes it) with the open batch; the last put of a key in it wins.
 
         The value is stored as it is when the batch is sealed: do not change it afterwards without another put.
-        Raises JournalError for a new key when all tables together are larger than a checkpoint may be.
+        Raises JournalError for a new key when all tables together are larger than `options.rows_bytes_max`.
         """
         rows = self._tables.get(table)
         if rows is None:
             rows = self._tables[table] = {}
-        if self._writer.image.tables_bytes > self._tables_bytes_max and value is not None and key not in rows:
-            raise JournalError(f"the journal's tables are full ({self._tables_bytes_max} bytes); last: {table!r}")
+        new = value is not None and key not in rows
+        if new and self._writer.image.tables_bytes > self.options.rows_bytes_max(table):
+            raise JournalError(f"the journal's tables are full; last: {table!r}")
         if value is None:
             rows.pop(key, None)
         else:

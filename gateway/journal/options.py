@@ -15,6 +15,7 @@ LEAVE_SURVIVORS: Final = 1  # survivors of eviction the second
 LEAVE_SWITCH: Final = 0  # and the block that switches to them the last
 SEGMENTS_MIN: Final = 8  # one in use, the one before, the reserve, one ahead, and two to give up
 SEGMENT_BYTES_MIN: Final = 16 * 1024
+STRANGERS_PERCENT: Final = 75  # of tables_bytes_max
 SEGMENT_BYTES_MAX: Final = 64 * MIB
 SEQUENCE_SKIP: Final = 1 << 20  # numbers left out after an unclean stop; more than a lost tail can hold
 STARTS_MAX: Final = 32  # starts remembered in table "starts"
@@ -62,3 +63,12 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     def tables_bytes_max(self) -> int:
         """How large all tables together may be: a checkpoint must leave half of its segment to blocks."""
         return self.segment_size // 2
+
+    def rows_bytes_max(self, table: str) -> int:
+        """How large all tables together may be for a new row in this one.
+
+        The last part is for the gateway's own rows: made-up devices and clients ("values", tables of one source,
+        which have a colon) must not keep out a cursor or a rule's state.
+        """
+        strangers = table == "values" or ":" in table
+        return self.tables_bytes_max * STRANGERS_PERCENT // 100 if strangers else self.tables_bytes_max
