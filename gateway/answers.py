@@ -150,7 +150,7 @@ class Answers:
 
     def _disk(self) -> DiskStatus:
         daemon, usage = self._daemon, self._journal.usage()
-        committer, found = daemon.committer, self._journal.recovery
+        committer = daemon.committer
         return DiskStatus(
             folder=str(daemon.config.places.journal),
             state="ok" if committer.state is DiskState.OK else "refused",
@@ -159,7 +159,7 @@ class Answers:
             free_bytes=shutil.disk_usage(daemon.config.places.journal).free,
             commits=committer.commits,
             written_bytes=usage["written_bytes"],
-            damaged_records=found.damaged_records,
+            damaged_records=daemon.damaged_records,
             last_error=committer.reason or None,
         )
 

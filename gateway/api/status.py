@@ -91,7 +91,7 @@ class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None = None
     commits: int = 0
     written_bytes: int = 0
-    damaged_records: int = 0  # set aside at start
+    damaged_records: int = 0  # found at start, or since then when they were read; the rest is delivered
     last_error: str | None = None
 
 
@@ -157,7 +157,7 @@ def _disk(status: Status) -> Iterator[Finding]:
             "edge-gateway journal stat",
         )
     if disk.damaged_records:
-        text = f"{_count(disk.damaged_records, 'damaged record')} of the journal set aside at start"
+        text = f"{_count(disk.damaged_records, 'damaged record')} of the journal set aside"
         yield Finding("warning", text, "edge-gateway journal verify")
 
 

@@ -1,7 +1,7 @@
 """The journal's own rows in its tables: starts, damage, and what was given up. Loop's thread, plain puts.
 
     starts   epoch as 8 hex digits -> {first, skipped, unclean, wall_ns, boot_ns, boot_id, synced}; the last STARTS_MAX
-    damage   <life>:<offset>       -> {blocks, records, file, ns}; DAMAGES_MAX places, the rest summed under "more"
+    damage   <life>:<offset>       -> {blocks, records, file, end, ns}; DAMAGES_MAX places, the rest summed under "more"
     gaps     <cursor>[:<lane>]:evicted -> {cursor, lane, reason, count, first, last, first_ns, last_ns}
 
 A row of "gaps" counts records that left before the cursor named had had them: sequences inclusive, times those of
@@ -54,15 +54,21 @@ def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, skipped:
 
 
 def note_damage(tables: Tables, damage: Damage, wall_ns: int) -> bool:
-    """Count a damaged place; False when it was counted before."""
+    """Count a damaged place; False when it was counted before, alone or as part of a larger one."""
     key = f"{damage.life}:{damage.offset}"
     known = tables.table("damage")
-    if key in known:
+    if any(_covers(place, row, damage) for place, row in known.items()):
         return False
-    row = {"blocks": damage.blocks, "records": damage.records, "file": damage.name, "ns": wall_ns}
+    row = {"blocks": damage.blocks, "records": damage.records, "file": damage.name, "end": damage.end, "ns": wall_ns}
     if len(known) >= DAMAGES_MAX:
         key = "more"
         before = known.get(key, {"blocks": 0, "records": 0})
         row |= {"blocks": before["blocks"] + damage.blocks, "records": before["records"] + damage.records}
     tables.put("damage", key, row)
     return True
+
+
+def _covers(place: str, row: Mapping[str, Any], damage: Damage) -> bool:
+    """Return whether a row has a damage in it: a start sees one hole where a reader sees its blocks one by one."""
+    life, _, offset = place.partition(":")
+    return life == str(damage.life) and int(offset) <= damage.offset < row.get("end", int(offset) + 1)
