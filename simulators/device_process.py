@@ -18,7 +18,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -156,11 +158,12 @@ async def run(arguments: argparse.Namespace) -> dict[str, object]:
     reporting = asyncio.create_task(report(client, arguments.every))
     publishing = asyncio.create_task(publish(client, chain(births, messages), stopping))
     stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait((publishing, stopped), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((publishing, stopped, reporting), return_when=asyncio.FIRST_COMPLETED)
+    stopping.set()  # `reporting` ended: whoever read the lines is gone
     await asyncio.wait((publishing,), timeout=DRAIN_TIMEOUT_S)
     for task in (publishing, stopped, reporting):
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, BrokenPipeError):
             await task
     return ledger.summary(time.monotonic() - started)
 
@@ -191,7 +194,11 @@ def main() -> None:
     options.add_argument(
         "--fleet", type=json.loads, default={}, help='JSON object, how many of each: {"cameras": 2, ...}'
     )
-    print(json.dumps({"ledger": asyncio.run(run(options.parse_args()))}), flush=True)
+    ledger = asyncio.run(run(options.parse_args()))
+    try:
+        print(json.dumps({"ledger": ledger}), flush=True)
+    except BrokenPipeError:  # nobody is there to read it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

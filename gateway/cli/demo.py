@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -42,6 +43,7 @@ QUIET = 0.8  # share of the time after which devices are silent, so that the res
 DRAIN_S_MAX = 30.0
 START_S_MAX = 20.0
 LOOK_S = 0.25
+ALERTS_SHOWN = 3
 MESSAGES_PER_S = 60.0  # of all devices together
 FLEETS = {
     "thermostats": Fleet(thermostats=8, contacts=0, occupancy=0, cameras=0, shelly_doors=0, shelly_gen2=0),
@@ -101,6 +103,8 @@ def run(words: argparse.Namespace) -> int:
     except GatewayError as error:
         complain(f"the demo could not run: {error}\n{demo.gateway_log()}")
         return 1
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None  # SIGTERM, or the terminal was closed: as Ctrl-C
     finally:
         demo.end_processes()
         shutil.rmtree(folder, ignore_errors=True)
@@ -130,6 +134,10 @@ class Demo:
 
     async def play(self) -> dict[str, Any]:
         """Play it from start to ledger; the JSON object of the end."""
+        myself = asyncio.current_task()
+        assert myself is not None
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, myself.cancel)
         cloud = asyncio.create_task(self._cloud.run())
         await self._cloud.ready()
         link = self._link = Link("127.0.0.1", self._cloud.port)
@@ -249,7 +257,7 @@ class Demo:
         yield f"devices   {acknowledged:6d} messages acknowledged: they are on the disk"
         yield f"gateway   {self._queued():6d} events wait   {rules.get('fired', 0)} rule calls"
         yield f"cloud     {side.received - side.repeats:6d} events   {side.repeats} repeats   {side.replayed} replayed"
-        for alert in side.alerts[-3:]:
+        for alert in side.alerts[-ALERTS_SHOWN:]:
             yield f"alert     {alert}"
 
     # ---- the end -------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable
 
-from gateway.cli.terminal import coloured, paint, printable
+from gateway.cli.terminal import movable, paint, printable
 
 PLAIN_EVERY_S = 2.0  # between two lines where nothing can be redrawn
 _UP_AND_CLEAR = "\x1b[{}A\x1b[J"
@@ -17,7 +18,7 @@ class Screen:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._live = coloured(sys.stdout)
+        self._live = movable(sys.stdout)
         self._height = 0
         self._said_at = 0.0
 
@@ -29,8 +30,10 @@ class Screen:
         if not self._live:
             if time.monotonic() - self._said_at >= PLAIN_EVERY_S:
                 self._said_at = time.monotonic()
-                print(" | ".join(" ".join(text.split()) for text in texts), flush=True)
+                print("; ".join(" ".join(text.split()) for text in texts), flush=True)
             return
+        width, height = shutil.get_terminal_size()
+        texts = [_cut(text, width) for text in texts[: max(height - 1, 1)]]  # a line that wraps can't be redrawn
         if self._height:
             sys.stdout.write(_UP_AND_CLEAR.format(self._height))
         for number, text in enumerate(texts):
@@ -41,3 +44,7 @@ class Screen:
     def leave(self) -> None:
         """Leave what is shown as it is; what follows stands below it."""
         self._height = 0
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) < width else text[: max(width - 2, 0)] + "…"

@@ -16,7 +16,12 @@ CELL_CHARS_MAX = 100  # a longer cell is cut; --json has it whole
 
 def coloured(stream: TextIO) -> bool:
     """Return whether to colour: a terminal, and nobody said no (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return movable(stream) and not os.environ.get("NO_COLOR")
+
+
+def movable(stream: TextIO) -> bool:
+    """Return whether lines can be written over: a terminal that can do more than print."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def paint(text: str, colour: Colour | None, stream: TextIO | None = None) -> str:

@@ -81,7 +81,7 @@ def test_broker_restart_loses_nothing(broker: Mosquitto, tmp_path: Path) -> None
     assert wait_until(lambda: len(set(keeper.payloads)) >= len(set(expected)), PATIENCE_S)
     far_end.stop()
     assert ledger["acknowledged"] == ledger["sent"] == 4000
-    assert ledger["reconnects"] == 1
+    assert ledger["reconnects"] >= 1
     assert not Counter(expected) - Counter(keeper.payloads), "lost"
 
 
