@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gateway.mqtt import packet as p
 from gateway.mqtt.link import BIRTH, REFUSALS, Credentials, Ending, Host, Marked, Owner, for_the_owner, words
@@ -77,8 +77,7 @@ class SocketLink(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say CONNECT."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._socket = transport.get_extra_info("socket")
         self._confirm()
         self._session.connect(self.version, *self._credentials)
