@@ -25,6 +25,7 @@ import msgspec
 
 from gateway.errors import probably_meant
 from gateway.event import ROUTED, Lane
+from gateway.topic import check_template
 
 CACHE_ENTRIES_MAX = 10_000  # (type, device) pairs whose verdict is remembered
 GLOB_CHARS = frozenset("*?[")
@@ -55,6 +56,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rooms: tuple[str, ...] = ()  # of devices.toml
     kinds: tuple[str, ...] = ()  # of devices.toml: "door", "window", "freezer" ...
     labels: tuple[str, ...] = ()  # of devices.toml; one of the device's labels must fit
+    topic: str = ""  # of events on this route, as "site/{device}/{type}"; default: the target's (MQTT)
     start: Literal["oldest", "newest"] = "oldest"  # a new route begins with what is kept, or with what comes
     window_max: int = 1000  # events sent and not yet over on the disk: what a kill may repeat
     drain_per_s: float | None = None  # events a second of a backlog; alarms and live events are not slowed
@@ -67,6 +69,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     attempts_max: int = 10  # of a parked event while others pass; then it is a dead letter
 
     def __post_init__(self) -> None:
+        if self.topic:
+            check_template(self.topic)
         if not self.lanes:
             raise ValueError('lanes: at least one of "alarm", "telemetry"')
         for name, least in (("window_max", 1), ("retries_max", 1), ("parked_max", 1), ("attempts_max", 1)):
@@ -90,6 +94,7 @@ class Selection:
     """A route's selectors, made ready: `takes` answers for one event."""
 
     def __init__(self, route: Route, lookup: Lookup | None = None) -> None:
+        self.topic = route.topic
         self._types = _Globs(route.types)
         self._devices = _Globs(route.devices)
         self._rooms, self._kinds, self._labels = _Globs(route.rooms), _Globs(route.kinds), _Globs(route.labels)

@@ -1,8 +1,14 @@
-"""MQTT topic names and filters: validity and matching (MQTT 5 section 4.7; the same in 3.1.1)."""
+"""MQTT topic names and filters: validity and matching (MQTT 5 section 4.7; the same in 3.1.1); templates of names."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 TOPIC_BYTES_MAX = 65_535
+TEMPLATE_FIELDS = ("gateway", "source", "device", "type", "lane")  # what the topic of an event may be made of
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_FORBIDDEN = re.compile("[+#\0-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
 
 def is_name(topic: str) -> bool:
@@ -40,3 +46,19 @@ def matches(topic_filter: str, topic: str) -> bool:
         if i >= len(got) or (level not in ("+", got[i])):
             return False
     return len(wanted) == len(got)
+
+
+def check_template(template: str) -> None:
+    """Raise ValueError when a template such as ``site/{device}/{type}`` cannot make topics to publish to."""
+    for field in _FIELD.findall(template):
+        if field not in TEMPLATE_FIELDS:
+            known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+            raise ValueError(f"{{{field}}} in topic: use {known}")
+    if not is_name(_FIELD.sub("x", template)):
+        raise ValueError(f"{template!r} does not make a topic to publish to")
+
+
+def fill_template(template: str, values: Mapping[str, str]) -> str:
+    """Fill in the fields; characters that a topic may not have become ``_``, what is too long is cut."""
+    filled = _FIELD.sub(lambda found: _FORBIDDEN.sub("_", values[found[1]]), template)
+    return filled.encode()[:TOPIC_BYTES_MAX].decode(errors="ignore")

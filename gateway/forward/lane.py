@@ -173,7 +173,7 @@ class RouteLane:
     def _outgoing(self, records: Sequence[Record]) -> list[Outgoing]:
         lane = int(self.lane)
         takes: Callable[[str, str], bool] | None = None if self._selection.takes_all else self._selection.takes
-        replay_before = self.replay_before
+        replay_before, topic = self.replay_before, self._selection.topic
         taken: list[Outgoing] = []
         for record in records:
             raw = record.raw
@@ -186,7 +186,7 @@ class RouteLane:
                 continue
             if record.sequence <= replay_before:
                 raw = raw[:-1] + _REPLAYED
-            taken.append(Outgoing(record.sequence, lane, head.id, head.type, head.subject, raw))
+            taken.append(Outgoing(record.sequence, lane, head.id, head.type, head.subject, topic, raw))
         return taken
 
     def take_unreadable(self) -> list[Record]:

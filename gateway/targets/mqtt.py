@@ -21,7 +21,6 @@ Source: CloudEvents MQTT protocol binding 1.0.2.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 
@@ -38,16 +37,13 @@ from gateway.mqtt.session import Received, SessionOptions
 from gateway.mqtt.window import LOST, Answer
 from gateway.mqtt.wire import properties as encode_properties
 from gateway.targets.target import DELIVERED, Outcome, Outgoing, Verdict
-from gateway.topic import TOPIC_BYTES_MAX, is_name
+from gateway.topic import check_template, fill_template
 
 TOPICS_MAX: Final = 10_000  # topics remembered, so that a template is filled in once for a device and type
-FIELDS: Final = ("gateway", "source", "device", "type", "lane")
 STRUCTURED: Final = encode_properties(
     p.Properties(payload_format_indicator=1, content_type="application/cloudevents+json; charset=utf-8")
 )
 
-_FIELD = re.compile(r"\{([^{}]*)\}")
-_FORBIDDEN = re.compile("[+#\0-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _REFUSED: Final = frozenset(
     {
         Reason.NOT_AUTHORIZED,
@@ -67,7 +63,7 @@ _BEHIND: Final = Outcome(Verdict.RETRY, "not sent: an event of its device before
 class MqttTargetOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[targets.<name>] of kind ``mqtt``."""
 
-    topic: str = "{gateway}/{source}/{device}/{type}"
+    topic: str = "{gateway}/{source}/{device}/{type}"  # of routes without a topic of their own
     mode: Literal["structured", "binary"] = "structured"
     qos: Literal[0, 1] = 1  # 0: delivered means written to the connection
     retain: bool = False
@@ -80,11 +76,7 @@ class MqttTargetOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unk
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in _FIELD.findall(self.topic):
-            if field not in FIELDS:
-                raise ValueError(f"{{{field}}} in topic: use {', '.join(f'{{{name}}}' for name in FIELDS)}")
-        if not is_name(_FIELD.sub("x", self.topic)):
-            raise ValueError(f"{self.topic!r} does not make a topic to publish to")
+        check_template(self.topic)
         if self.mode == "binary" and self.version == "3.1.1":
             raise ValueError('mode = "binary" needs MQTT 5')
         if self.answer_timeout_s <= 0:
@@ -130,7 +122,7 @@ class MqttTarget:
         )
         self._connection = Connection(f"target {name}", options, session, self, clock)
         self._gateway = gateway
-        self._topics: dict[tuple[str, str, int], bytes] = {}
+        self._topics: dict[tuple[str, str, str, int], bytes] = {}
         self._answered_at = 0.0  # loop time
 
     async def run(self) -> None:
@@ -178,7 +170,7 @@ class MqttTarget:
             if behind and event.subject in behind:
                 sending.judge(at, _BEHIND)
                 continue
-            topic = topics.get((event.type, event.subject, event.lane)) or self._topic(event)
+            topic = topics.get((event.topic, event.type, event.subject, event.lane)) or self._topic(event)
             payload = event.raw
             if binary:
                 payload, properties = binary_mode(payload)
@@ -202,11 +194,10 @@ class MqttTarget:
             "type": event.type,
             "lane": Lane(event.lane).name.lower(),
         }
-        filled = _FIELD.sub(lambda found: _FORBIDDEN.sub("_", values[found[1]]), self.options.topic)
-        topic = filled.encode()[:TOPIC_BYTES_MAX].decode(errors="ignore").encode()
+        topic = fill_template(event.topic or self.options.topic, values).encode()
         if len(self._topics) >= TOPICS_MAX:
             self._topics.clear()
-        self._topics[event.type, event.subject, event.lane] = topic
+        self._topics[event.topic, event.type, event.subject, event.lane] = topic
         return topic
 
     def _look(self, link: Link, sending: _Sending) -> None:

@@ -20,6 +20,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     id: str
     type: str
     subject: str
+    topic: str  # the route's own topic template; "": the target's
     raw: bytes  # CloudEvents structured JSON as stored, plus attributes added outside (replayed)
 
 

@@ -118,12 +118,8 @@ def test_paho_as_client_of_our_codec(link: Link) -> None:
     five = link.version == 5
     connect = link.receive()
     assert isinstance(connect, p.Connect)
-    assert (connect.client_id, connect.version, connect.clean_start, connect.keep_alive) == (
-        "paho",
-        link.version,
-        False,
-        30,
-    )
+    said = (connect.client_id, connect.version, connect.clean_start, connect.keep_alive)
+    assert said == ("paho", link.version, False, 30)
     assert (connect.username, connect.password) == ("anna", b"secret")
     will_properties = p.Properties(will_delay_interval=7) if five else p.NO_PROPERTIES
     assert connect.will == p.Will("gone", b"bye", 1, True, will_properties)

@@ -19,5 +19,5 @@ def outgoing(
             data={"n": n, "value": 21.5},
         )
         stamp(event, f"0123456789ab-1-{n:x}", n + 1)
-        batch.append(Outgoing(n + 1, int(lane), event.id, event.type, event.subject, encode(event)))
+        batch.append(Outgoing(n + 1, int(lane), event.id, event.type, event.subject, "", encode(event)))
     return batch

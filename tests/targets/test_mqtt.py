@@ -23,7 +23,7 @@ def outgoing(number: int, type_: str = "temperature_changed", device: str = "hou
     """Make an event as the forwarder gives it."""
     event = Event(source="/gw/house", type=type_, subject=device, time="2026-11-23T06:02:42.123Z", data=data)
     stamp(event, f"0123456789ab-1-{number:x}", number)
-    return Outgoing(number, Lane.TELEMETRY, event.id, event.type, event.subject, encode(event))
+    return Outgoing(number, Lane.TELEMETRY, event.id, event.type, event.subject, "", encode(event))
 
 
 @contextlib.asynccontextmanager
