@@ -98,6 +98,20 @@ def test_structured(broker: Broker, version: str, qos: int) -> None:
     play(scene())
 
 
+def test_a_route_names_its_own_topic(broker: Broker) -> None:
+    """Events of a route with a topic template go there, the others where the target says."""
+
+    async def scene() -> None:
+        cloud = Recorder(("#", 1))
+        async with running(cloud, broker.url, client_id="far"), sending(broker.url) as target:
+            ours = msgspec.structs.replace(outgoing(1), topic="alarms/{device}")
+            assert await target.send([ours, outgoing(2)]) == [DELIVERED] * 2
+            await until(lambda: len(cloud.messages) == 2)
+        assert [m.topic for m in cloud.messages] == ["alarms/z2m:hall", "gw/house/z2m:hall/temperature_changed"]
+
+    play(scene())
+
+
 def test_binary(broker: Broker) -> None:
     """In binary mode the attributes are user properties, the data is the payload, and the id is the same."""
 
