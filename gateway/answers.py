@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gateway import __version__
 from gateway.api import events as api_events
-from gateway.api.dead_letters import DeadLetters
+from gateway.api.dead_letters import DeadLetters, open_letters
 from gateway.api.line import ApiError
 from gateway.api.status import (
     DiskStatus,
@@ -80,7 +80,7 @@ class Answers:
             epoch=journal.epoch,
             sequence=journal.last_sequence,
             durable=journal.durable_sequence,
-            dead_letters=journal.count(Lane.DEAD_LETTER, 0) - len(journal.table("dead_letters")),
+            dead_letters=open_letters(journal),
             sources=[self._source(name) for name in daemon.sources],
             lanes=[self._lane(lane, routes) for lane in ROUTED],
             routes=[self._route(each) for each in routes],
@@ -101,7 +101,8 @@ class Answers:
             where=str(said.pop("address", "") or said.pop("url", "")),
             since=said.pop("since", None),
             received=int(said.pop("received", 0)),
-            rejected=self._daemon.pipeline.rejected,
+            rejected=self._daemon.pipeline.rejected[name],
+            unclaimed=self._daemon.pipeline.unclaimed[name],
             duplicates=int(said.pop("duplicates", 0)),
             clients=int(said.pop("connected")) if listens else None,
             paused=self._daemon.pipeline.paused,
@@ -118,6 +119,8 @@ class Answers:
 
     def _route(self, said: ForwarderStatus) -> RouteStatus:
         where = self._daemon.targets[said.target].status()
+        reasons = [said.last_error, str(where.get("last_error") or "")]
+        reasons = [each for each in (reversed(reasons) if said.state == "waiting" else reasons) if each]
         return RouteStatus(
             name=said.name,
             target=said.target,
@@ -130,7 +133,7 @@ class Answers:
             in_flight=said.in_flight,
             retries=said.retried,
             dead_lettered=said.rejected,
-            last_error=said.last_error or (str(where.get("last_error") or "") or None),
+            last_error=reasons[0] if reasons else None,
         )
 
     def _rules(self) -> RuleStatus:

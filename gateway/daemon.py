@@ -22,7 +22,7 @@ from gateway.api.server import ApiServer
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands import Commands
 from gateway.config.load import Config
-from gateway.errors import DecodeError, GatewayError
+from gateway.errors import DecodeError, GatewayError, probably_meant
 from gateway.event import ROUTED, Lane
 from gateway.forward.forwarder import Forwarder, forget_cursors
 from gateway.journal.committer import Committer
@@ -171,7 +171,9 @@ class Daemon:
         """Find the part that belongs to a device's source, which its id begins with."""
         found = by_name.get(device.partition("/")[0])
         if found is None:
-            raise DecodeError(f"no source {device.partition('/')[0]!r} for device {device!r}")
+            names = [*self.values, *(name for each in self.config.devices for name in (each.id, each.name) if name)]
+            near = probably_meant(device, names)
+            raise DecodeError(f"no device {device!r}" + (f" ({near})" if near else "; see: edge-gateway devices list"))
         return found
 
     # ---- running -------------------------------------------------------------------------------------
@@ -192,6 +194,7 @@ class Daemon:
             with contextlib.suppress(asyncio.CancelledError):
                 await committing
             await self.committer.close()
+            log.info("stopped: on disk up to record %d", self.journal.durable_sequence)
             self.service.close()
 
     def stop(self) -> None:
@@ -223,6 +226,7 @@ class Daemon:
                 if not self._stop.is_set():
                     raise RuntimeError(f"{task.get_name()} ended by itself")
         finally:
+            log.info("stopping")
             self.service.stopping()
             stopping.cancel()
             await _end(outer)
@@ -253,7 +257,7 @@ class Daemon:
     def damaged_records(self) -> int:
         """Return how many records were damaged or gone at start, or turned out so when they were read since."""
         found, rows = self.journal.recovery, self.journal.table("damage")
-        since = sum(row["records"] for key, row in rows.items() if key not in self._damage_at_start)
+        since: int = sum(row["records"] for key, row in rows.items() if key not in self._damage_at_start)
         return found.damaged_records + found.missing_records + since
 
     def _say_new_damage(self) -> None:

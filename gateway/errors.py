@@ -44,7 +44,7 @@ class ConfigError(GatewayError):
     """A config, profile or rule file has faults; `faults` holds every one found, not the first."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(dict.fromkeys(faults))  # two that say the same are one to a person
         super().__init__("\n".join(map(str, self.faults)))
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -82,8 +82,8 @@ class Pipeline:
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
         self.received = 0
-        self.rejected = 0  # dead-lettered
-        self.unclaimed = 0  # no profile reads them
+        self.rejected: Counter[str] = Counter()  # dead-lettered, by source
+        self.unclaimed: Counter[str] = Counter()  # no profile reads them, by source
         committer.before_seal.append(self.put_values)
 
     def inbox(self, deliveries: Sequence[Delivery]) -> None:
@@ -158,13 +158,13 @@ class Pipeline:
     def _reject(self, delivery: Delivery, decoded: Decoded) -> None:
         """Dead-letter what can't be decoded; what no profile reads is counted, not kept."""
         if decoded.unclaimed:
-            self.unclaimed += 1
+            self.unclaimed[delivery.source] += 1
         else:
             self.dead_letter(delivery, decoded.rejected or "")
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep a message that can't be decoded, with its bytes and the reason."""
-        self.rejected += 1
+        self.rejected[delivery.source] += 1
         self._journal.append(
             Event(
                 source=f"/{self._gateway}/{delivery.source}",

@@ -155,7 +155,7 @@ def test_what_no_profile_reads_is_counted_and_acknowledged(tmp_path: Path) -> No
     def scene(here: Bench) -> None:
         here.send(b'{"brightness": 12}', topic="zigbee2mqtt/lamp")
         assert here.sender.acknowledged == [1]
-        assert here.pipeline.unclaimed == 1
+        assert here.pipeline.unclaimed == {"house": 1}
         here.commit()
         assert here.events(Lane.DEAD_LETTER) == []
 

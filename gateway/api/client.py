@@ -26,7 +26,7 @@ class ApiClient:
             self._socket.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             self._socket.close()
-            raise NotRunning(f"no gateway answers at {path}") from None
+            raise NotRunning(f"no gateway answers at {path}: is it running? Type: edge-gateway status") from None
         except OSError as error:
             self._socket.close()
             raise ApiError(f"{path}: {error.strerror or error}") from None

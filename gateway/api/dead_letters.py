@@ -1,14 +1,15 @@
 """What a person may do with a dead letter: try again, or mark as seen.
 
 The letter itself stays where it is in the log. What became of it is a row of the durable table
-"dead_letters": ``id -> {"state": "retried" | "dropped", "actor": ..., "time": ...}``.
+"dead_letters": ``id -> {"state": "retried" | "dropped", "actor": ..., "time": ..., "sequence": the letter's}``; it goes
+when the letter has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ from gateway.event import Event, Lane, decode
 from gateway.sources.source import Delivery
 
 TABLE = "dead_letters"
+FIRST_BYTES_MAX = 4096
 State = Literal["retried", "dropped"]
 
 
@@ -35,6 +37,14 @@ class Log(Protocol):
         """Return a reader of one lane."""
         ...
 
+    def table(self, table: str) -> Mapping[str, Any]:
+        """Return a durable table."""
+        ...
+
+    def count(self, lane: Lane, after: int) -> int:
+        """Return how many records of a lane are kept behind a sequence."""
+        ...
+
     def get(self, table: str, key: str) -> Any:
         """Return a row of a durable table."""
         ...
@@ -42,6 +52,22 @@ class Log(Protocol):
     def put(self, table: str, key: str, value: Any) -> None:
         """Set a row of a durable table."""
         ...
+
+
+def open_letters(log: Log) -> int:
+    """Return how many dead letters are kept that nobody has retried or dropped."""
+    kept = log.count(Lane.DEAD_LETTER, 0)
+    first = _first(log) if kept else 0
+    return kept - sum(row.get("sequence", 0) >= first for row in log.table(TABLE).values()) if kept else 0
+
+
+def _first(log: Log) -> int:
+    """Return the sequence of the oldest dead letter that is kept, 0 without any."""
+    reader = log.reader(Lane.DEAD_LETTER)
+    try:
+        return next((record.sequence for record in reader.read(0, 1, FIRST_BYTES_MAX)), 0)
+    finally:
+        reader.close()
 
 
 class DeadLetters:
@@ -74,18 +100,21 @@ class DeadLetters:
             self._append(_event(letter))
         else:
             raise ApiError(f"{letter.type} cannot be retried: mend the cause, later events will do")
-        return await self._settle(id, "retried", actor)
+        return await self._settle(letter, "retried", actor)
 
     async def drop(self, id: str, actor: str) -> dict[str, str]:  # noqa: A002  the API's word
         """Mark as seen."""
-        await self._find(id)
-        return await self._settle(id, "dropped", actor)
+        return await self._settle(await self._find(id), "dropped", actor)
 
-    async def _settle(self, letter: str, state: State, actor: str) -> dict[str, str]:
+    async def _settle(self, letter: Event, state: State, actor: str) -> dict[str, str]:
         row = {"state": state, "actor": actor, "time": rfc3339(self._clock.wall_ns())}
-        self._log.put(TABLE, letter, row)
+        first = _first(self._log)
+        for id_, old in list(self._log.table(TABLE).items()):
+            if old.get("sequence", 0) < first:
+                self._log.put(TABLE, id_, None)  # the letter has made room for newer records
+        self._log.put(TABLE, letter.id, {**row, "sequence": int(letter.sequence)})
         await self._flush()
-        return {"id": letter, **row}
+        return {"id": letter.id, **row}
 
     async def _find(self, wanted: str) -> Event:
         row = self._log.get(TABLE, wanted)

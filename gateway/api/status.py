@@ -24,6 +24,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None = None  # in this state
     received: int = 0  # deliveries since start
     rejected: int = 0  # of these: could not be decoded, dead-lettered
+    unclaimed: int = 0  # of these: no profile reads them; not kept
     duplicates: int = 0  # redeliveries dropped as surely in the journal
     qos: dict[str, int] = {}  # deliveries by QoS: {"0": 12, "1": 3400}
     clients: int | None = None  # devices connected to a listener

@@ -47,7 +47,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def events(words: argparse.Namespace) -> int:
-    """Print events, oldest first; each as one line."""
+    """Print events, oldest first; each as one line that begins with its id, for `explain`."""
     from gateway.cli.records import opened
 
     wanted = _filter(words)
@@ -56,7 +56,7 @@ def events(words: argparse.Namespace) -> int:
             if words.json:
                 say_json(event)
             else:
-                say(line(event), _COLOURS.get(event.get("lane", "")))
+                say(f"{printable(str(event.get('id', '')))}  {line(event)}", _COLOURS.get(event.get("lane", "")))
             if words.follow:
                 sys.stdout.flush()
     return 0

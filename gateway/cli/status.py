@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.cli.terminal import Colour, say, say_json, table
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import CONFIG, Verbs, add
 from gateway.quantity import duration, size
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def status(words: argparse.Namespace) -> int:
         with ApiClient(where.socket) as client:
             raw = client.ask("status")
     except NotRunning as error:
-        return _not_running(words, str(error))
+        return _not_running(words, str(error).partition(": is it")[0])
     now = msgspec.convert(raw, Status)
     level, sentence = headline(now)
     if words.json:
@@ -53,7 +53,10 @@ def status(words: argparse.Namespace) -> int:
 
 
 def _not_running(words: argparse.Namespace, why: str) -> int:
-    sentence = f"The gateway is not running: {why}. Type: systemctl start edge-gateway"
+    if not words.config.exists():
+        why += f", and there is no {words.config} to say where it is"
+    start = "systemctl start edge-gateway" if words.config == CONFIG else f"edge-gateway run --config {words.config}"
+    sentence = f"The gateway is not running: {why}. Type: {start}"
     if words.json:
         say_json({"level": "bad", "sentence": sentence})
     else:
@@ -71,7 +74,7 @@ def show(now: Status, level: Level, sentence: str) -> None:
         say(f"  also: {finding.text}.{command}", _COLOURS[finding.level])
     clock = "" if now.clock_synced else ", clock not synchronised"
     up = duration(now.uptime_s)
-    say(f"\n{now.gateway}, version {now.version}, pid {now.pid}, up {up}, {now.durable:,} records on disk{clock}")
+    say(f"\n{now.gateway}, version {now.version}, pid {now.pid}, up {up}, on disk up to record {now.durable:,}{clock}")
     for heading, headers, rows in _tables(now):
         if rows:
             say()
@@ -83,9 +86,31 @@ def show(now: Status, level: Level, sentence: str) -> None:
 
 
 def _tables(now: Status) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
-    headers = ["name", "kind", "state", "since", "received", "QoS 0/1/2", "rejected", "where", "last error"]
+    headers = [
+        "name",
+        "kind",
+        "state",
+        "since",
+        "received",
+        "QoS 0/1/2",
+        "rejected",
+        "no profile",
+        "where",
+        "last error",
+    ]
     rows = [
-        [s.name, s.kind, s.state, s.since, s.received, _qos(s.qos), s.rejected, s.where, s.last_error]
+        [
+            s.name,
+            s.kind,
+            s.state,
+            s.since,
+            s.received,
+            _qos(s.qos),
+            s.rejected,
+            s.unclaimed or None,
+            s.where,
+            s.last_error,
+        ]
         for s in now.sources
     ]
     yield "sources", headers, rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import ssl
 from enum import Enum
@@ -158,7 +159,7 @@ class Connection:
         except (ssl.SSLError, ssl.CertificateError) as error:
             return Ending(f"TLS: {_tls_words(error)}", refused=True)
         except OSError as error:
-            return Ending(f"cannot connect: {error.strerror or error}")
+            return Ending(f"cannot connect: {_words(error)}")
         except (ValueError, ConfigError) as error:  # a file or an option that a person has to repair
             return Ending(f"cannot connect: {error}", refused=True)
         try:
@@ -243,6 +244,13 @@ def tls_context(options: TlsOptions) -> ssl.SSLContext:
     if options.alpn:
         context.set_alpn_protocols(options.alpn)
     return context
+
+
+def _words(error: OSError) -> str:
+    """Say it in the system's words: asyncio's "Connect call failed" hides whether anybody was there."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(error.strerror or error)
 
 
 def _tls_words(error: ssl.SSLError | ssl.CertificateError) -> str:

@@ -63,8 +63,8 @@ class RuleFault(msgspec.Struct, frozen=True, array_like=True):
 
     def __str__(self) -> str:
         """Render as ``file:line: what (hint)``."""
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+        where = f"{self.file}:{self.line}: " if self.line else self.file and f"{self.file}: "
+        return f"{where}{self.what}" + (f" ({self.hint})" if self.hint else "")
 
 
 class Start(msgspec.Struct, array_like=True, tag="start"):

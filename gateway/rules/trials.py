@@ -25,7 +25,7 @@ from gateway.rules.testing import RuleFailed, SimulatedHouse
 
 PREFIX = "test_"
 VALUE_CHARS_MAX = 300
-TEST_S_MAX = 60.0
+TEST_S_MAX = 20.0  # for a person waits
 
 
 class Trial(msgspec.Struct, frozen=True):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.api.dead_letters import TABLE, DeadLetters
+from gateway.api.dead_letters import TABLE, DeadLetters, open_letters
 from gateway.api.line import ApiError
 from gateway.clock import SystemClock
-from gateway.event import Event
+from gateway.event import Event, Lane
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
 from gateway.sources.source import Delivery
@@ -136,3 +137,19 @@ def test_a_letter_is_settled_once(desk: Desk) -> None:
     with pytest.raises(ApiError, match="was retried before, by person:me"):
         asyncio.run(desk.letters.retry(letter, "person:other"))
     assert len(desk.deliveries) == 1
+
+
+def test_rows_go_when_their_letters_have(desk: Desk) -> None:
+    """What became of letters that made room for newer records is forgotten; the count of open ones stays right."""
+    old = [desk.letter("event_refused", event={"id": "x", "source": "/pi/house", "type": "t"}) for _ in range(3)]
+    for letter in old:
+        asyncio.run(desk.letters.drop(letter, ME))
+    assert open_letters(desk.journal) == 0
+    while any(record.sequence < 10 for record in desk.journal.reader(Lane.DEAD_LETTER).read(0, 1, 1 << 20)):
+        desk.letter("message_rejected", topic="a/b", payload_b64=os.urandom(24_000).hex(), reason="x")
+    kept = desk.journal.count(Lane.DEAD_LETTER, 0)
+    assert open_letters(desk.journal) == kept > 0
+    newest = desk.letter("message_rejected", topic="a/b", payload_b64="eA==", reason="x")
+    asyncio.run(desk.letters.drop(newest, ME))
+    assert list(desk.journal.table(TABLE)) == [newest]
+    assert open_letters(desk.journal) == desk.journal.count(Lane.DEAD_LETTER, 0) - 1
