@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import socket
 import sys
 import tempfile
@@ -324,6 +325,7 @@ def main() -> int:
     options.add_argument("--json", action="store_true", help="nothing but the JSON object")
     options.add_argument("--folder", type=Path, help="where to work; kept (default: a temporary folder)")
     arguments = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     wanted = Options(
         arguments.kills,
         arguments.messages,
