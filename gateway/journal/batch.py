@@ -51,6 +51,11 @@ class Block(msgspec.Struct, gc=False, kw_only=True):
         """Sequence of the last event; one less than `first` when there is none."""
         return self.first + len(self.raws) - 1
 
+    def make_way(self, *behind: bytes | bytearray) -> None:
+        """Take from the alarms' reserve when one waits behind it: blocks keep their order."""
+        if any(Lane.ALARM in lanes for lanes in behind):
+            self.leave = min(self.leave, LEAVE_ALARMS)
+
     def change(self, table: str, key: str, value: Any) -> None:
         """Change a row that it carries, while it is not on the disk."""
         self.table_changes[table][key] = value

@@ -8,8 +8,10 @@ its first sound block. Files of another journal and second copies of a life are 
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -24,9 +26,12 @@ from gateway.journal.segment import (
     SEGMENT,
     SPARE,
     Found,
+    Read,
     Walk,
     first_sound,
 )
+
+READ_TRIES: Final = 3  # a card may fail to read once
 
 
 class File(msgspec.Struct):
@@ -40,6 +45,7 @@ class File(msgspec.Struct):
     size: int = 0
     head: Header | None = None
     whole: bool = False
+    unreadable: bool = False  # the disk refused; it is never used again, it may hold what matters
 
 
 class Folder:
@@ -68,20 +74,30 @@ class Folder:
                     if not self._blank(name):
                         self.set_aside(name)
 
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Read]:
+        """Open a file for reading. Raises OSError."""
+        handle = self.disk.open(self.path / name, write=False)
+        try:
+            yield lambda length, offset: self.disk.pread(handle, length, offset)
+        finally:
+            self.disk.close(handle)
+
     def probe(self, name: str) -> File:
         """Read a file's head; when it is damaged, look for its first sound block."""
-        try:
-            handle = self.disk.open(self.path / name, write=False)
-        except OSError:
-            return File(name)
+        for _ in range(READ_TRIES):
+            with suppress(OSError):
+                return self._probe(name)
+        return File(name, unreadable=True)
+
+    def _probe(self, name: str) -> File:
+        handle = self.disk.open(self.path / name, write=False)
         try:
             size = self.disk.size(handle)
             head = blocks.decode_header(self.disk.pread(handle, HEADER_BYTES, 0))
             if head is not None:
                 return File(name, size, head, whole=True)
             return File(name, size, first_sound(lambda n, at: self.disk.pread(handle, n, at), size, self.align))
-        except OSError:
-            return File(name)
         finally:
             self.disk.close(handle)
 
@@ -97,9 +113,23 @@ class Folder:
             self.files[name] = self.probe(name)
         return self.files[name]
 
-    def free(self, live: set[str]) -> list[str]:
-        """Return the files that may be overwritten, given the names of the live ones."""
-        return [name for name in sorted(self.files) if name not in live and name not in self._foreign]
+    @property
+    def doubtful(self) -> int:
+        """How many files may hold a life that cannot be read."""
+        return sum(file.unreadable or file.head is None for file in self.files.values())
+
+    def free(self, live: set[str], size: int) -> list[str]:
+        """Return the files that may be overwritten, given the names of the live ones; removes those of another size."""
+        free: list[str] = []
+        for name, file in sorted(self.files.items()):
+            if name in live or name in self._foreign or file.unreadable:
+                continue
+            if file.size == size:
+                free.append(name)
+            elif self.write:
+                with suppress(OSError):
+                    self.disk.unlink(self.path / name)
+        return free
 
     def set_aside(self, name: str) -> None:
         """Move a file that is not ours into the quarantine folder; where that fails, just never touch it."""
@@ -137,31 +167,17 @@ class Folder:
         """Return how far the blocks of a file's life reach."""
         assert file.head is not None
         reached = 0
-        with suppress(OSError):
-            handle = self.disk.open(self.path / file.name, write=False)
-            try:
-                walk = Walk(
-                    lambda n, at: self.disk.pread(handle, n, at),
-                    file.head.log_id,
-                    file.head.life,
-                    file.size,
-                    align=self.align,
-                )
-                reached = max((part.end for part in walk if isinstance(part, Found)), default=0)
-            finally:
-                self.disk.close(handle)
+        with suppress(OSError), self.opened(file.name) as read:
+            walk = Walk(read, file.head.log_id, file.head.life, file.size, align=self.align)
+            reached = max((part.end for part in walk if isinstance(part, Found)), default=0)
         return reached
 
     def _blank(self, name: str) -> bool:
         """Return whether a file holds nothing but zeros."""
-        with suppress(OSError):
-            handle = self.disk.open(self.path / name, write=False)
-            try:
-                for offset in range(0, self.files[name].size, READ_BYTES):
-                    if any(self.disk.pread(handle, READ_BYTES, offset)):
-                        return False
-            finally:
-                self.disk.close(handle)
+        with suppress(OSError), self.opened(name) as read:
+            for offset in range(0, self.files[name].size, READ_BYTES):
+                if any(read(READ_BYTES, offset)):
+                    return False
         return True
 
 

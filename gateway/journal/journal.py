@@ -41,14 +41,13 @@ from gateway.journal.chore import Chore
 from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.eviction import Eviction, catch_up
 from gateway.journal.folder import Folder
-from gateway.journal.lock import Lock
+from gateway.journal.lock import LOG_ID_BYTES, Hint, Lock
 from gateway.journal.options import RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
 from gateway.journal.reader import Reader, Store, Tail, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
 from gateway.journal.segment import Entry
 from gateway.journal.writer import Position, Writer
 
-LOG_ID_BYTES: Final = 6
 BATCH_SHARE: Final = 4  # a batch is at most this part of a segment, so that block and checkpoint fit in one
 
 
@@ -56,14 +55,14 @@ class Journal:
     """See the head of this module."""
 
     def __init__(
-        self, disk: Disk, folder: Path, options: JournalOptions, clock: Clock, lock: Lock, found: Recovered, epoch: int
+        self, disk: Disk, folder: Path, options: JournalOptions, clock: Clock, lock: Lock, found: Recovered
     ) -> None:
         self.options = options
         self._clock = clock
         self._lock = lock
         self.recovery: Recovery = found.report
         self.log_id = found.log_id.hex()
-        self.epoch = epoch
+        self.epoch = epoch = found.epoch + 1
         self._prefix = f"{self.log_id}-{epoch:x}-"
         self._counter = 0
         self._event_bytes_max = min(EVENT_BYTES_MAX, options.segment_size // BATCH_SHARE)
@@ -97,6 +96,7 @@ class Journal:
             self._open.changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
         for damage in found.damages:
             ledger.note_damage(self, damage, clock.wall_ns())
+        self._leave_hint()
 
     @classmethod
     def open(
@@ -115,11 +115,10 @@ class Journal:
         disk = disk or OsDisk()
         lock = Lock.acquire(disk, folder)
         try:
-            found = Recoverer(Folder(disk, folder, align=options.align, write=True)).run()
+            files = Folder(disk, folder, align=options.align, write=True)
+            found = Recoverer(files, options.segment_size, lock.hint(files.log_id)).run()
             found.log_id = found.log_id or random(LOG_ID_BYTES)
-            epoch = max(found.epoch, lock.hint()) + 1
-            lock.leave_hint(epoch)
-            return cls(disk, folder, options, clock, lock, found, epoch)
+            return cls(disk, folder, options, clock, lock, found)
         except OSError as error:
             lock.release()
             raise DiskRefused(f"{folder}: {error.strerror or error}") from error
@@ -218,7 +217,7 @@ class Journal:
     def seal(self) -> Block | None:
         """Close the open batch for writing; None when nothing was appended or put since the last one."""
         assert self.flight is None, "one commit in flight"
-        self._take_damages()
+        ledger.take_damages(self, self.store, self._clock.wall_ns())
         if not self._closed:
             self._close_batch()
         if not self._closed:
@@ -253,6 +252,7 @@ class Journal:
         assert block is self.flight, "reopen what was sealed"
         self._futile = False
         if self._closed or block.size + self._open.size > self._batch_bytes_max:
+            block.make_way(self._open.lanes, *(each.lanes for each in self._closed))
             return False
         self.flight = None
         self._open.prepend(block)
@@ -294,6 +294,7 @@ class Journal:
             self.flight = self._closed.pop(0)
             self.write(self.flight)
             self.settle(self.flight)
+            self._leave_hint(durable=True)
         finally:
             self._writer.close()
             self._lock.release()
@@ -370,7 +371,15 @@ class Journal:
         """Take note of where a block went."""
         for entry in placed.sealed:
             self._segments[entry.life] = entry
+        began = self._active is None or self._active.life != placed.active.life
         self._active = placed.active
+        if began:
+            self._leave_hint()
+
+    def _leave_hint(self, *, durable: bool = False) -> None:
+        life, records = (self._active.life, self._active.records_next) if self._active else (0, 0)
+        hint = Hint(bytes.fromhex(self.log_id), self.epoch, life, records, self.durable_sequence)
+        self._lock.leave_hint(hint, durable=durable)
 
     def _view(self) -> View:
         live = sorted(self._segments.values(), key=lambda entry: (entry.first, entry.life))
@@ -390,10 +399,3 @@ class Journal:
             self._closed.append(self._open.block(self.batch, self.last_sequence, self._clock))
             self._open = Batch()
             self.batch += 1
-
-    def _take_damages(self) -> None:
-        """Count what readers found damaged since the last seal."""
-        while self.store.damages:
-            damage = self.store.damages.popleft()
-            if damage.life in self._segments or (self._active is not None and damage.life == self._active.life):
-                ledger.note_damage(self, damage, self._clock.wall_ns())

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from gateway.clock import Clock
 from gateway.journal.options import DAMAGES_MAX, STARTS_MAX
-from gateway.journal.reader import Damage
+from gateway.journal.reader import Damage, Store
 
 
 class Tables(Protocol):
@@ -72,3 +72,11 @@ def _covers(place: str, row: Mapping[str, Any], damage: Damage) -> bool:
     """Return whether a row has a damage in it: a start sees one hole where a reader sees its blocks one by one."""
     life, _, offset = place.partition(":")
     return life == str(damage.life) and int(offset) <= damage.offset < row.get("end", int(offset) + 1)
+
+
+def take_damages(tables: Tables, store: Store, wall_ns: int) -> None:
+    """Count what readers found damaged since the last time, in segments that are still part of the log."""
+    while store.damages:
+        damage = store.damages.popleft()
+        if store.live(damage.life):
+            note_damage(tables, damage, wall_ns)

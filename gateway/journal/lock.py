@@ -1,7 +1,9 @@
-"""The lock that keeps two gateways from opening one journal; its file's text is a hint at the last epoch.
+"""The lock that keeps two gateways from opening one journal, and the hint in its file.
 
-The epoch is in the blocks; the hint only helps when the newest segment has vanished altogether, so that its ids are
-not given out again.
+The hint says how far the log had come: ``<log id> <epoch> <life> <records> <sequence>``, as text. It is written at a
+start, when a segment begins and at an orderly stop, synced only then, and never ahead of what is durable. Nothing
+depends on it. It helps when the end of the newest segment has vanished, which nothing else can tell: then ids,
+sequences and lives are not given out again, and what is missing is counted.
 """
 
 from __future__ import annotations
@@ -10,11 +12,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gateway.errors import DiskRefused, JournalError
 from gateway.journal.disk import Disk
 from gateway.journal.segment import LOCK
 
-HINT_BYTES: Final = 16
+HINT_BYTES: Final = 128
+LOG_ID_BYTES: Final = 6
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """At least this far the log had come."""
+
+    log_id: bytes = b""
+    epoch: int = 0
+    life: int = 0
+    records: int = 0
+    sequence: int = 0
 
 
 class Lock:
@@ -35,17 +50,22 @@ class Lock:
         except OSError as error:
             raise DiskRefused(f"{folder}: {error.strerror or error}") from error
 
-    def hint(self) -> int:
-        """Return the epoch noted last, 0 for none."""
-        with suppress(OSError):
-            text = self._disk.pread(self._handle, HINT_BYTES, 0).strip(b"\0\n ")
-            return int(text) if text.isdigit() else 0
-        return 0
+    def hint(self, log_id: bytes) -> Hint:
+        """Return the hint, if it is this log's; any, when there is no log left (`log_id` empty)."""
+        with suppress(OSError, ValueError):
+            name, *numbers = self._disk.pread(self._handle, HINT_BYTES, 0).decode("ascii").split()
+            named = bytes.fromhex(name)
+            if len(named) == LOG_ID_BYTES and log_id in {b"", named}:
+                return Hint(named, *map(int, numbers[:4]))
+        return Hint(log_id)
 
-    def leave_hint(self, epoch: int) -> None:
-        """Note the epoch, as well as it goes."""
+    def leave_hint(self, hint: Hint, *, durable: bool = False) -> None:
+        """Note how far the log has come, as well as it goes."""
+        text = f"{hint.log_id.hex()} {hint.epoch} {hint.life} {hint.records} {hint.sequence}\n"
         with suppress(OSError):
-            self._disk.pwrite(self._handle, str(epoch).encode().ljust(HINT_BYTES), 0)
+            self._disk.pwrite(self._handle, text.encode().ljust(HINT_BYTES), 0)
+            if durable:
+                self._disk.fdatasync(self._handle)
 
     def release(self) -> None:
         """Let others in."""

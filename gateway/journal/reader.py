@@ -17,6 +17,7 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict, deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ from gateway.journal.segment import Entry, Found, Hole, Link, Walk
 
 INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
 HANDLES_MAX: Final = 4  # files one reader keeps open
+READ_TRIES: Final = 3  # a card may fail to read once
 TAIL_BLOCKS_MAX: Final = 256  # blocks looked at under one lock
 LANES: Final = len(Lane)
 
@@ -274,21 +276,23 @@ class Reader:
         if self._block is not None and self._block[:2] == (entry.life, offset):
             return self._block[2]
         end = index.offsets[number + 1] if number + 1 < len(index.offsets) else entry.end
-        try:
-            data = self._store.disk.pread(self._handle(entry), end - offset, offset)
-            header = blocks.decode_header(data)
-            if header is None or header.life != entry.life:
-                raise JournalError("no block of this segment's life")
-            stored = memoryview(data)[blocks.HEADER_BYTES : blocks.HEADER_BYTES + header.stored]
-            payload = blocks.payload_of(header, stored, self._codec)
-            survivors = bool(header.flags & blocks.SURVIVORS)
-            records = record.decode(payload, header.first, header.events, survivors=survivors)
-        except (JournalError, OSError):
-            lost = sum(index.counts[number * LANES : (number + 1) * LANES])
-            self._store.damaged(entry, offset, end, 1, lost)
-            return None
-        self._block = (entry.life, offset, records)
-        return records
+        for _ in range(READ_TRIES):
+            with suppress(JournalError, OSError):
+                records = self._read_block(entry, offset, end)
+                self._block = (entry.life, offset, records)
+                return records
+        lost = sum(index.counts[number * LANES : (number + 1) * LANES])
+        self._store.damaged(entry, offset, end, 1, lost)
+        return None
+
+    def _read_block(self, entry: Entry, offset: int, end: int) -> Records:
+        data = self._store.disk.pread(self._handle(entry), end - offset, offset)
+        header = blocks.decode_header(data)
+        if header is None or header.life != entry.life or header.log_id != self._store.log_id:
+            raise JournalError("no block of this segment")
+        stored = memoryview(data)[blocks.HEADER_BYTES : blocks.HEADER_BYTES + header.stored]
+        payload = blocks.payload_of(header, stored, self._codec)
+        return record.decode(payload, header.first, header.events, survivors=bool(header.flags & blocks.SURVIVORS))
 
 
 def _records_in(entry: Entry) -> int:

@@ -18,9 +18,10 @@ Nothing here is fatal but a newer format: a start is never refused for damage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
+from typing import Final
 
 import msgspec
 
@@ -31,8 +32,11 @@ from gateway.journal.block import HEADER_BYTES, Header
 from gateway.journal.checkpoint import Image
 from gateway.journal.compression import Codec
 from gateway.journal.folder import File, Folder, quarantine
+from gateway.journal.lock import Hint
 from gateway.journal.reader import Damage
 from gateway.journal.segment import NO_SPANS, Entry, Found, Hole, Link, Walk, spans_of, started
+
+LIVES_SKIPPED: Final = 64  # for each file whose life cannot be read
 
 
 class Recovery(msgspec.Struct, kw_only=True):
@@ -84,8 +88,11 @@ class Recovered(msgspec.Struct, kw_only=True):
 class Recoverer:
     """Goes through a folder once."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, segment_size: int = 0, hint: Hint | None = None) -> None:
+        """`segment_size`: files of another size are not used again. `hint`: how far the log had come at least."""
+        self._hint = hint or Hint()
         self._folder = folder
+        self._size = segment_size
         self._codec = Codec()
         self._image = Image()
         self._link = Link(0, 0, 0, 0)
@@ -94,7 +101,7 @@ class Recoverer:
         self._next_sequence = 1
         self._clean = True
         heads = [file.head for file in folder.lives.values() if file.head is not None]
-        self._epoch = max((head.epoch for head in heads), default=0)
+        self._epoch = max([head.epoch for head in heads], default=0)
         self._damages: list[Damage] = []
         self._report = Recovery()
 
@@ -109,12 +116,15 @@ class Recoverer:
             self._image.segments[entry.life] = entry
         if entry is not None:
             del self._image.segments[entry.life]
-        changed = self._reconcile()
+            if self._report.checkpoints_skipped or not entry.end:
+                limit = 0  # what follows shall not depend on a damaged checkpoint: begin a segment
+        changed = self._reconcile(chain[0].head.life if chain and chain[0].head else 0)
         live = {each.name for each in self._image.segments.values()} | ({entry.name} if entry else set())
+        self._heed(self._hint)
         self._report.unclean = not self._clean
         self._report.set_aside += folder.set_aside_names
         return Recovered(
-            log_id=folder.log_id,
+            log_id=folder.log_id or self._hint.log_id,
             epoch=self._epoch,
             image=self._image,
             link=self._link,
@@ -122,14 +132,25 @@ class Recoverer:
             entry_link=_link_before(chain[-1].head) if chain else self._link,
             limit=limit,
             next_sequence=self._next_sequence,
-            next_life=max([*folder.lives, *self._image.segments], default=0) + 1,
-            free=folder.free(live),
+            next_life=max([*folder.lives, *self._image.segments, self._hint.life])
+            + 1
+            + folder.doubtful * LIVES_SKIPPED,
+            free=folder.free(live, self._size),
             spares=folder.spares,
             names_taken=folder.names_taken,
             damages=self._damages,
             changed=changed,
             report=self._report,
         )
+
+    def _heed(self, hint: Hint) -> None:
+        """Count what the hint says there was behind the last block, and give none of its numbers out again."""
+        self._epoch = max(self._epoch, hint.epoch)
+        if hint.records > self._link.records_next:
+            self._report.missing_records += hint.records - self._link.records_next
+            self._link = msgspec.structs.replace(self._link, records_next=hint.records)
+            self._clean = False
+        self._next_sequence = max(self._next_sequence, hint.sequence + 1)
 
     # -- which segments to read -------------------------------------------------------------------------
 
@@ -191,6 +212,8 @@ class Recoverer:
         if following is not None and after is not None and after.previous_life == head.life:
             end = min(end, after.previous_end)
             closing = (after.number, after.records_before) if following.whole else None
+        if not head.previous_life:  # the log begins here
+            self._known = True
         joined = self._known and self._joined in {0, head.previous_life}
         self._joined = head.life
         handle = self._folder.disk.open(self._folder.path / file.name, write=False)
@@ -212,6 +235,8 @@ class Recoverer:
                     self._damaged(entry, part, handle)
                 elif following is None and part.header is not None:
                     self._report.tail_cut = True
+                    self._clean = False
+                    self._epoch = max(self._epoch, part.header.epoch)
                     length = part.header.stored + HEADER_BYTES
                     self._copy(handle, f"{head.life}-{part.offset}.tail", part.offset, length)
         finally:
@@ -263,22 +288,73 @@ class Recoverer:
 
     # -- index and files --------------------------------------------------------------------------------
 
-    def _reconcile(self) -> dict[int, Entry | None]:
-        """Compare the index with the files; returns what had to be corrected in it."""
+    def _reconcile(self, oldest: int) -> dict[int, Entry | None]:
+        """Compare the index with the files; returns what had to be corrected in it.
+
+        `oldest`: life of the segment that was gone through first.
+        """
         changed: dict[int, Entry | None] = {}
+        gone: list[Entry] = []
+        files = self._folder.files
         for life, entry in list(self._image.segments.items()):
             self._next_sequence = max(self._next_sequence, entry.last + 1)
             file = self._folder.lives.get(life)
-            if file is None:
-                changed[life] = None
-                del self._image.segments[life]
-                self._report.missing_segments += 1
-                self._report.missing_records += entry.records_next - entry.records_first
-                if entry.name in self._folder.files:
-                    self._folder.set_aside(entry.name)
-            elif file.name != entry.name:
-                changed[life] = self._image.segments[life] = msgspec.structs.replace(entry, name=file.name)
+            there = files.get(entry.name)
+            if file is not None:
+                if file.name != entry.name:
+                    changed[life] = self._image.segments[life] = msgspec.structs.replace(entry, name=file.name)
+                continue
+            if there is not None and there.unreadable:
+                continue  # it may be readable another time; readers will say if not
+            changed[life] = None
+            del self._image.segments[life]
+            if self._damages and there is not None and there.head is not None and there.head.life > life:
+                gone.append(entry)  # its file has a later life: it was given up, in a block that is damaged now
+                continue
+            self._report.missing_segments += 1
+            self._report.missing_records += entry.records_next - entry.records_first
+            if there is not None and there.head is None:
+                self._folder.set_aside(entry.name)
+        for entry in self._orphans(oldest) if gone else ():
+            self._adopt(entry, gone, changed)
         return changed
+
+    def _orphans(self, oldest: int) -> Iterator[Entry]:
+        """Find segments of survivors that no index names and that are younger than where reading began."""
+        for life, file in self._folder.lives.items():
+            survivors = file.head is not None and file.whole and file.head.flags & blocks.SURVIVORS
+            if survivors and life > oldest and life not in self._image.segments:
+                entry = self._survivors(file)
+                if entry is not None:
+                    yield entry
+
+    def _survivors(self, file: File) -> Entry | None:
+        """Read a whole segment of survivors; None when any of it does not hold."""
+        assert file.head is not None
+        entry = started(file.head, file.name)
+        with suppress(OSError, JournalError), self._folder.opened(file.name) as read:
+            life = file.head.life
+            walk = Walk(read, self._folder.log_id, life, file.size, align=self._folder.align, codec=self._codec)
+            for part in walk:
+                if isinstance(part, Hole) or (not isinstance(part, Found) and part.header is not None):
+                    return None
+                if isinstance(part, Found) and part.payload is not None:
+                    header = part.header
+                    records = record.decode(part.payload, header.first, header.events, survivors=True)
+                    sequences = records.sequences or ()
+                    entry = entry.grown(header, part.end, spans_of(records.lanes, sequences), sequences[-1])
+            return entry
+        return None
+
+    def _adopt(self, entry: Entry, gone: Sequence[Entry], changed: dict[int, Entry | None]) -> None:
+        """Take survivors into the index whose victims are gone: the block that switched to them is damaged."""
+        if not any(each.first <= entry.last and entry.first <= each.last for each in gone):
+            return
+        for life, other in list(self._image.segments.items()):
+            if other.first <= entry.last and entry.first <= other.last:
+                del self._image.segments[life]  # another victim, not used again yet
+                changed[life] = None
+        changed[entry.life] = self._image.segments[entry.life] = entry
 
 
 def _link_before(head: Header | None) -> Link:

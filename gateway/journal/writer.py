@@ -192,7 +192,7 @@ class Writer:
         """Begin a segment: checkpoint, sync. The one before is sealed only when that has succeeded."""
         position = self._position
         before = position.entry if position else None
-        fruitless = position is not None and position.entry.number_next - position.entry.number_first == 1
+        fruitless = position is not None and position.entry.number_next - position.entry.number_first <= 1
         link = position.link if position is not None and fruitless else self._link
         previous = (before.life, before.end) if before else (0, 0)
         if before and fruitless:

@@ -1,0 +1,301 @@
+"""`python -m simulators.damage --count N --seed S --json`: damage to a journal's files, and what the start makes of it.
+
+Each case builds a journal of a few segments, stops it (cleanly or by a power cut), hurts it in one to three ways (a
+flipped bit, zeroed bytes, a zeroed block, a truncated, deleted, swapped or copied segment, an empty checkpoint), and
+starts it. What must hold:
+
+* the start is not refused, and the journal takes and keeps new records;
+* no record is there with other bytes than were written, and none that was not written;
+* a record that is missing lay in a block that was hurt;
+* the journal counts exactly the records that are missing; but after an unclean stop, of hurt blocks at the very end of
+  the log nobody can say whether they had been there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.errors import GatewayError
+from gateway.event import Event, Lane
+from gateway.journal.compression import Codec
+from gateway.journal.journal import Journal
+from gateway.journal.options import JournalOptions
+from gateway.journal.record import decode
+from gateway.journal.segment import Entry, Found, Walk
+from simulators.disk import SECTOR, SimDisk
+from simulators.journal import FOLDER, LANES, PIECE, SimClock
+
+OPTIONS = JournalOptions(bytes_max=40 * 16 * 1024, segment_bytes=16 * 1024, preallocate=False)
+FAILED_SHOWN_MAX = 20
+
+
+class Extent(msgspec.Struct):
+    """One block on the disk and the events in it."""
+
+    name: str
+    start: int
+    end: int
+    sequences: list[int]
+    number: int  # of the block in the log; -1 for survivors
+
+
+class Case:
+    """One journal, hurt once."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.disk = SimDisk(seed)
+        self.clock = SimClock()
+        self.written: dict[int, bytes] = {}
+        self.faults: list[str] = []
+        self.lost = 0
+        self.clean = False
+        self.what: list[str] = []
+
+    def run(self) -> list[str]:
+        """Build, stop, hurt, start, check; returns what is wrong."""
+        self._build()
+        extents = self._extents()
+        hurt = self._hurt(extents)
+        try:
+            self._check(extents, hurt)
+        except Exception as error:  # noqa: BLE001 - any error at a start is what is looked for
+            self.faults.append(f"start refused: {type(error).__name__}: {error}")
+        return self.faults
+
+    def _open(self) -> Journal:
+        return Journal.open(FOLDER, OPTIONS, self.clock, self.disk, random=self.random.randbytes)
+
+    def _build(self) -> None:
+        chance = self.random
+        for _ in range(chance.randrange(1, 4)):
+            journal = self._open()
+            for number in range(chance.randrange(5, 60)):
+                for _ in range(chance.choice((1, 2, 8))):
+                    pad = chance.randbytes(chance.choice((10, 60, 300))).hex()
+                    lane = chance.choice(LANES)
+                    event = Event(source="/gw/sim", type="x_changed", lane=lane, data={"pad": pad})  # type: ignore[arg-type]
+                    raw = journal.append(event)
+                    self.written[journal.last_sequence] = raw
+                journal.put("values", "device", {"n": number})
+                journal.commit()
+            self.clean = chance.random() < 0.5
+            if self.clean:
+                journal.close()
+                self.disk.kill()
+            else:
+                self.disk.crash()
+        self.disk.kill()
+
+    def _extents(self) -> list[Extent]:
+        """Say where each block lies, by reading the sound journal's live segments."""
+        probe = SimDisk(0)
+        for name in self.disk.names(FOLDER):
+            probe.add(FOLDER / name, self.disk.image(FOLDER / name))
+        journal = Journal.open(FOLDER, OPTIONS, self.clock, probe, random=self.random.randbytes)
+        extents = [extent for entry in journal.store.view.segments for extent in self._blocks(entry, journal)]
+        held = {sequence for extent in extents for sequence in extent.sequences}
+        self.written = {sequence: raw for sequence, raw in self.written.items() if sequence in held}
+        return extents
+
+    def _blocks(self, entry: Entry, journal: Journal) -> list[Extent]:
+        image = self.disk.image(FOLDER / entry.name)
+        walk = Walk(
+            lambda length, at: image[at : at + length],
+            bytes.fromhex(journal.log_id),
+            entry.life,
+            entry.end,
+            align=OPTIONS.align,
+            codec=Codec(),
+        )
+        found = [part for part in walk if isinstance(part, Found)]
+        return [
+            Extent(entry.name, part.offset, part.end, _sequences(part), -1 if entry.survivors else part.header.number)
+            for part in found
+        ]
+
+    def _hurt(self, extents: list[Extent]) -> list[Extent]:
+        """Do some damage; returns the blocks that it touched."""
+        ways: list[Callable[[list[Extent]], list[Extent]]] = [
+            self._flip, self._flip, self._flip, self._zero, self._zero_block, self._zero_block,
+            self._truncate, self._delete, self._swap, self._copy, self._empty_checkpoint,
+        ]  # fmt: skip
+        hurt: list[Extent] = []
+        for _ in range(self.random.choice((1, 1, 1, 2, 3))):
+            way = self.random.choice(ways)
+            self.what.append(way.__name__.removeprefix("_"))
+            hurt += way(extents)
+        self.disk.rotted()
+        return hurt
+
+    def _file(self, extents: list[Extent]) -> str | None:
+        names = sorted({extent.name for extent in extents} & set(self.disk.names(FOLDER)))
+        return self.random.choice(names) if names else None
+
+    def _spoil(self, extents: list[Extent], start: int, length: int, name: str, flip: int | None) -> list[Extent]:
+        data = self.disk.contents(FOLDER / name)
+        for at in range(start, min(start + length, len(data))):
+            data[at] = data[at] ^ flip if flip is not None else 0
+        return [each for each in extents if each.name == name and each.start < start + length and each.end > start]
+
+    def _flip(self, extents: list[Extent]) -> list[Extent]:
+        extent = self.random.choice(extents)
+        if extent.name not in self.disk.names(FOLDER):
+            return []
+        at = self.random.randrange(extent.start, extent.end)
+        return self._spoil(extents, at, 1, extent.name, 1 << self.random.randrange(8))
+
+    def _zero(self, extents: list[Extent]) -> list[Extent]:
+        name = self._file(extents)
+        if name is None:
+            return []
+        start = self.random.randrange(OPTIONS.segment_size)
+        return self._spoil(extents, start, self.random.choice((1, SECTOR, 4096)), name, None)
+
+    def _zero_block(self, extents: list[Extent]) -> list[Extent]:
+        extent = self.random.choice(extents)
+        if extent.name not in self.disk.names(FOLDER):
+            return []
+        return self._spoil(extents, extent.start, extent.end - extent.start, extent.name, None)
+
+    def _empty_checkpoint(self, extents: list[Extent]) -> list[Extent]:
+        heads = [extent for extent in extents if extent.start == 0 and extent.name in self.disk.names(FOLDER)]
+        if not heads:
+            return []
+        extent = self.random.choice(heads)
+        return self._spoil(extents, 160, extent.end - 160, extent.name, None)
+
+    def _truncate(self, extents: list[Extent]) -> list[Extent]:
+        name = self._file(extents)
+        if name is None:
+            return []
+        data = self.disk.contents(FOLDER / name)
+        length = self.random.randrange(len(data) + 1)
+        del data[length:]
+        return [each for each in extents if each.name == name and each.end > length]
+
+    def _delete(self, extents: list[Extent]) -> list[Extent]:
+        name = self._file(extents)
+        if name is None:
+            return []
+        self.disk.remove(FOLDER / name)
+        return [each for each in extents if each.name == name]
+
+    def _swap(self, extents: list[Extent]) -> list[Extent]:
+        """Swap two files' contents: nothing is lost by it. Their extents follow."""
+        one, other = self._file(extents), self._file(extents)
+        if one is None or other is None or one == other:
+            return []
+        first, second = self.disk.contents(FOLDER / one), self.disk.contents(FOLDER / other)
+        first[:], second[:] = bytes(second), bytes(first)
+        for extent in extents:
+            extent.name = {one: other, other: one}.get(extent.name, extent.name)
+        return []
+
+    def _copy(self, extents: list[Extent]) -> list[Extent]:
+        """Copy a segment under another name: nothing is lost by it."""
+        name = self._file(extents)
+        if name is not None:
+            copy = FOLDER / f"{self.random.choice((0, 90000000)) + self.random.randrange(1000):08d}.segment"
+            if str(copy) not in map(str, (FOLDER / each for each in self.disk.names(FOLDER))):
+                self.disk.add(copy, bytes(self.disk.contents(FOLDER / name)))
+        return []
+
+    def _check(self, extents: list[Extent], hurt: list[Extent]) -> None:
+        journal = self._open()
+        shown = _shown(journal)
+        allowed = {sequence for extent in hurt for sequence in extent.sequences}
+        tail = set() if self.clean else _end(extents, hurt)
+        for sequence, raw in shown.items():
+            if self.written.get(sequence) != raw:
+                self.faults.append(f"{sequence} is there and was not written so")
+        missing = self.written.keys() - shown.keys()
+        self.lost = len(missing)
+        if missing - allowed:
+            self.faults.append(f"lost more than the damaged blocks: {sorted(missing - allowed)[:5]}")
+        journal.append(Event(source="/gw/sim", type="x_changed", data={"after": "damage"}))
+        journal.commit()
+        counted = sum(row["records"] for row in journal.table("damage").values()) + journal.recovery.missing_records
+        if not len(missing - tail) <= counted <= len(missing | tail):
+            self.faults.append(
+                f"{counted} counted as lost, {len(missing)} are, {len(tail)} of them at the end of the log"
+            )
+        last = journal.last_sequence
+        journal.close()
+        self.disk.crash()
+        again = self._open()
+        if again.recovery.unclean or _shown(again).keys() != shown.keys() | {last}:
+            self.faults.append("what was there after the start is not there after the next")
+
+
+def _end(extents: list[Extent], hurt: list[Extent]) -> set[int]:
+    """Return the records in hurt blocks behind which no sound one is."""
+    numbers = {extent.number for extent in hurt}
+    sequences: set[int] = set()
+    for extent in sorted(extents, key=lambda each: -each.number):
+        if extent.number not in numbers:
+            break
+        sequences.update(extent.sequences)
+    return sequences
+
+
+def _sequences(part: Found) -> list[int]:
+    assert part.payload is not None
+    header = part.header
+    survivors = bool(header.flags & 4)
+    records = decode(part.payload, header.first, header.events, survivors=survivors) if header.events else None
+    return [records.sequence(place) for place in range(header.events)] if records else []
+
+
+def _shown(journal: Journal) -> dict[int, bytes]:
+    shown: dict[int, bytes] = {}
+    for lane in Lane:
+        reader = journal.reader(lane)
+        for each in reader.read(0, PIECE, PIECE):
+            if each.sequence in shown:
+                raise GatewayError(f"{each.sequence} is there twice")
+            shown[each.sequence] = each.raw
+        reader.close()
+    return shown
+
+
+def damage(count: int, seed: int) -> dict[str, object]:
+    """Run `count` cases; returns what was counted."""
+    lost = records = 0
+    failed: list[str] = []
+    for number in range(seed, seed + count):
+        case = Case(number)
+        failed += [f"seed {number} ({', '.join(case.what)}): {fault}" for fault in case.run()]
+        lost += case.lost
+        records += len(case.written)
+        if sys.stderr.isatty():
+            print(f"\r{number - seed + 1}/{count} cases, {len(failed)} wrong  ", end="", file=sys.stderr, flush=True)
+    return {
+        "cases": count,
+        "records": records,
+        "lost_to_damage": lost,
+        "wrong": failed[:FAILED_SHOWN_MAX],
+        "seed": seed,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, run, print."""
+    parser = argparse.ArgumentParser(prog="simulators.damage", description="Damage to a journal's files, by seed.")
+    parser.add_argument("--count", type=int, default=1000, help="journals to hurt (default 1000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first (default 1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    words = parser.parse_args(arguments)
+    result = damage(words.count, words.seed)
+    print(json.dumps(result) if words.json else "\n".join(f"{name:16} {value}" for name, value in result.items()))
+    return int(bool(result["wrong"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
