@@ -181,7 +181,9 @@ def _sources(status: Status) -> Iterator[Finding]:
             why = f": {source.last_error}" if source.last_error else ""
             word = "is not connected" if source.state == "connecting" else "has stopped"
             where = f" ({source.where})" if source.where else ""
-            yield Finding("bad", f"Source {source.name}{where} {word}{why}", "edge-gateway check")
+            ours = any(each in why for each in ("credentials", "refused: "))  # the broker's no is about our config
+            command = "edge-gateway check" if ours else "journalctl -u edge-gateway -n 50"
+            yield Finding("bad", f"Source {source.name}{where} {word}{why}", command)
         elif source.paused:
             text = f"Source {source.name} is paused: the disk does not keep up, devices wait"
             yield Finding("warning", text, "edge-gateway journal stat")

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.api.client import ApiClient
+from gateway.api.line import ApiError
 from gateway.cli.terminal import complain, say, say_json, table
 from gateway.config.load import read
+from gateway.config.places import places
 from gateway.errors import Fault
 from gateway.rules.loader import entries, inspect, rule_files
 from gateway.rules.protocol import DeviceEntry, RuleInfo
@@ -42,27 +45,41 @@ class _Place:
 
 
 def listing(words: argparse.Namespace) -> int:
-    """Print the rules with their triggers and titles, and every fault."""
+    """Print the rules with their triggers and titles, every fault, and what the running gateway has stopped."""
     place = _Place(words)
     if not place.folder.is_dir():
         complain(f"there is no folder {place.folder}: name one with --rules")
         return USAGE
     loaded = inspect(place.folder, place.devices, place.modes)
+    stopped = _stopped(words.config)
     if words.json:
         faults = [_fault(fault) for fault in loaded.faults]
         hints = [_fault(hint) for hint in loaded.hints]
-        say_json({"rules": [_rule(rule) for rule in loaded.rules], "faults": faults, "hints": hints})
+        rules = [_rule(rule) for rule in loaded.rules]
+        say_json({"rules": rules, "faults": faults, "hints": hints, "stopped": stopped})
         return BAD if faults else OK
     rows = [(rule.name, rule.trigger, rule.title, _where(rule.file, rule.line)) for rule in loaded.rules]
     if rows:
         table(("rule", "runs on", "title", "file"), rows)
     else:
         say(f"no rules in {place.folder}; docs/guides/write-a-rule.md shows how to write one", "dim")
+    for name, why in stopped.items():
+        say(f"{name} is stopped in the running gateway: {why}; mend its file and restart the gateway", "red")
     for hint in loaded.hints:
         say(f"hint: {hint}", "yellow")
     for fault in loaded.faults:
         say(str(fault), "red")
     return BAD if loaded.faults else OK
+
+
+def _stopped(config: Path) -> dict[str, str]:
+    """Return the rules that a running gateway keeps in quarantine, with the reason; none when none runs."""
+    try:
+        with ApiClient(places(config).socket) as client:
+            status: dict[str, Any] = client.ask("status")
+    except ApiError:
+        return {}
+    return {rule["name"]: rule["reason"] for rule in status.get("rules", {}).get("quarantined", ())}
 
 
 def test(words: argparse.Namespace) -> int:

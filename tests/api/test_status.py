@@ -73,6 +73,16 @@ def test_all_is_well() -> None:
             ),
             "bad",
             "Source house (mqtt://h) is not connected: no",
+            "journalctl -u edge-gateway",
+        ),
+        (
+            but(
+                sources=[
+                    SourceStatus(name="house", kind="mqtt", state="connecting", last_error="refused: Bad password")
+                ]
+            ),
+            "bad",
+            "Source house is not connected: refused",
             "edge-gateway check",
         ),
         (

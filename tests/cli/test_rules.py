@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.api.test_server import served
+
 GOOD = '''from gateway.rules import rule
 @rule("door_opened", kind="door")
 def greets(event, ctx):
@@ -122,3 +124,18 @@ def test_folder_devices_and_modes_come_from_the_config(folder: Path) -> None:
     said = json.loads(run(folder, "list", "--json", "--config", "gateway.toml", code=1))
     hints = {(fault["line"], fault["hint"]) for fault in said["faults"]}
     assert hints == {(2, "did you mean 'door-front'?"), (2, "did you mean 'sleep'?")}
+
+
+def test_list_says_what_the_running_gateway_has_stopped(folder: Path) -> None:
+    """`status` sends people here for a rule in quarantine: its name, the reason, and what ends it."""
+    (folder / "gateway.toml").write_text('gateway.state = "state"\n')
+    (folder / "state").mkdir()
+    bad = {"rules": {"quarantined": [{"name": "greets", "reason": "did not return within 1 s"}]}}
+    words = ("list", "--config", "gateway.toml")
+
+    def look(_server: object) -> tuple[str, dict[str, Any]]:
+        return run(folder, *words), json.loads(run(folder, *words, "--json"))
+
+    text, said = served(folder / "state" / "api.sock", {"status": lambda: bad}, look)
+    assert "greets is stopped in the running gateway: did not return within 1 s; mend its file" in text
+    assert said["stopped"] == {"greets": "did not return within 1 s"}

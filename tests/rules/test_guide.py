@@ -27,8 +27,8 @@ def test_examples(tmp_path: Path, example: str) -> None:
 
 
 def test_the_guide_is_short_and_its_words_exist() -> None:
-    """At most 150 lines; everything it says of ctx and house is there."""
-    assert len(GUIDE.splitlines()) <= 150
+    """At most 160 lines; everything it says of ctx and house is there."""
+    assert len(GUIDE.splitlines()) <= 160
     for name in re.findall(r"ctx\.([a-z_]+)", GUIDE.replace("ctx.alret", "")):
         assert hasattr(Context, name), name
     for name in re.findall(r"house\.([a-z_]+)", GUIDE):
