@@ -76,8 +76,10 @@ def event(
     kind = spec.type or _type_of(spec, member)
     if kind is None:
         return
-    fields = {field.name: value for field, value in _read(bound.fields, member, whole, out)}
-    known = context.introduce(bound, None, out)
+    fields = _planned(bound, member, whole, out)
+    known = context.values.get(bound.subject)
+    if known is None or not bound.known:
+        known = context.introduce(bound, None, out)
     _reading(bound, known, fields, out)
     if delivery.retained:
         out.ignored = f"{bound.message.profile}: a retained copy"
@@ -177,6 +179,24 @@ def _read(fields: tuple[BoundField, ...], member: Any, whole: Any, out: Decoded)
             yield field, field.convert(raw, whole)
         except DecodeError as error:
             out.faults.append(f"{field.name}: {error}")
+
+
+def _planned(bound: Bound, member: Any, whole: Any, out: Decoded) -> dict[str, Any]:
+    """Read all fields of a message by the plan for its keys, made once for each set of keys."""
+    shape = tuple(member) if member.__class__ is dict else ()
+    fields: dict[str, Any] = {}
+    for name, key, convert, _, _, field in bound.plans.get(shape) or bound.plan(shape):
+        raw = member[key] if key is not None else field.read(member)
+        if raw is ABSENT or name in fields:  # an earlier rule for this field has spoken
+            continue
+        if convert is None and (raw.__class__ is float or raw.__class__ is int):
+            fields[name] = raw
+            continue
+        try:
+            fields[name] = field.convert(raw, whole)
+        except DecodeError as error:
+            out.faults.append(f"{name}: {error}")
+    return fields
 
 
 def _reading(bound: Bound, known: Known, fields: dict[str, Any], out: Decoded) -> None:

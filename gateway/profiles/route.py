@@ -108,6 +108,8 @@ class Route:
         asked = [c.message.asks for c in self.candidates if c.message and c.message.asks]
         forms = {candidate.message.format for candidate in self.candidates if candidate.message}
         parents = sorted({parent for one in asked for parent in one})
+        if not parents and forms == {"json"} and all(c.message and not c.message.when for c in self.candidates):
+            parents = [""]  # nothing is asked at all: the keys still tell which fields there are
         self._parents = tuple(map(compile_pointer, parents)) if len(forms) == 1 else ()
         self.flat = bool(self._parents) and parents == [""]
 
