@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
-from gateway.errors import DecodeError
+from gateway.errors import GatewayError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+
+log = logging.getLogger(__name__)
 
 WAITING_MAX = 1000  # commands
 LIFETIME_S = 60.0  # a command without `expires` is not sent later than this after it was wanted
@@ -109,7 +112,15 @@ class Commands:
         """Send one command, or keep it waiting behind others of its device."""
         device, done = event.subject, False
         if device not in blocked:
-            done = await self._try(sequence, event)
+            try:
+                done = await self._try(sequence, event)
+            except GatewayError as error:
+                done = self._over(event, "command_failed", str(error))
+            except (
+                Exception
+            ) as error:  # a bug, or a profile that brings one out: it costs one command, not all for ever
+                log.exception("command %s to %r: a fault of the gateway", event.id, device)
+                done = self._over(event, "command_failed", f"a fault of the gateway: {type(error).__name__}: {error}")
         if done:
             self._waiting.pop(sequence, None)
         else:
@@ -127,10 +138,7 @@ class Commands:
         if self._observe:
             return self._over(event, "command_observed", "commands are only observed")
         command, value = event.data.get("command", ""), event.data.get("value")
-        try:
-            topic, payload = self._outlet.encode(event.subject, command, value)
-        except DecodeError as error:
-            return self._over(event, "command_failed", str(error))
+        topic, payload = self._outlet.encode(event.subject, command, value)
         once = bool(event.data.get("once"))
         if once:
             self._journal.put("sending", event.id, event.subject)

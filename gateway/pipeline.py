@@ -77,7 +77,7 @@ class Pipeline:
         self._waiting: deque[tuple[int, Sequence[Delivery], int]] = deque()  # (sequence, deliveries, bytes)
         self._waiting_bytes = 0
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
-        self._full: set[str] = set()  # tables that took no new row; it was said
+        self._said: set[str] = set()  # what the log has had: tables that are full, sources with a fault
         self.paused = False
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
@@ -180,11 +180,17 @@ class Pipeline:
 
     def release(self) -> None:
         """Report values that a minimum interval held back and whose time has come."""
-        for decoder in self._decoders.values():
-            decoded = decoder.release(self._clock.wall_ns())
-            if decoded.events:
+        for source, decoder in self._decoders.items():
+            try:
+                decoded = decoder.release(self._clock.wall_ns())
                 for event in decoded.events:
                     self.record(event)
+            except Exception:  # as in `inbox`: a bug costs these values, and is said once, not every second
+                if source not in self._said:
+                    log.exception("values held back of source %s: a fault of the gateway", source)
+                self._said.add(source)
+                continue
+            if decoded.events:
                 self._dirty.update(decoded.changed)
 
     def on_rule_outcome(self, outcome: RuleOutcome) -> None:
@@ -219,8 +225,8 @@ class Pipeline:
         try:
             self._journal.put(table, key, value)
         except JournalError as error:
-            if table not in self._full:
-                self._full.add(table)
+            if table not in self._said:
+                self._said.add(table)
                 log.error("%s: new rows are forgotten at the next start, as %r", error, key)
 
     def _outputs_lost(self, outcome: RuleOutcome, reason: str) -> Event:

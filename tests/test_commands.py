@@ -31,6 +31,8 @@ class House:
         """Encode, but for a command nobody knows."""
         if command == "fly":
             raise DecodeError(f"{device} has no command 'fly'")
+        if command == "bug":
+            raise ZeroDivisionError("a profile's bug")
         return f"{device}/{command}", str(value).encode()
 
     def send(self, device: str, topic: str, payload: bytes) -> bool:
@@ -247,3 +249,18 @@ def test_what_was_sent_behind_a_waiting_command_is_not_sent_again(tmp_path: Path
 
     play(tmp_path, house, back)
     assert house.got[1:] == [("attic/x:trv", "attic/x:trv/set_setpoint", b"1")]
+
+
+def test_a_bug_costs_one_command(tmp_path: Path) -> None:
+    """A command that makes encoding raise what nobody expects has failed, with the reason; the next one goes on."""
+    house = House()
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "bug")
+        scene.want("house/z2m:trv", "set_mode", "off")
+        await scene.until(lambda: bool(house.got and scene.results))
+        [failed] = scene.results
+        assert failed.type == "command_failed"
+        assert failed.data["reason"] == "a fault of the gateway: ZeroDivisionError: a profile's bug"
+
+    play(tmp_path, house, act)

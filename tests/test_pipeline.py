@@ -267,6 +267,10 @@ class _Faulty:
             return Decoded(events=[Event(source="/gw/house", type="x", time="", data={"x": object()})])
         return self._decoder.decode(delivery)
 
+    def release(self, now_ns: int) -> Decoded:
+        """Fail, whatever is held back."""
+        raise ZeroDivisionError(f"at {now_ns}")
+
 
 def test_a_bug_of_the_decoder_costs_one_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A message that makes the decoder raise is kept as a dead letter, a traceback is in the log; the rest goes on."""
@@ -283,6 +287,9 @@ def test_a_bug_of_the_decoder_costs_one_message(tmp_path: Path, caplog: pytest.L
         assert "TypeError" in nonsense.data["reason"]
         assert letter.data["reason"] == "a fault of the gateway: ZeroDivisionError: a decoder's bug"
         assert "test_pipeline.py" in caplog.text, "the traceback"
+        here.pipeline.release()
+        here.pipeline.release()
+        assert caplog.text.count("held back") == 1, "a fault at every tick is said once"
 
     bench(tmp_path, scene)
 

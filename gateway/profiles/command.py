@@ -34,10 +34,9 @@ def encode(
         raise DecodeError(f"{device_id} has not been heard yet: no profile is known for it")
     command = commands_of(profile, notes).get(name)
     if command is None:
-        near = probably_meant(name, profile.commands)
-        raise DecodeError(
-            f"{profile.source.id} has no command {name!r} for this device" + (f" ({near})" if near else "")
-        )
+        takes = sorted(commands_of(profile, notes))
+        hint = probably_meant(name, takes) or (f"it takes {', '.join(takes)}" if takes else "it takes none")
+        raise DecodeError(f"{profile.source.id} has no command {name!r} for this device ({hint})")
     sent = _sent(command, checked(command.arg, value))
     captures = notes.get("captures", {})
     topic = NameTemplate(command.topic).render(captures)
@@ -93,10 +92,10 @@ def _number(argument: Argument, value: Any) -> float | int:
     given = number(value)
     if given is None or not math.isfinite(given):
         raise DecodeError(f"{shown(value)} is not a number")
-    if argument.step:
-        given = round(round(given / argument.step) * argument.step, units.DECIMALS)
     low = -math.inf if argument.min is None else argument.min
     high = math.inf if argument.max is None else argument.max
+    if argument.step and low - argument.step < given < high + argument.step:  # farther off it may not be divisible
+        given = round(round(given / argument.step) * argument.step, units.DECIMALS)
     if not low <= given <= high:
         raise DecodeError(f"{given:g} is outside {low:g} to {high:g}")
     return int(given) if float(given).is_integer() else given
