@@ -334,8 +334,6 @@ class Journal:
             "written_bytes": self.written_bytes,
         }
 
-    # -- giving up --------------------------------------------------------------------------------------
-
     def chore(self) -> Chore | None:
         """Return the next blocking work between commits, or None. One at a time, and not while a block is written."""
         if self._chore is not None:

@@ -217,6 +217,16 @@ class Reader:
             total += span.count if span.first > after else self._count_in(entry, after)
         return total
 
+    def bytes_behind(self, after: int) -> int:
+        """Estimate the bytes on the disk that the lane's records behind `after` take: segments by share of records."""
+        total = 0.0
+        for entry in self._store.view.segments:
+            span = entry.spans[self.lane]
+            if span.last > after:
+                behind = min(1.0, (span.last - after) / (span.last - span.first + 1))
+                total += entry.end * behind * span.count / sum(each.count for each in entry.spans)
+        return round(total)
+
     def close(self) -> None:
         """Close the files this reader holds."""
         for handle in self._handles.values():
