@@ -222,6 +222,8 @@ class Demo:
                 acts.pop(0)[1]()
             if passed > self._seconds + DRAIN_S_MAX:
                 break
+            if not self._sessions[0].alive():
+                raise GatewayError("the gateway ended before the show did")
             await self._look()
             self._screen.show(self._lines(passed))
             await asyncio.sleep(LOOK_S)
@@ -263,6 +265,8 @@ class Demo:
     # ---- the end -------------------------------------------------------------------------------------
 
     def _close(self, rejects: int, link: Link, gateway: Session) -> dict[str, Any]:
+        if mute := self._houses.keys() - self._ledgers.keys():
+            raise GatewayError(f"no ledger from the simulated {', '.join(sorted(mute))}: they did not end in time")
         catalogue, promised = Catalogue.load(), {}
         for name, house in self._houses.items():
             decoder = Decoder(catalogue, "demo", ledger.SOURCE, Devices.load(self._folder / "devices.toml"), {})

@@ -47,6 +47,22 @@ def test_an_early_end_leaves_nothing_behind(tmp_path: Path, number: signal.Signa
     assert "Traceback" not in (tmp_path / "out").read_text()
 
 
+def test_a_gateway_that_dies_is_said_with_its_log(tmp_path: Path) -> None:
+    """When the gateway ends by itself so does the demo, at once: exit code 1, and the end of the gateway's log."""
+    folder, out = tmp_path / "tmp", tmp_path / "out"
+    folder.mkdir()
+    demo = Session([*DEMO, "--seconds", "60"], out, env=_in(folder))
+    assert wait_until(lambda: "messages acknowledged" in out.read_text(), END_S)
+    for pid in _started_in(folder):
+        if b"\x00run\x00" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    assert demo.process.wait(END_S) == 1
+    assert "the gateway ended before the show did" in out.read_text()
+    assert "INFO" in out.read_text(), "its log"
+    assert wait_until(lambda: not _started_in(folder), END_S)
+    assert list(folder.iterdir()) == []
+
+
 def _in(folder: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(folder)}
 
