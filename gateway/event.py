@@ -71,6 +71,7 @@ class Head(msgspec.Struct, gc=False, tag_field="specversion", tag="1.0"):
 encode = msgspec.json.Encoder().encode
 """Event -> bytes (structured-mode JSON, one line)."""
 
+_set = msgspec.structs.force_setattr
 _decode_event = msgspec.json.Decoder(Event).decode
 decode_head = msgspec.json.Decoder(Head).decode
 
@@ -83,8 +84,8 @@ def decode(raw: bytes) -> Event:
 def stamp(event: Event, event_id: str, sequence: int) -> None:
     """Give an event its identity; the journal's append is the one caller."""
     if not event.id:  # a derived event brings its deterministic id
-        msgspec.structs.force_setattr(event, "id", event_id)
-    msgspec.structs.force_setattr(event, "sequence", f"{sequence:016d}")
+        _set(event, "id", event_id)
+    _set(event, "sequence", "%016d" % sequence)  # noqa: UP031 - twice as fast as a format specification
 
 
 def derived_id(log_id: str, rule: str, cause: str, ordinal: int) -> str:

@@ -160,7 +160,8 @@ class Journal:
             assert sequence == self.last_sequence + len(raws), "before_seal puts rows, it does not append"
         batch = self._open
         batch.raws += raws
-        batch.lanes += bytes([LANES[event.lane] for event in events])
+        for event in events:
+            batch.lanes.append(LANES[event.lane])
         batch.size += size
         self.last_sequence, self._counter = sequence, counter
         return raws
