@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from gateway.cli.terminal import movable, paint, printable
 
 PLAIN_EVERY_S = 2.0  # between two lines where nothing can be redrawn
-_UP_AND_CLEAR = "\x1b[{}A\x1b[J"
+_UP = "\x1b[{}A"
+_REST_OF_LINE, _REST_OF_SCREEN = "\x1b[K", "\x1b[J"  # line by line: no flicker, no old frames in a scrollback
 
 
 class Screen:
@@ -35,9 +36,13 @@ class Screen:
         width, height = shutil.get_terminal_size()
         texts = [_cut(text, width) for text in texts[: max(height - 1, 1)]]  # a line that wraps can't be redrawn
         if self._height:
-            sys.stdout.write(_UP_AND_CLEAR.format(self._height))
+            sys.stdout.write(_UP.format(self._height))
         for number, text in enumerate(texts):
-            print(paint(text, "bold" if number == 0 else "yellow" if text.startswith("alert") else None))
+            print(
+                paint(text, "bold" if number == 0 else "yellow" if text.startswith("alert") else None),
+                end=_REST_OF_LINE + "\n",
+            )
+        sys.stdout.write(_REST_OF_SCREEN)
         sys.stdout.flush()
         self._height = len(texts)
 
