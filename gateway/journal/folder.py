@@ -2,7 +2,7 @@
 
 A file is known by the header of its first block, not by its name. A file whose first block is damaged is known by
 its first sound block. Files of another journal and second copies of a life are set aside in the quarantine folder
-(the copy with fewer blocks goes); so are files in which nothing is readable although the index names them.
+(the one that stood still goes); so are files in which nothing is readable although the index names them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.journal import block as blocks
 from gateway.journal.block import HEADER_BYTES, Header
+from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
 from gateway.journal.options import QUARANTINE_BYTES_MAX, QUARANTINE_FILES_MAX
 from gateway.journal.segment import (
@@ -139,6 +140,7 @@ class Folder:
                 self.disk.make_folder(self.path / QUARANTINE)
                 self.disk.rename(self.path / name, self.path / QUARANTINE / name)
                 self.set_aside_names.append(name)
+                self.disk.sync_folder(self.path)
 
     def _log_id(self) -> bytes:
         """Return the log id that most files carry; no bytes when there is none."""
@@ -158,18 +160,20 @@ class Folder:
             if rival is None:
                 lives[file.head.life] = file
             elif file.whole:  # a copy; a file known by a later block only is the rest of an aborted use
-                better, worse = (file, rival) if self._length(file) > self._length(rival) else (rival, file)
+                better, worse = (file, rival) if self._reach(file) > self._reach(rival) else (rival, file)
                 lives[file.head.life] = better
                 self.set_aside(worse.name)
         return lives
 
-    def _length(self, file: File) -> int:
-        """Return how far the blocks of a file's life reach."""
+    def _reach(self, file: File) -> tuple[int, int]:
+        """Return the epoch and number of the last block of a file's life: of two copies the older one stands still."""
         assert file.head is not None
-        reached = 0
+        reached = (0, 0)
         with suppress(OSError), self.opened(file.name) as read:
-            walk = Walk(read, file.head.log_id, file.head.life, file.size, align=self.align)
-            reached = max((part.end for part in walk if isinstance(part, Found)), default=0)
+            life = file.head.life
+            for part in Walk(read, file.head.log_id, life, file.size, align=self.align, codec=Codec()):
+                if isinstance(part, Found):
+                    reached = (part.header.epoch, part.header.number)
         return reached
 
     def _blank(self, name: str) -> bool:

@@ -310,8 +310,6 @@ class Journal:
         """Bytes written since the start: blocks, checkpoints, zeros."""
         return self._writer.written + self._writer.pool.written
 
-    # -- reading ----------------------------------------------------------------------------------------
-
     def reader(self, lane: Lane) -> Reader:
         """Return a reader of one lane; it may be used on another thread."""
         return Reader(self.store, lane)
@@ -358,6 +356,7 @@ class Journal:
         if done.placed is not None:
             for victim in done.victims:
                 self._segments.pop(victim.life, None)
+                self.store.tail.forget(victim.last)
             self._segments.update({survivors.life: survivors for survivors in done.survivors})
             self._placed(done.placed)
             self.store.view = self._view()

@@ -85,15 +85,24 @@ class Tail:
             self._lasts.append(block.last)
             self._bytes += block.size
             while self._bytes > self._bytes_max:
-                old = self._blocks[self._gone]
-                assert old is not None
-                self._blocks[self._gone] = None
-                self._bytes -= old.size
-                self.after = old.last
-                self._gone += 1
+                self._drop()
             if self._gone > 1024 and self._gone * 2 > len(self._blocks):
                 del self._lasts[: self._gone], self._blocks[: self._gone]
                 self._gone = 0
+
+    def forget(self, through: int) -> None:
+        """Drop what lies at or before a sequence: its segment was given up, what survives of it is on the disk."""
+        with self._lock:
+            while self._gone < len(self._blocks) and self.after < through:
+                self._drop()
+
+    def _drop(self) -> None:
+        old = self._blocks[self._gone]
+        assert old is not None
+        self._blocks[self._gone] = None
+        self._bytes -= old.size
+        self.after = old.last
+        self._gone += 1
 
     def blocks_after(self, after: int) -> list[Block] | None:
         """Return the first TAIL_BLOCKS_MAX blocks behind sequence `after`; None when some have left memory."""

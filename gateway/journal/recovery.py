@@ -51,14 +51,17 @@ class Recovery(msgspec.Struct, kw_only=True):
     missing_records: int = 0
     set_aside: list[str] = []  # names in the quarantine folder
     checkpoints_skipped: int = 0
+    rebuilt: bool = False  # no checkpoint held at all: tables begin empty, what was in lost segments is not counted
     skipped_sequences: int = 0
 
     def lines(self) -> Iterator[str]:
         """Say what a person should know of it; nothing after a clean stop without damage."""
         if self.damaged_blocks:
             yield f"{self.damaged_blocks} damaged blocks with {self.damaged_records} records set aside"
-        if self.missing_segments:
-            yield f"{self.missing_segments} segments with {self.missing_records} records are missing"
+        if self.missing_segments or self.missing_records:
+            yield f"{self.missing_records} records are missing, {self.missing_segments} whole segments"
+        if self.rebuilt:
+            yield "no checkpoint was left: tables begin empty, and what vanished segments held is not known"
         if self.tail_cut:
             yield "a torn block at the end was cut off; nothing in it had been acknowledged"
         if self.checkpoints_skipped:
@@ -174,6 +177,7 @@ class Recoverer:
             assert head is not None
             older = [life for life in mine if life < head.life]
             if not older:
+                self._report.rebuilt = bool(head.previous_life)
                 break
             chain.insert(0, mine[head.previous_life if head.previous_life in older else max(older)])
         return chain
@@ -308,8 +312,8 @@ class Recoverer:
                 continue  # it may be readable another time; readers will say if not
             changed[life] = None
             del self._image.segments[life]
-            if self._damages and there is not None and there.head is not None and there.head.life > life:
-                gone.append(entry)  # its file has a later life: it was given up, in a block that is damaged now
+            if self._damages and there is not None and there.head is not None and there.head.life > oldest:
+                gone.append(entry)  # its file was used again since: it was given up, in a block that is damaged now
                 continue
             self._report.missing_segments += 1
             self._report.missing_records += entry.records_next - entry.records_first
