@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway import __version__
 from gateway.api import events as api_events
+from gateway.api import lanes
 from gateway.api.dead_letters import DeadLetters, open_letters
 from gateway.api.line import ApiError
 from gateway.api.status import (
@@ -20,11 +22,12 @@ from gateway.api.status import (
     SourceStatus,
     Status,
 )
-from gateway.clock import rfc3339, wall_ns_of
+from gateway.clock import NS_PER_S, rfc3339, wall_ns_of
 from gateway.errors import DecodeError
 from gateway.event import ROUTED, Event, Lane
 from gateway.forward.forwarder import ForwarderStatus
 from gateway.journal.committer import State as DiskState
+from gateway.journal.options import RESERVE_SEGMENTS
 
 if TYPE_CHECKING:
     from gateway.daemon import Daemon
@@ -37,6 +40,8 @@ _ROUTE_STATES: Mapping[str, Literal["up", "retrying", "down", "starting"]] = {
     "refused": "down",
     "backing off": "retrying",
 }
+
+_DELIVERING = ("sending", "idle")
 
 
 class Answers:
@@ -65,10 +70,11 @@ class Answers:
 
     # ---- how it is -----------------------------------------------------------------------------------
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """Say how everything is, in the form of gateway.api.status."""
         daemon, journal = self._daemon, self._journal
         routes = [each.status() for each in daemon.forwarders]
+        waiting = [await asyncio.to_thread(lanes.waiting, journal, lane, self._over(lane, routes)) for lane in ROUTED]
         return Status(
             gateway=daemon.name,
             version=__version__,
@@ -82,7 +88,7 @@ class Answers:
             durable=journal.durable_sequence,
             dead_letters=open_letters(journal),
             sources=[self._source(name) for name in daemon.sources],
-            lanes=[self._lane(lane, routes) for lane in ROUTED],
+            lanes=[self._lane(lane, routes, waiting[: i + 1]) for i, lane in enumerate(ROUTED)],
             routes=[self._route(each) for each in routes],
             rules=self._rules(),
             disk=self._disk(),
@@ -104,18 +110,34 @@ class Answers:
             rejected=self._daemon.pipeline.rejected[name],
             unclaimed=self._daemon.pipeline.unclaimed[name],
             duplicates=int(said.pop("duplicates", 0)),
+            qos={str(qos): count for qos, count in enumerate(self._daemon.pipeline.qos[name]) if count},
             clients=int(said.pop("connected")) if listens else None,
             paused=self._daemon.pipeline.paused,
             last_error=str(error) if error else None,
             detail=said,
         )
 
-    def _lane(self, lane: Lane, routes: list[ForwarderStatus]) -> LaneStatus:
+    def _over(self, lane: Lane, routes: Sequence[ForwarderStatus]) -> int:
+        """Return the sequence up to which no route waits for anything of a lane; without routes all of it waits."""
         name = lane.name.lower()
+        nobody = self._journal.durable_sequence if routes else 0
+        return min((each.over_through[name] for each in routes if name in each.over_through), default=nobody)
+
+    def _lane(self, lane: Lane, routes: list[ForwarderStatus], waiting: list[lanes.Waiting]) -> LaneStatus:
+        """Say how a lane is. `waiting`: what waits in it, and before it in those that it makes way for."""
+        name, oldest = lane.name.lower(), waiting[-1].oldest
         queued = max((each.backlog.get(name, 0) for each in routes), default=self._journal.count(lane, 0))
         gaps = self._journal.table("gaps").items()
         dropped = max((gap["count"] for key, gap in gaps if gap.get("lane") == name), default=0)
-        return LaneStatus(name=name, queued=queued, dropped=dropped)
+        left = None
+        if oldest is not None and not all(each.state in _DELIVERING for each in routes):
+            usage = self._journal.usage()
+            room = usage["bytes_max"] - RESERVE_SEGMENTS * usage["segment_bytes"]
+            age_s = (self._daemon.clock.wall_ns() - wall_ns_of(oldest)) / NS_PER_S
+            left = lanes.hours_left(room, [each.bytes for each in waiting], age_s)
+        return LaneStatus(
+            name=name, queued=queued, queued_bytes=waiting[-1].bytes, oldest=oldest, hours_left=left, dropped=dropped
+        )
 
     def _route(self, said: ForwarderStatus) -> RouteStatus:
         where = self._daemon.targets[said.target].status()

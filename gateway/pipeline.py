@@ -82,6 +82,7 @@ class Pipeline:
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
         self.received = 0
+        self.qos: dict[str, list[int]] = {source: [0, 0, 0] for source in decoders}  # messages by QoS, by source
         self.rejected: Counter[str] = Counter()  # dead-lettered, by source
         self.unclaimed: Counter[str] = Counter()  # no profile reads them, by source
         committer.before_seal.append(self.put_values)
@@ -112,12 +113,21 @@ class Pipeline:
             if decoded.changed:  # behind the append: a value is never on the disk before its event
                 self._dirty.update(decoded.changed)
                 changed = True
-        self.received += len(deliveries)
+        self._count(deliveries)
         self._acknowledge_when_durable(deliveries, size)
         if events or changed:
             self._committer.wake(urgent)
         if events and self.rules is not None:
             self.rules.feed(events, raws)
+
+    def _count(self, deliveries: Sequence[Delivery]) -> None:
+        """Count messages by QoS; what only releases an identifier of QoS 2 is none and has no topic."""
+        self.received += len(deliveries)
+        counted, levels = self.qos[deliveries[0].source], [delivery.qos for delivery in deliveries]
+        counted[0] += levels.count(0)
+        counted[1] += levels.count(1)
+        if 2 in levels:
+            counted[2] += sum([delivery.qos == 2 and delivery.topic != "" for delivery in deliveries])
 
     def durable(self, _batch: int = 0) -> None:
         """Acknowledge, in order of receipt, all deliveries that wait for nothing but what is on the disk."""

@@ -64,6 +64,7 @@ class ForwarderStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int  # for a retry, with what waits behind them
     parked: int
     backlog: dict[str, int]  # records that are not over, by lane
+    over_through: dict[str, int]  # the sequence up to which everything is over, by lane
     last_error: str | None
     last_error_at: str | None
 
@@ -165,6 +166,7 @@ class Forwarder:
             waiting=sum(len(lane.waiting) for lane in self._lanes),
             parked=sum(len(lane.parked) for lane in self._lanes),
             backlog={lane.lane.name.lower(): lane.backlog() for lane in self._lanes},
+            over_through={lane.lane.name.lower(): lane.over_through() for lane in self._lanes},
             last_error=error,
             last_error_at=rfc3339(at_ns) if error else None,
         )

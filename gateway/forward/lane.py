@@ -347,6 +347,13 @@ class RouteLane:
         """How many events are in flight or wait for a retry."""
         return len(self.waiting) + sum(len(sending.events) for sending in self.in_flight)
 
+    def over_through(self) -> int:
+        """Return the sequence up to which nothing of this lane waits for this route."""
+        unresolved = [sending.events[0].sequence for sending in self.in_flight]
+        unresolved += [event.sequence for _, event in self.waiting[:1]]
+        end = self._ahead[self._at].sequence - 1 if self._at < len(self._ahead) else self._read_to
+        return min((sequence - 1 for sequence in (*unresolved, *self.parked)), default=end)
+
     def backlog(self) -> int:
         """How many records of the lane this route has not got over, waiting and in flight ones included."""
         end = self._ahead[self._at].sequence - 1 if self._at < len(self._ahead) else self._read_to
