@@ -14,14 +14,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gateway import __version__
 from gateway.answers import Answers
 from gateway.api.server import ApiServer
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands import Commands
+from gateway.config.crosscheck import unknown_prefixes
 from gateway.config.load import Config
+from gateway.document import raise_faults
 from gateway.errors import DecodeError, GatewayError, probably_meant
 from gateway.event import ROUTED, Lane
 from gateway.forward.forwarder import Forwarder, forget_cursors
@@ -55,13 +59,14 @@ class Daemon:
         self.name = config.gateway.name
         self.started = rfc3339(self.clock.wall_ns())
         catalogue = Catalogue.load(config.profiles)
+        raise_faults(list(unknown_prefixes(config, catalogue.prefixes)))
         self.journal = Journal.open(config.places.journal, config.journal, self.clock)
         self._damage_at_start = frozenset(self.journal.table("damage"))
         self._damage_said = self.damaged_records
         self.committer = Committer(self.journal, self._durable)
         self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
         self.decoders = {
-            name: Decoder(catalogue, self.name, name, config.devices, self.values)
+            name: Decoder(catalogue, self.name, name, config.devices, self.values, options.prefixes, _zone(config))
             for name, options in config.sources.items()
         }
         self.pipeline = Pipeline(
@@ -289,6 +294,12 @@ class Daemon:
             log.warning("journal: %s", line)
         for warning in self.config.warnings:
             log.warning("%s", warning)
+
+
+def _zone(config: Config) -> tzinfo:
+    """Return the time zone of the house, for devices that send local time."""
+    name = config.gateway.timezone
+    return UTC if name == "UTC" else ZoneInfo(name)  # UTC is known without a database of time zones
 
 
 def _named(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -64,13 +64,16 @@ def _counts(config: Config) -> dict[str, int]:
 
 
 def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
+    from gateway.config.crosscheck import unknown_prefixes
     from gateway.profiles.catalogue import Catalogue
 
     try:
-        return {"profile": len(Catalogue.load(config.profiles).profiles)}
+        catalogue = Catalogue.load(config.profiles)
     except ConfigError as error:
         faults += error.faults
         return {}
+    faults += unknown_prefixes(config, catalogue.prefixes)
+    return {"profile": len(catalogue.profiles)}
 
 
 def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:

@@ -122,6 +122,16 @@ class CrossCheck:
         return self._document.fault(at, what, hint)
 
 
+def unknown_prefixes(config: Config, known: Collection[str]) -> Iterator[Fault]:
+    """Find prefixes of sources that no profile has: their devices would never be heard."""
+    for name, options in config.sources.items():
+        for prefix in options.prefixes:
+            if prefix not in known:
+                hint = probably_meant(prefix, known) or f"there are {', '.join(map(repr, sorted(known)))}"
+                what = f"no profile reads topics that begin with {prefix!r}"
+                yield config.document.fault(("sources", name, "prefixes", prefix), what, hint)
+
+
 def _ids(words: Sequence[str], devices: Devices) -> Iterator[str]:
     """Replace names in devices.toml by ids, which is what events carry."""
     for word in words:

@@ -61,6 +61,12 @@ class Catalogue:
         raise_faults(faults)
         return cls(found)
 
+    @property
+    def prefixes(self) -> frozenset[str]:
+        """Return every default prefix that a source may say another word for."""
+        templates = (topic for each in self.profiles.values() for m in each.messages for topic in m.topics)
+        return frozenset(s.default for topic in templates for s in topic.segments if s.default is not None)
+
     def entries(self, prefixes: Mapping[str, str]) -> list[Entry]:
         """Return every topic of every profile, closest match first, with a source's prefixes filled in."""
         found = [entry for profile in self.profiles.values() for entry in _entries(profile, prefixes)]

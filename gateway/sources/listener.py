@@ -38,6 +38,7 @@ from gateway.secrets import Secret
 from gateway.sources.client_socket import ClientSocket, Hall
 from gateway.sources.source import Delivery, Inbox
 from gateway.sources.users import Users
+from gateway.topic import is_name
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     certificate: Path | None = None  # PEM; with `key` the listener speaks TLS
     key: Path | None = None
     client_ca: Path | None = None  # PEM; clients must then show a certificate signed by it
+    prefixes: Mapping[str, str] = {}  # first words of topics that are others here: zigbee2mqtt = "attic/z2m"
     connections_max: int = 1000
     receive_max: int = 512  # messages of a client that wait for the disk
     unacknowledged_bytes_max: int = 1024 * 1024
@@ -65,6 +67,9 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key belong together")
+        for prefix in self.prefixes.values():
+            if not is_name(prefix):
+                raise ValueError(f"{prefix!r} is not the beginning of a topic")
         if self.client_ca is not None and self.certificate is None:
             raise ValueError("client_ca needs certificate and key")
         if not (0 <= self.port <= 65_535 and 1 <= self.receive_max <= 65_535):

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -37,7 +37,7 @@ from gateway.mqtt.session import PUBREC_TOKEN, Received, SessionOptions, token_o
 from gateway.mqtt.window import LOST, Answer
 from gateway.sources.seen import Seen
 from gateway.sources.source import Delivery, Inbox, Origin
-from gateway.topic import is_filter
+from gateway.topic import is_filter, is_name
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class MqttSourceOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unk
     qos: Literal[0, 1, 2] = 1  # asked for; what devices publish with less comes with less
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000  # messages not yet on the disk
     filters: tuple[str, ...] = ()  # topic filters, instead of those of the profiles
+    prefixes: Mapping[str, str] = {}  # first words of topics that are others here: zigbee2mqtt = "attic/z2m"
     share: str | None = None  # a group that shares the messages among its members
     retained: Literal["always", "new", "never"] = "always"  # retained messages at (re)connect, on new ones, not at all
 
@@ -59,6 +60,9 @@ class MqttSourceOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unk
         for topic_filter in self.filters:
             if not is_filter(topic_filter):
                 raise ValueError(f"{topic_filter!r} is not a topic filter")
+        for prefix in self.prefixes.values():
+            if not is_name(prefix):
+                raise ValueError(f"{prefix!r} is not the beginning of a topic")
         if self.share is not None and (not self.share or set(self.share) & set("/+#")):
             raise ValueError(f"{self.share!r} is not the name of a share group")
 

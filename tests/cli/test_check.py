@@ -46,6 +46,16 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
         "gateway.toml:2:",
         "did you mean 'mqtt'?",
     ),
+    "prefix of no profile": (
+        config("[sources.house]\nurl = 'mqtt://h'\nprefixes = { zigbee2mqt = 'attic/z2m' }\n"),
+        "gateway.toml:3:",
+        "did you mean 'zigbee2mqtt'?",
+    ),
+    "prefix that is no topic": (
+        config("[sources.house]\nlisten = '1883'\nprefixes = { zigbee2mqtt = 'attic/#' }\n"),
+        "gateway.toml:1:",
+        "not the beginning of a topic",
+    ),
     "two on one port": (
         config(SOURCES + "[sources.attic]\nlisten = '127.0.0.1:1883'\n" + CLOUD),
         "gateway.toml:9:",
