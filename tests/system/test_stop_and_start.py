@@ -84,6 +84,10 @@ def test_alone_in_the_world_it_is_ready_and_all_arrives_later(tmp_path: Path, mo
         with device(edge.port) as sender:
             assert acknowledged(sender.count("hall", range(300)))
         until(lambda: house.status()["routes"][0]["backlog"] == 300, house.status)
+        telemetry = house.status()["lanes"][1]
+        assert (telemetry["name"], telemetry["queued"]) == ("telemetry", 300)
+        assert telemetry["oldest"] == house.events()[0]["time"]
+        assert 1000 < telemetry["queued_bytes"] < 300_000
         cloud_broker.start()
         until(lambda: len(cloud.arrived) >= 300, lambda: len(cloud.arrived))
         assert house.stop() == 0
