@@ -168,12 +168,13 @@ class Run:
         self.clock = SimClock()
         self.findings = Findings()
         self.model = Model(self.findings)
-        segment = self.random.choice((16, 16, 32)) * 1024
+        align = self.random.choice((512, 512, 512, 4096))
+        segment = self.random.choice((16, 16, 32) if align == 512 else (64,)) * 1024
         self.options = JournalOptions(
             bytes_max=segment * self.random.randrange(8, 14),
             segment_bytes=segment,
             tail_bytes_max=self.random.choice((0, 4096, 1 << 20)),
-            align=self.random.choice((512, 512, 512, 4096)),
+            align=align,
         )
         self.laziness = self.random.choice((0.0, 0.5, 0.95, 1.0))  # how seldom cursors move
         self.flights: list[Flight] = []  # what was tried since the last commit: one of them may be on the disk

@@ -168,9 +168,16 @@ class Recoverer:
         while mine and not chain:
             newest = max(mine)
             file = self._folder.refresh(mine.pop(newest).name)
-            if file.head is not None and file.head.life == newest:
-                chain = [file]
-                self._folder.lives[newest] = file
+            self._folder.lives.pop(newest)
+            if file.head is None or file.head.log_id != self._folder.log_id:
+                continue
+            life = file.head.life  # an older one, when what a killed process had begun never reached the medium
+            if life not in self._folder.lives:
+                self._folder.lives[life] = file
+                if life == newest:
+                    chain = [file]
+                elif not file.head.flags & blocks.SURVIVORS:
+                    mine[life] = file
         while chain and not self._load(chain[0]):
             self._report.checkpoints_skipped += 1
             head = chain[0].head

@@ -100,7 +100,11 @@ class Writer:
     def leave_survivors(self) -> int:
         """How many free segments survivors must leave: what the block that switches to them may need."""
         position = self._position
-        ready = position is not None and not self._suspect and position.entry.end + SWITCH_BYTES <= position.limit
+        ready = (
+            position is not None
+            and not self._suspect
+            and position.entry.end + min(SWITCH_BYTES, position.limit // 4) <= position.limit
+        )
         return LEAVE_SWITCH if ready else LEAVE_SURVIVORS
 
     @property

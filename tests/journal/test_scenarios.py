@@ -397,3 +397,47 @@ def test_an_unreadable_segment_is_never_written_again() -> None:
     assert disk.image(FOLDER / first.name) == before
     disk.broken = ""
     assert list(stored(opened(disk)).values())[: len(raws)] == raws
+
+
+def test_a_segment_begun_in_vain_and_lost_with_the_cache_is_still_seen_as_what_it_was() -> None:
+    """Found by seed 20574: the start must see the life that the medium holds, not only the one the cache shows.
+
+    A segment is begun (durable), its first block fails, it is begun again in place and that fails, too; the process is
+    killed. The cache shows the second life, the medium holds the first. Forgetting the first would let it come back
+    at a later power cut, and with it the earlier end of the segment before: acknowledged blocks would be cut off.
+    """
+
+    class Fated(SimDisk):
+        fates = iter(("kept", "lost", "lost"))  # what of a failed sync reaches the medium
+
+        def _fates(self) -> Callable[[], str]:
+            fate = next(self.fates, "lost")
+            return lambda: fate
+
+    disk = Fated(15)
+    options = msgspec.structs.replace(SMALL, bytes_max=8 * 16 * KIB)
+    journal = opened(disk, options)
+    journal.append(event(1))
+    journal.commit()
+    pool = journal._writer.pool
+    while not pool.complete:
+        pool.fill()
+    for _ in range(pool.available - 1):
+        pool.take(0)
+    pool._files_max = pool.files  # one free segment, and no more to be had
+    journal.append(event(2))
+    block = journal.seal()
+    assert block is not None
+    block.leave = 0
+    syncs = iter((errno.EIO, None, errno.EIO, errno.EIO))  # the block; a new segment's checkpoint; the block; again
+    disk.refuse = lambda call: next(syncs) if call == "fdatasync" else None
+    for _ in range(3):
+        with pytest.raises(DiskRefused):
+            journal.write(block)
+    disk.refuse = lambda _call: None
+    disk.kill()
+    again = opened(disk, options)
+    raw = again.append(event(3))
+    again.commit()
+    disk.crash()
+    assert raw in stored(opened(disk, options)).values()
