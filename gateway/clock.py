@@ -14,6 +14,7 @@ from typing import Protocol
 
 NS_PER_S = 1_000_000_000
 _SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
+_ASK_EVERY_NS = NS_PER_S
 _STA_UNSYNC = 0x0040  # adjtimex(2): the kernel's own "nobody disciplines this clock"
 
 
@@ -40,6 +41,10 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock."""
 
+    def __init__(self) -> None:
+        self._synced = False
+        self._asked_ns = -_ASK_EVERY_NS
+
     def wall_ns(self) -> int:
         """Return `time.time_ns`."""
         return time.time_ns()
@@ -57,8 +62,12 @@ class SystemClock:
             return "unknown"
 
     def synced(self) -> bool:
-        """Ask timesyncd's flag first, then the kernel (adjtimex), which chrony and ntpd set."""
-        return _SYNCHRONIZED.exists() or _kernel_synced()
+        """Ask timesyncd's flag first, then the kernel (adjtimex), which chrony and ntpd set; at most once a second."""
+        now = time.monotonic_ns()
+        if now - self._asked_ns >= _ASK_EVERY_NS:
+            self._asked_ns = now
+            self._synced = _SYNCHRONIZED.exists() or _kernel_synced()
+        return self._synced
 
 
 def _kernel_synced() -> bool:

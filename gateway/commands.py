@@ -75,6 +75,7 @@ class Commands:
         self._waiting: dict[int, Event] = {}
         self._found: dict[str, str] = dict(journal.table("sending"))  # marks of an earlier life, by id
         self._marked: dict[int, str] = {}  # sequence -> id of what bears a mark and is over
+        self._retry_at = 0.0  # loop time before which waiting commands are left alone
         self._more = asyncio.Event()
         self.sent = 0
         self.failed = 0
@@ -96,9 +97,13 @@ class Commands:
             await self._step()
 
     async def _step(self) -> None:
-        blocked: set[str] = set()
-        for sequence, event in list(self._waiting.items()):
-            await self._offer(sequence, event, blocked)
+        blocked = {event.subject for event in self._waiting.values()}
+        now = asyncio.get_running_loop().time()
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY_S
+            blocked.clear()
+            for sequence, event in list(self._waiting.items()):
+                await self._offer(sequence, event, blocked)
         while len(self._waiting) < WAITING_MAX:
             stored = self._reader.read(self._after, READ_MAX, READ_BYTES_MAX)
             for record in stored:

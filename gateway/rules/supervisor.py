@@ -122,6 +122,7 @@ class RuleWorker:
         self._flush_wanted = False
         self._catching_up: asyncio.Task[None] | None = None
         self._sent_at = 0.0
+        self._resting = False  # the watch waits for something to be sent
         self._stir = asyncio.Event()  # something was sent, or the worker ended
         self._timers_moved = asyncio.Event()
         self._verdicts = Verdicts()
@@ -175,7 +176,8 @@ class RuleWorker:
 
     def _send(self, process: WorkerProcess, records: Sequence[Record]) -> None:
         self._sent_at = time.monotonic()
-        self._stir.set()
+        if self._resting:  # whoever watches a busy worker looks every WATCH_S anyway
+            self._stir.set()
         raws = [raw for _, raw in records]
         process.send(Batch(raws, records[-1][0], self._clock.wall_ns(), self._live_after))
 
@@ -322,6 +324,7 @@ class RuleWorker:
         """Return when the worker has ended or has to; find out why and whose fault it is."""
         while not process.ended:
             busy = self._ready is None or self._backlog.in_flight
+            self._resting = not busy
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_S if busy else None):
                     await self._stir.wait()
@@ -335,13 +338,10 @@ class RuleWorker:
                 reason = f"did not return within {limit_s:g} s"
                 return self._verdicts.judge(overdue, self.rules, reason, await process.stack())
             if time.monotonic() - self._sent_at > FRAME_S_MAX:
-                return self._verdicts.judge(
-                    process.blame(), self.rules, f"no answer within {FRAME_S_MAX:g} s", await process.stack()
-                )
-        status = await process.kill()
-        return self._verdicts.judge(
-            process.blame(), self.rules, process.broken or ending(status), process.written_stack()
-        )
+                reason = f"no answer within {FRAME_S_MAX:g} s"
+                return self._verdicts.judge(process.blame(), self.rules, reason, await process.stack())
+        reason = ending(await process.kill())
+        return self._verdicts.judge(process.blame(), self.rules, process.broken or reason, process.written_stack())
 
     def _start_message(self) -> Start:
         devices = list(self._devices())
