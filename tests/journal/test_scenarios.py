@@ -400,12 +400,10 @@ def test_an_unreadable_segment_is_never_written_again() -> None:
 
 
 def test_a_segment_begun_in_vain_and_lost_with_the_cache_is_still_seen_as_what_it_was() -> None:
-    """Found by seed 20574: the start must see the life that the medium holds, not only the one the cache shows.
-
-    A segment is begun (durable), its first block fails, it is begun again in place and that fails, too; the process is
-    killed. The cache shows the second life, the medium holds the first. Forgetting the first would let it come back
-    at a later power cut, and with it the earlier end of the segment before: acknowledged blocks would be cut off.
-    """
+    """Found by seed 20574: the start must see the life that the medium holds, not only the one the cache shows."""
+    # A segment is begun (durable), its first block fails, it is begun again in place and that fails, too; the process
+    # is killed. The cache shows the second life, the medium holds the first. Forgetting the first would let it come
+    # back at a later power cut, and with it the earlier end of the segment before: acknowledged blocks would be cut.
 
     class Fated(SimDisk):
         fates = iter(("kept", "lost", "lost"))  # what of a failed sync reaches the medium
