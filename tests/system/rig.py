@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -19,6 +20,7 @@ from paho.mqtt.properties import Properties
 
 from gateway.api.client import ApiClient
 from gateway.api.line import ApiError
+from simulators.link import Link
 from simulators.processes import free_port, wait_until
 from simulators.subject import PROFILES, Gateway
 from tests.cli.site import Result, command
@@ -222,6 +224,49 @@ def device(port: int, name: str = "device", *, clean: bool = False) -> Iterator[
         yield made
     finally:
         made.close()
+
+
+class SlowLink:
+    """A link to a broker, slow or cut as told; its loop is in a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        """Carry connections to `port`."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="link", daemon=True)
+        self._thread.start()
+        self._link = Link("127.0.0.1", port)
+        self.port = asyncio.run_coroutine_threadsafe(self._link.start(), self._loop).result(PATIENCE_S)
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+
+    def delay(self, seconds: float) -> None:
+        """Let everything arrive so much later, from now."""
+        self._link.delay_s = seconds
+
+    def cut(self) -> None:
+        """Reset every connection; what was on its way is gone."""
+        self._loop.call_soon_threadsafe(self._link.cut)
+
+    def restore(self) -> None:
+        """Be whole again, without delay."""
+        self._link.delay_s = 0.0
+        self._loop.call_soon_threadsafe(self._link.restore)
+
+    def close(self) -> None:
+        """End."""
+        asyncio.run_coroutine_threadsafe(self._link.stop(), self._loop).result(PATIENCE_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@contextmanager
+def slow_link(port: int) -> Iterator[SlowLink]:
+    """Have a link for the length of a block."""
+    link = SlowLink(port)
+    try:
+        yield link
+    finally:
+        link.close()
 
 
 def acknowledged(sent: list[MQTTMessageInfo]) -> bool:

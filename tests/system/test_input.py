@@ -17,10 +17,12 @@ from tests.system.rig import (
     device,
     readings,
     running,
+    slow_link,
     until,
     watching,
 )
 
+ANSWER_S = 1.0  # from the gateway to the broker
 DOOR = "attic/z2m/door"
 DEEP = b'{"contact":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 LARGE = b'{"contact":false,"padding":"' + b"x" * 10_000_000 + b'"}'
@@ -94,6 +96,36 @@ def test_every_qos_over_kills(tmp_path: Path, mosquitto: Callable[..., Broker]) 
     assert readings(stored, repeats=True) == arrived, "each once in the journal"
     assert set(counted) == {"0", "1", "2"}
     assert counted["2"] <= total + 1, "a release is no message"
+
+
+def test_answers_that_were_lost_make_no_second_event(tmp_path: Path, mosquitto: Callable[..., Broker]) -> None:
+    """QoS 1 and 2 that were on the disk when link and gateway died are delivered again, and are one event each."""
+    edge, cloud_broker = mosquitto(), mosquitto()
+    with (
+        slow_link(edge.port) as link,
+        watching(cloud_broker.port) as cloud,
+        running(
+            House(tmp_path / "gw", f"{broker_source(link.url)}qos = 2\n", broker_target(cloud_broker.url))
+        ) as house,
+        device(edge.port) as sender,
+    ):
+        until(lambda: house.status()["sources"][0]["state"] == "connected", house.status)
+        link.delay(ANSWER_S)
+        assert acknowledged(sender.count("one", range(10)) + sender.count("two", range(5), 2))
+        until(lambda: house.status()["durable"] >= 15)
+        link.cut()  # their answers are under way
+        house.kill()
+        house.end()
+        link.restore()
+        house.begin()
+        until(lambda: house.status()["sources"][0]["state"] == "connected", house.status)
+        assert acknowledged(sender.count("one", range(10, 11)) + sender.count("two", range(5, 6), 2))
+        until(lambda: {tuple(each) for each in readings(cloud.arrived).values()} == {tuple(range(11)), tuple(range(6))})
+        again = house.status()["sources"][0]["duplicates"]
+        stored = [event for event in house.events() if event["type"] == "reading_taken"]
+        assert house.stop() == 0
+    assert again == 15, "they came again"
+    assert readings(stored, repeats=True) == {"one": list(range(11)), "two": list(range(6))}
 
 
 def test_hostile_input_costs_only_itself(tmp_path: Path, mosquitto: Callable[..., Broker]) -> None:
