@@ -102,10 +102,13 @@ KILLS = ("worker", "gateway", "worker", "gateway")
 
 
 def alerts(events: list[dict[str, Any]]) -> dict[str, set[str]]:
-    """Return the ids of raised alerts by key."""
+    """Return the ids of alerts that rules raised, by key: not the gateway's own about a rule.
+
+    A worker that is killed while a rule runs has that rule to blame; the rule goes on when its quarantine is over.
+    """
     found: dict[str, set[str]] = defaultdict(set)
     for event in list(events):
-        if event["type"] == "alert_raised":
+        if event["type"] == "alert_raised" and event["data"]["alert"] != "rule_quarantined":
             found[event["data"]["alert"]].add(event["id"])
     return dict(found)
 
@@ -211,6 +214,7 @@ def test_kills_of_worker_and_gateway_lose_and_double_no_alert(tmp_path: Path, mo
     assert found.keys() == wanted
     assert {key: len(ids) for key, ids in found.items() if len(ids) != 1} == {}
     assert found == alerts(journalled), "the journal has each once, under the same id"
-    assert len([event for event in journalled if event["type"] == "alert_raised"]) == len(wanted)
+    raised = [event for event in journalled if event["type"] == "alert_raised"]
+    assert len([event for event in raised if event["data"]["alert"] in wanted]) == len(wanted)
     calls = {event["data"]["number"]: event["data"]["calls"] for event in journalled if event["type"] == "numbered"}
     assert calls == {number: number + 1 for number in range(0, NUMBERS, 2)}, "state and outputs are of one piece"
