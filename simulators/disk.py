@@ -150,6 +150,9 @@ class SimDisk:
         finally:
             file.seen[:] = file.medium
 
+    def forget(self, handle: int) -> None:
+        """Keep the cache: nothing depends on it."""
+
     def size(self, handle: int) -> int:
         """Return the length that reads see."""
         return len(self._handles[handle].seen)

@@ -42,6 +42,10 @@ class Disk(Protocol):
         """Sync, then forget what is cached: later reads show what the medium has, not what memory wishes."""
         ...
 
+    def forget(self, handle: int) -> None:
+        """Drop what is cached of a file that nobody will read soon."""
+        ...
+
     def size(self, handle: int) -> int:
         """Return the file's length in bytes."""
         ...
@@ -107,6 +111,10 @@ class OsDisk:
             _fdatasync(handle)
         finally:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def forget(self, handle: int) -> None:
+        """See `Disk.forget`."""
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def size(self, handle: int) -> int:
         """See `Disk.size`."""

@@ -27,7 +27,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.clock import Clock
@@ -39,13 +38,14 @@ from gateway.journal.batch import Batch, Block, Placed, unsynced
 from gateway.journal.checkpoint import SEGMENTS
 from gateway.journal.chore import Chore
 from gateway.journal.disk import Disk, OsDisk
-from gateway.journal.eviction import Eviction, catch_up
+from gateway.journal.eviction import Eviction, GivenUp, catch_up
 from gateway.journal.folder import Folder
 from gateway.journal.lock import LOG_ID_BYTES, Hint, Lock
 from gateway.journal.options import RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
 from gateway.journal.reader import Reader, Store, Tail, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
 from gateway.journal.segment import Entry
+from gateway.journal.tables import Tables
 from gateway.journal.writer import Position, Writer
 
 BATCH_SHARE: Final = 4  # a batch is at most this part of a segment, so that block and checkpoint fit in one
@@ -86,12 +86,13 @@ class Journal:
         self._chore: Chore | None = None
         self._futile = False  # giving up was tried since the last commit, in vain
         self._eviction = Eviction(self._writer)
-        self._tables: dict[str, dict[str, Any]] = found.image.values()
+        self._tables = Tables(found.image.values())
         self.store = Store(
             disk, folder, found.log_id, options.align, self._view(), Tail(options.tail_bytes_max, self.durable_sequence)
         )
-        unclean = found.report.unclean
-        ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, skipped=skipped, unclean=unclean)
+        ledger.note_start(
+            self, clock, epoch, first=self.last_sequence + 1, unclean=found.report.unclean, skipped=skipped
+        )
         if found.changed:
             self._open.changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
         for damage in found.damages:
@@ -133,7 +134,22 @@ class Journal:
 
         Raises JournalError when it is larger than a record may be; it is then not in the journal.
         """
-        return self.append_all((event,))[0]
+        self._counter += 1
+        sequence = self.last_sequence + 1
+        stamp(event, f"{self._prefix}{self._counter:x}", sequence)
+        raw = encode(event)
+        size = len(raw)
+        if size > self._event_bytes_max:
+            raise JournalError(f"an event of {size} bytes; {self._event_bytes_max} is the limit")
+        if self._open.size + size > self._batch_bytes_max:
+            self._close_batch()
+            assert sequence == self.last_sequence + 1, "before_seal puts rows, it does not append"
+        batch = self._open
+        batch.raws.append(raw)
+        batch.lanes.append(LANES[event.lane])
+        batch.size += size
+        self.last_sequence = sequence
+        return raw
 
     def append_all(self, events: Sequence[Event]) -> list[bytes]:
         """Append events that belong together to one batch: after a crash there are all of them or none.
@@ -177,26 +193,19 @@ class Journal:
         The value is stored as it is when the batch is sealed: do not change it afterwards without another put.
         Raises JournalError for a new key when all tables together are larger than `options.rows_bytes_max`.
         """
-        rows = self._tables.get(table)
-        if rows is None:
-            rows = self._tables[table] = {}
-        new = value is not None and key not in rows
-        if new and self._writer.image.tables_bytes > self.options.rows_bytes_max(table):
+        full = self._writer.image.tables_bytes > self.options.rows_bytes_max(table)
+        if full and value is not None and self.get(table, key) is None:
             raise JournalError(f"the journal's tables are full; last: {table!r}")
-        if value is None:
-            rows.pop(key, None)
-        else:
-            rows[key] = value
+        self._tables.set(table, key, value)
         self._open.put(table, key, value)
 
     def get(self, table: str, key: str) -> Any | None:
         """Return a row of a durable table, or None."""
-        rows = self._tables.get(table)
-        return None if rows is None else rows.get(key)
+        return self._tables.get(table, key)
 
     def table(self, table: str) -> Mapping[str, Any]:
         """Return a durable table as a read-only view that follows later puts."""
-        return MappingProxyType(self._tables.setdefault(table, {}))
+        return self._tables.view(table)
 
     @property
     def open_records(self) -> int:
@@ -221,9 +230,7 @@ class Journal:
         ledger.take_damages(self, self.store, self._clock.wall_ns())
         if not self._closed:
             self._close_batch()
-        if not self._closed:
-            return None
-        self.flight = self._closed.pop(0)
+        self.flight = self._closed.pop(0) if self._closed else None
         return self.flight
 
     def write(self, block: Block) -> None:
@@ -305,11 +312,6 @@ class Journal:
         """Whether the disk refused two segments in a row and has taken nothing since."""
         return self._writer.read_only
 
-    @property
-    def written_bytes(self) -> int:
-        """Bytes written since the start: blocks, checkpoints, zeros."""
-        return self._writer.written + self._writer.pool.written
-
     def reader(self, lane: Lane) -> Reader:
         """Return a reader of one lane; it may be used on another thread."""
         return Reader(self.store, lane)
@@ -330,7 +332,7 @@ class Journal:
             "segments_max": self.options.segments_max,
             "segments_live": len(self._segments) + (self._active is not None),
             "segments_free": self._writer.pool.available,
-            "written_bytes": self.written_bytes,
+            "written_bytes": self._writer.written + self._writer.pool.written,
         }
 
     def chore(self) -> Chore | None:
@@ -349,10 +351,8 @@ class Journal:
         """Take note of a chore that was run (or failed: `result` is None)."""
         assert chore is self._chore
         self._chore = None
-        done = chore.result
-        self._futile = chore.pressing and (done is None or done.placed is None)
-        if done is None:
-            return
+        done = chore.result or GivenUp()
+        self._futile = chore.pressing and done.placed is None
         if done.placed is not None:
             for victim in done.victims:
                 self._segments.pop(victim.life, None)
@@ -361,7 +361,7 @@ class Journal:
             self._placed(done.placed)
             self.store.view = self._view()
         waiting = [*([self.flight] if self.flight else []), *self._closed]
-        catch_up(done.gaps, self._tables.setdefault("gaps", {}), self._open, waiting)
+        catch_up(done.gaps, self._tables.of("gaps"), self._open, waiting)
         for damage in done.damages:
             ledger.note_damage(self, damage, self._clock.wall_ns())
 

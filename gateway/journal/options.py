@@ -14,6 +14,7 @@ LEAVE_ALARMS: Final = 2  # a block with alarms may take the first, when the file
 LEAVE_SURVIVORS: Final = 1  # survivors of eviction the second
 LEAVE_SWITCH: Final = 0  # and the block that switches to them the last
 SEGMENTS_MIN: Final = 8  # one in use, the one before, the reserve, one ahead, and two to give up
+PAGE_BYTES: Final = 4096  # what the file system writes and accounts, however little of it changes
 SEGMENT_BYTES_MIN: Final = 16 * 1024
 STRANGERS_PERCENT: Final = 75  # of tables_bytes_max
 SEGMENT_BYTES_MAX: Final = 64 * MIB
@@ -51,8 +52,8 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def segment_size(self) -> int:
         """Bytes of one segment file: `segment_bytes`, or less so that the budget holds SEGMENTS_MIN of them."""
-        most = self.bytes_max // SEGMENTS_MIN // self.align * self.align
-        return min(self.segment_bytes, most)
+        unit = max(self.align, PAGE_BYTES)
+        return min(self.segment_bytes, self.bytes_max // SEGMENTS_MIN) // unit * unit
 
     @property
     def segments_max(self) -> int:

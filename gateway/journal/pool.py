@@ -4,7 +4,8 @@ Free files are those that no durable index names. RESERVE_SEGMENTS of them are l
 for blocks with alarms, for survivors of eviction, and for the block that switches to those.
 
 New files are written with zeros, synced, and named .spare before they count: unwritten extents would make each commit
-a metadata commit. A file is handed out only when its name is durable.
+a metadata commit. The zeros go page by page: some kernels cache a large write as one large folio, and count all of it
+as written with each small commit into it. A file is handed out only when its name is durable.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.journal.disk import Disk
-from gateway.journal.options import RESERVE_SEGMENTS, JournalOptions
+from gateway.journal.options import PAGE_BYTES, RESERVE_SEGMENTS, JournalOptions
 from gateway.journal.segment import FILLING, SEGMENT, SPARE
 
 FILL_BYTES: Final = 256 * 1024  # zeros written at a time
@@ -143,7 +144,8 @@ class Pool:
         path, handle, done = self._filling
         try:
             step = min(FILL_BYTES, self._size - done)
-            self._disk.pwrite(handle, bytes(step), done)
+            for at in range(done, done + step, PAGE_BYTES):
+                self._disk.pwrite(handle, bytes(min(PAGE_BYTES, done + step - at)), at)
             self.written += step
             if done + step < self._size:
                 self._filling = (path, handle, done + step)

@@ -250,6 +250,8 @@ class Recoverer:
                     self._epoch = max(self._epoch, part.header.epoch)
                     length = part.header.stored + HEADER_BYTES
                     self._copy(handle, f"{head.life}-{part.offset}.tail", part.offset, length)
+            if self._folder.write:
+                self._folder.disk.forget(handle)
         finally:
             self._folder.disk.close(handle)
         if closing is not None:

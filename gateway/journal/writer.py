@@ -31,7 +31,7 @@ from gateway.journal.block import Deflate, Header
 from gateway.journal.checkpoint import Image
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
-from gateway.journal.options import LEAVE_SURVIVORS, LEAVE_SWITCH, JournalOptions
+from gateway.journal.options import LEAVE_SURVIVORS, LEAVE_SWITCH, PAGE_BYTES, JournalOptions
 from gateway.journal.pool import Pool
 from gateway.journal.segment import NO_SPANS, Entry, Link, started
 
@@ -75,6 +75,7 @@ class Writer:
         self._link = link
         self._position = position
         self._handle: int | None = None
+        self._page: bytes | None = None  # what is in the last page already; None: not known
         self._suspect = False  # a write or sync failed in the segment in use
         self._sealed: list[Entry] = []  # left since the last block that succeeded
         self.pool = Pool(
@@ -165,10 +166,12 @@ class Writer:
             counts=tuple(span.count for span in block.spans),
         )
         data, header = blocks.encode(header, payload, self.options.align)
-        self._suspect = True  # until the sync has returned
-        self._put(self._open(entry.name), data, entry.end)
-        self._suspect = False
         offset = entry.end
+        start, pages = self._pages(data, offset, position.limit)
+        self._suspect = True  # until the sync has returned
+        self._put(self._open(entry.name), pages, start)
+        self._suspect = False
+        self._page = _last_page(data, offset) if self._page is None else _last_page(self._page + data, start)
         position.entry = entry.grown(header, offset + len(data), block.spans, block.last)
         self._link = Link.of(header)
         for given_up in self.image.apply(record.decode_changes(block.changes)):
@@ -178,6 +181,18 @@ class Writer:
         sealed, self._sealed = tuple(self._sealed), []
         block.placed = Placed(header, offset, len(data), position.entry, sealed)
         block.payload = None
+
+    def _pages(self, data: bytes, offset: int, limit: int) -> tuple[int, bytes]:
+        """Return where to write and what, so that whole pages are written where that is possible.
+
+        The file system writes whole pages anyway, and would read those that are not in its cache first. The bytes
+        before a block in its page are written again as they are. After a start they are not at hand for one page.
+        """
+        if self._page is None:
+            return offset, data
+        start = offset - len(self._page)
+        end = min(-(-(offset + len(data)) // PAGE_BYTES) * PAGE_BYTES, limit)
+        return start, b"".join((self._page, data, bytes(end - offset - len(data))))
 
     def _put(self, handle: int, data: bytes, offset: int) -> None:
         """Write and sync: the two lines everything hangs on."""
@@ -214,13 +229,16 @@ class Writer:
         handle = None
         try:
             handle = self.disk.open(self.folder / name)
-            self._put(handle, data, 0)
+            self.disk.forget(handle)
+            self._page = b""
+            self._put(handle, self._pages(data, 0, self.options.segment_size)[1], 0)
         except OSError:
             if handle is not None:
                 self.disk.close(handle)
             if before is None or name != before.name:
                 self.pool.give_back(name)
             raise
+        self._page = _last_page(data, 0)
         if self._handle is not None:
             self.disk.close(self._handle)
         self._handle = handle
@@ -261,3 +279,9 @@ class Writer:
         """Return a life that no segment ever had."""
         self._next_life += 1
         return self._next_life - 1
+
+
+def _last_page(data: bytes, start: int) -> bytes | None:
+    """Return the part of `data`, written at `start`, that is in its last page; None when the page began before it."""
+    length = (start + len(data)) % PAGE_BYTES
+    return data[len(data) - length :] if length <= len(data) else None
