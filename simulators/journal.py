@@ -304,7 +304,7 @@ class Run:
 
     def _commit(self, journal: Journal) -> None:
         """Commit as the committer does: seal, write, settle, the chores that press; ride out refusals for a while."""
-        while journal.open_records or journal.open_changes:
+        while journal.flight or journal.open_records or journal.open_changes:
             block = journal.flight or journal.seal()
             assert block is not None
             if not any(flight.records.keys() == set(range(block.first, block.last + 1)) for flight in self.flights):
