@@ -19,7 +19,6 @@ from gateway.journal import block as blocks
 from gateway.journal.block import HEADER_BYTES, Header
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
-from gateway.journal.options import QUARANTINE_BYTES_MAX, QUARANTINE_FILES_MAX
 from gateway.journal.segment import (
     FILLING,
     QUARANTINE,
@@ -183,18 +182,3 @@ class Folder:
                 if any(read(READ_BYTES, offset)):
                     return False
         return True
-
-
-def quarantine(disk: Disk, folder: Path, name: str, data: bytes) -> bool:
-    """Keep a copy of damaged bytes for a person to look at; False when there is one already or no room for it."""
-    place = folder / QUARANTINE
-    disk.make_folder(place)
-    names = disk.names(place)
-    if name in names or len(names) >= QUARANTINE_FILES_MAX or len(data) > QUARANTINE_BYTES_MAX // QUARANTINE_FILES_MAX:
-        return False
-    handle = disk.open(place / name, create=True)
-    try:
-        disk.pwrite(handle, data, 0)
-    finally:
-        disk.close(handle)
-    return True

@@ -87,9 +87,8 @@ class Journal:
         self._futile = False  # giving up was tried since the last commit, in vain
         self._eviction = Eviction(self._writer)
         self._tables = Tables(found.image.values())
-        self.store = Store(
-            disk, folder, found.log_id, options.align, self._view(), Tail(options.tail_bytes_max, self.durable_sequence)
-        )
+        tail = Tail(options.tail_bytes_max, self.durable_sequence)
+        self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, keep_copies=True)
         ledger.note_start(
             self, clock, epoch, first=self.last_sequence + 1, unclean=found.report.unclean, skipped=skipped
         )

@@ -30,6 +30,7 @@ from gateway.journal import record
 from gateway.journal.batch import Block
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
+from gateway.journal.quarantine import keep_copy
 from gateway.journal.record import Records
 from gateway.journal.segment import Entry, Found, Hole, Link, Walk
 
@@ -136,7 +137,9 @@ class BlockIndex:
 class Store:
     """What readers share: the view, the tail, the disk, the block indexes."""
 
-    def __init__(self, disk: Disk, folder: Path, log_id: bytes, align: int, view: View, tail: Tail) -> None:
+    def __init__(
+        self, disk: Disk, folder: Path, log_id: bytes, align: int, view: View, tail: Tail, *, keep_copies: bool = False
+    ) -> None:
         self.disk = disk
         self.folder = folder
         self.log_id = log_id
@@ -144,6 +147,7 @@ class Store:
         self.view = view
         self.tail = tail
         self.damages: deque[Damage] = deque()  # found by readers, taken by the journal
+        self._keep_copies = keep_copies
         self._indexes: OrderedDict[int, BlockIndex] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -181,8 +185,10 @@ class Store:
         index.end = entry.end
 
     def damaged(self, entry: Entry, offset: int, end: int, count: int, records: int) -> None:
-        """Note damage, unless the segment is no longer ours."""
+        """Note damage and keep a copy of it, unless the segment is no longer ours."""
         if self.live(entry.life):
+            if self._keep_copies:
+                keep_copy(self.disk, self.folder, entry.name, f"{entry.life}-{offset}.block", offset, end - offset)
             self.damages.append(Damage(entry.life, entry.name, offset, end, count, records))
 
 

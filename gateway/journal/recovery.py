@@ -31,8 +31,9 @@ from gateway.journal import record
 from gateway.journal.block import HEADER_BYTES, Header
 from gateway.journal.checkpoint import Image
 from gateway.journal.compression import Codec
-from gateway.journal.folder import File, Folder, quarantine
+from gateway.journal.folder import File, Folder
 from gateway.journal.lock import Hint
+from gateway.journal.quarantine import keep_copy
 from gateway.journal.reader import Damage
 from gateway.journal.segment import NO_SPANS, Entry, Found, Hole, Link, Walk, spans_of, started
 
@@ -243,13 +244,13 @@ class Recoverer:
                 if isinstance(part, Found):
                     entry = self._apply(entry, part)
                 elif isinstance(part, Hole):
-                    self._damaged(entry, part, handle)
+                    self._damaged(entry, part)
                 elif following is None and part.header is not None:
                     self._report.tail_cut = True
                     self._clean = False
                     self._epoch = max(self._epoch, part.header.epoch)
                     length = part.header.stored + HEADER_BYTES
-                    self._copy(handle, f"{head.life}-{part.offset}.tail", part.offset, length)
+                    self._copy(file.name, f"{head.life}-{part.offset}.tail", part.offset, length)
             if self._folder.write:
                 self._folder.disk.forget(handle)
         finally:
@@ -280,7 +281,7 @@ class Recoverer:
         spans = spans_of(records.lanes, range(header.first, header.first + header.events))
         return entry.grown(header, found.end, spans, last)
 
-    def _damaged(self, entry: Entry, hole: Hole, handle: int) -> None:
+    def _damaged(self, entry: Entry, hole: Hole) -> None:
         self._damages.append(Damage(entry.life, entry.name, hole.offset, hole.end, hole.blocks, hole.records))
         self._report.damaged_blocks += hole.blocks
         self._report.damaged_records += hole.records
@@ -290,14 +291,12 @@ class Recoverer:
             crc=None,
             records_next=self._link.records_next + hole.records,
         )
-        self._copy(handle, f"{entry.life}-{hole.offset}.block", hole.offset, hole.end - hole.offset)
+        self._copy(entry.name, f"{entry.life}-{hole.offset}.block", hole.offset, hole.end - hole.offset)
 
-    def _copy(self, handle: int, name: str, offset: int, length: int) -> None:
-        if self._folder.write:
-            with suppress(OSError):
-                data = self._folder.disk.pread(handle, length, offset)
-                if quarantine(self._folder.disk, self._folder.path, name, data):
-                    self._report.set_aside.append(name)
+    def _copy(self, segment: str, name: str, offset: int, length: int) -> None:
+        folder = self._folder
+        if folder.write and keep_copy(folder.disk, folder.path, segment, name, offset, length):
+            self._report.set_aside.append(name)
 
     # -- index and files --------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from gateway.event import Lane
 from gateway.journal import block as blocks
 from gateway.journal import record
 from gateway.journal.block import Deflate, Header
+from gateway.journal.quarantine import keep_copy
 from gateway.journal.reader import Damage
 from gateway.journal.retention import Plan
 from gateway.journal.segment import Entry, Found, Hole, Link, Walk, spans_of, started
@@ -207,6 +208,8 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
         )
         for part in walk:
             if isinstance(part, Hole):
+                copy = f"{victim.life}-{part.offset}.block"
+                keep_copy(writer.disk, writer.folder, victim.name, copy, part.offset, part.end - part.offset)
                 damages.append(Damage(victim.life, victim.name, part.offset, part.end, part.blocks, part.records))
             if not isinstance(part, Found) or part.payload is None or not part.header.events:
                 continue

@@ -115,3 +115,25 @@ def test_too_large_an_event_is_refused_and_leaves_no_gap(tmp_path: Path) -> None
     journal.append(event(2))
     assert journal.last_sequence == 1
     journal.close()
+
+
+def test_other_sizes_in_the_config_lose_nothing(tmp_path: Path) -> None:
+    """A journal of small segments goes on with larger ones and a smaller budget; old files leave as they are freed."""
+    journal = opened(tmp_path, JournalOptions(bytes_max=1024 * 1024, segment_bytes=32 * 1024, preallocate=False))
+    raws = []
+    for n in range(600):
+        raws.append(journal.append(event(n, size=n % 50)))
+        if n % 5 == 0:
+            journal.commit()
+    journal.close()
+    other = JournalOptions(bytes_max=8 * 64 * 1024, segment_bytes=64 * 1024, preallocate=False)
+    again = opened(tmp_path, other)
+    assert [each.raw for each in again.reader(Lane.TELEMETRY).read(0, 1000, 1 << 20)] == raws
+    for n in range(8000):
+        again.append(event(n, size=n % 50))
+        if n % 5 == 0:
+            again.commit()
+    sizes = {path.stat().st_size for path in tmp_path.glob("*.segment")}
+    assert sizes == {64 * 1024}
+    assert len(list(tmp_path.glob("*.s*"))) <= 8
+    again.close()

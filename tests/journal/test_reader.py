@@ -116,4 +116,6 @@ def test_damage_met_while_reading_is_skipped_and_counted_once(tmp_path: Path) ->
     journal.append(event(101))
     journal.commit()
     assert [(row["blocks"], row["records"]) for row in journal.table("damage").values()] == [(1, 1)]
+    copies = list((tmp_path / "quarantine").iterdir())
+    assert [copy.read_bytes()[170:173] for copy in copies] == [b"\xff\xff\xff"]
     journal.close()
