@@ -1,8 +1,8 @@
 """A gateway small enough to be judged by reading it: it tries the rigs out.
 
 ``honest``: acknowledges a message when the cloud has acknowledged its event; ids follow from the reading.
-``hasty``: acknowledges at once and sends a moment later, as scripts do. ``forgetful``: honest, but every start names
-its events anew.
+``hasty``: acknowledges at once and sends a moment later, as scripts do. ``forgetful``: every start names its events
+anew, and it acknowledges a moment late, so that each kill leaves some that the cloud has and the devices send again.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def serve(edge: socket.socket, cloud: socket.socket, mode: str) -> None:
     from_edge = from_cloud = b""
     unanswered: dict[bytes, bytes] = {}
     held: list[tuple[float, str, bytes, bytes]] = []
+    answers: list[tuple[float, bytes]] = []
     packet_id = 0
     while True:
         readable, _, _ = select.select([edge, cloud], [], [], 0.02)
@@ -65,10 +66,13 @@ def serve(edge: socket.socket, cloud: socket.socket, mode: str) -> None:
         if cloud in readable:
             from_cloud += cloud.recv(65_536)
             whole = len(from_cloud) // 4 * 4
-            answers = [from_cloud[at + 2 : at + 4] for at in range(0, whole, 4) if from_cloud[at] == wire.PUBACK]
+            answered = [from_cloud[at + 2 : at + 4] for at in range(0, whole, 4) if from_cloud[at] == wire.PUBACK]
             from_cloud = from_cloud[whole:]
+            due = time.monotonic() + (HOLD_S if mode == "forgetful" else 0.0)
             if mode != "hasty":
-                edge.sendall(b"".join(b"\x40\x02" + unanswered.pop(answer) for answer in answers))
+                answers += [(due, unanswered.pop(packet)) for packet in answered]
+        while answers and answers[0][0] <= time.monotonic():
+            edge.sendall(b"\x40\x02" + answers.pop(0)[1])
         while held and held[0][0] <= time.monotonic():
             _, topic, payload, edge_id = held.pop(0)
             packet_id = packet_id % 60_000 + 1
