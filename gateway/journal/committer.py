@@ -4,7 +4,7 @@ One worker thread, one commit in flight. What is appended while a commit is on i
 included. When the next one begins depends on what waits:
 
     an alarm or command (`wake(urgent=True)`)     now
-    events                                        `max_delay_ms` after the first, or at `block_bytes`
+    events                                        `max_delay_ms` after the first, or at `block_bytes` or ENOUGH_RECORDS
     only table changes (cursors, dedup rows)      `cursor_delay_s` after the first: never a commit of their own
                                                   when something else comes along
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 RETRY_MIN_S: Final = 0.1
 RETRY_MAX_S: Final = 10.0
+ENOUGH_RECORDS: Final = 250  # in one commit: waiting for more would save no wear worth it, and senders wait, too
 FILL_PAUSE_S: Final = 0.05  # between two pieces of zeros written ahead: 5 MB/s, so that commits come first
 
 
@@ -68,13 +69,14 @@ class Committer:
 
     def wake(self, urgent: bool = False) -> None:
         """Say that something was appended or put; `urgent`: commit now. Cheap; call it once per batch of appends."""
-        if urgent or self._journal.open_bytes >= self._block_bytes:
+        journal = self._journal
+        if urgent or journal.open_records >= ENOUGH_RECORDS or journal.open_bytes >= self._block_bytes:
             self._due.set()
             return
         if self._due.is_set():
             return
         loop = asyncio.get_running_loop()
-        at = loop.time() + (self._max_delay_s if self._journal.open_records else self._cursor_delay_s)
+        at = loop.time() + (self._max_delay_s if journal.open_records else self._cursor_delay_s)
         if self._timer is None or at < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()

@@ -3,7 +3,7 @@
 * Writes are gathered: whatever a turn of the loop wants to say leaves in one write.
 * Reads are gathered when they come often: one wake-up a message costs 50-240 us, so after `BUSY_READS` reads
   closer than the read tick, reading rests for one tick (5 ms) between reads. A message after a quiet moment is
-  read at once, and a full buffer is never waited for.
+  read at once, a full buffer is never waited for, and no answer is while messages of ours are held for it.
 * What arrives is confirmed at once (TCP_QUICKACK): a broker without TCP_NODELAY, as Mosquitto is by default, holds
   its next small packets until the kernel here, which waits up to 40 ms, confirms the ones before.
 * `acknowledge` is for deliveries of this connection; after its end it does nothing, because the peer delivers
@@ -114,7 +114,7 @@ class SocketLink(asyncio.BufferedProtocol):
         """
         now = self._loop.time()
         gap_s, self._read_at = now - self._read_at, now
-        if gap_s > self._tick_s * 1.5 or nbytes > FULL_READ_BYTES:
+        if gap_s > self._tick_s * 1.5 or nbytes > FULL_READ_BYTES or self._session.window.held:
             self._busy, self._turn, self._held_back = 0, 0, True
             return
         if self._busy < BUSY_READS:

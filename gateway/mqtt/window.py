@@ -64,6 +64,11 @@ class Window:
         return len(self._at_least) + len(self._exactly) + len(self._waiting)
 
     @property
+    def held(self) -> bool:
+        """Whether messages wait for answers to those in flight."""
+        return bool(self._waiting)
+
+    @property
     def full(self) -> bool:
         """Whether nothing more may wait."""
         return len(self._waiting) >= self.waiting_max

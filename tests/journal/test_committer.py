@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from gateway.clock import SystemClock
 from gateway.event import Event, Lane
-from gateway.journal.committer import Committer, State
+from gateway.journal.committer import ENOUGH_RECORDS, Committer, State
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
 from simulators.disk import SimDisk
@@ -66,6 +68,20 @@ def test_events_are_committed_without_being_asked_twice() -> None:
         assert journal.durable_sequence == 1
 
     committing(test, SimDisk(1))
+
+
+def test_a_large_batch_does_not_wait_for_its_delay() -> None:
+    """Once enough records wait, they are committed, however long the delay."""
+
+    async def test(journal: Journal, committer: Committer, durable: list[int]) -> None:
+        await committer.flush()
+        for n in range(ENOUGH_RECORDS):
+            journal.append(event(n))
+            committer.wake()
+        while journal.durable_sequence < journal.last_sequence:
+            await asyncio.sleep(0.01)
+
+    committing(test, SimDisk(1), msgspec.structs.replace(SMALL, max_delay_ms=3_600_000))
 
 
 def test_flush_returns_when_all_is_durable() -> None:

@@ -382,6 +382,20 @@ def test_read_tick_gathers_and_keeps_order(broker: Broker) -> None:
     play(scene())
 
 
+def test_a_full_window_waits_for_no_tick(mosquitto: Callable[..., Broker]) -> None:
+    """Answers that make room for messages held back are read at once, however long the tick."""
+
+    async def scene() -> None:
+        broker = mosquitto(options={"max_inflight_messages": 10})
+        owner = Recorder()
+        async with running(owner, broker.url, read_tick_ms=60_000.0) as connection:
+            for n in range(500):
+                send(connection, "t", n)
+            await until(lambda: len(owner.answers) >= 490)
+
+    play(scene())
+
+
 class PlayedBroker:
     """Answers CONNECT after CONNECT with the given bytes, None = close without a word, the last one for ever."""
 
