@@ -151,6 +151,11 @@ class Forwarder:
         except TimeoutError:
             return  # what is still in flight is sent again after the restart, under the same id
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether the target takes what comes and nothing durable waits: what is not urgent may leave now."""
+        return not (self._circuit.down or self._circuit.trouble) and all(lane.caught_up for lane in self._lanes)
+
     def status(self) -> ForwarderStatus:
         """Say how the route is."""
         error, at_ns = self._judgement.last_error or (None, 0)

@@ -347,6 +347,11 @@ class RouteLane:
         """How many events are in flight or wait for a retry."""
         return len(self.waiting) + sum(len(sending.events) for sending in self.in_flight)
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything durable in this lane has left, though not all of it may be answered."""
+        return not self.ahead and not self.waiting and self._read_to >= self._log.durable_sequence
+
     def over_through(self) -> int:
         """Return the sequence up to which nothing of this lane waits for this route."""
         unresolved = [sending.events[0].sequence for sending in self.in_flight]
