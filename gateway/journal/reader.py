@@ -192,91 +192,20 @@ class Store:
             self.damages.append(Damage(entry.life, entry.name, offset, end, count, records))
 
 
-class Reader:
-    """Reads one lane, in order. One thread at a time."""
+class Blocks:
+    """Reads blocks out of segments, one at a time, with a few files open. One thread at a time."""
 
-    def __init__(self, store: Store, lane: Lane) -> None:
-        self.lane = lane
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._codec = Codec()
         self._handles: OrderedDict[str, int] = OrderedDict()
         self._block: tuple[int, int, Records] | None = None  # (life, offset, records) read last
-
-    def in_memory(self, after: int) -> bool:
-        """Return whether a read behind `after` is served from memory: it may then run on an event loop's thread."""
-        return self._store.tail.after <= after
-
-    def read(self, after: int, limit: int, bytes_max: int) -> list[Stored]:
-        """Return durable records of the lane behind sequence `after`: at most `limit`, about `bytes_max` bytes.
-
-        At least one when there is any. Blocking: may read from the disk. Damage is skipped.
-        """
-        found = _Found(self.lane, after, limit, bytes_max)
-        reached = after
-        while (young := self._store.tail.blocks_after(reached)) is not None:
-            if not young or any(found.take(block.first, block.lanes, block.raws) for block in young):
-                return found.records
-            reached = young[-1].last
-        for entry in self._store.view.segments:
-            if entry.spans[self.lane].last > after and self._segment(entry, after, found):
-                break
-        return found.records
-
-    def count(self, after: int) -> int:
-        """Return how many durable records of the lane lie behind sequence `after`."""
-        total = 0
-        for entry in self._store.view.segments:
-            span = entry.spans[self.lane]
-            if span.last <= after:
-                continue
-            total += span.count if span.first > after else self._count_in(entry, after)
-        return total
-
-    def bytes_behind(self, after: int) -> int:
-        """Estimate the bytes on the disk that the lane's records behind `after` take: segments by share of records."""
-        total = 0.0
-        for entry in self._store.view.segments:
-            span = entry.spans[self.lane]
-            if span.last > after:
-                behind = min(1.0, (span.last - after) / (span.last - span.first + 1))
-                total += entry.end * behind * span.count / sum(each.count for each in entry.spans)
-        return round(total)
 
     def close(self) -> None:
         """Close the files this reader holds."""
         for handle in self._handles.values():
             self._store.disk.close(handle)
         self._handles.clear()
-
-    def _segment(self, entry: Entry, after: int, found: _Found) -> bool:
-        """Read on in one segment; True when enough was found."""
-        index = self._index(entry)
-        if index is None:
-            return False
-        at = max(0, bisect_right(index.firsts, after, 0, len(index.offsets)) - 1)
-        for number in range(at, len(index.offsets)):
-            if index.counts[number * LANES + self.lane]:
-                records = self._records(entry, index, number)
-                if records is not None and found.take(records.first, records.lanes, records.raws, records.sequences):
-                    return True
-        return False
-
-    def _count_in(self, entry: Entry, after: int) -> int:
-        index = self._index(entry)
-        if index is None:
-            return 0
-        known = len(index.offsets)
-        at = max(0, bisect_right(index.firsts, after, 0, known) - 1)
-        total = sum(index.counts[(at + 1) * LANES + self.lane : known * LANES : LANES])
-        if at < known and index.counts[at * LANES + self.lane]:
-            records = self._records(entry, index, at)
-            if records is not None:
-                total += sum(
-                    1
-                    for place, lane in enumerate(records.lanes)
-                    if lane == self.lane and records.sequence(place) > after
-                )
-        return total
 
     def _index(self, entry: Entry) -> BlockIndex | None:
         try:
@@ -318,6 +247,84 @@ class Reader:
         stored = memoryview(data)[blocks.HEADER_BYTES : blocks.HEADER_BYTES + header.stored]
         payload = blocks.payload_of(header, stored, self._codec)
         return record.decode(payload, header.first, header.events, survivors=bool(header.flags & blocks.SURVIVORS))
+
+
+class Reader(Blocks):
+    """Reads one lane, in order. One thread at a time."""
+
+    def __init__(self, store: Store, lane: Lane) -> None:
+        super().__init__(store)
+        self.lane = lane
+
+    def in_memory(self, after: int) -> bool:
+        """Return whether a read behind `after` is served from memory: it may then run on an event loop's thread."""
+        return self._store.tail.after <= after
+
+    def read(self, after: int, limit: int, bytes_max: int) -> list[Stored]:
+        """Return durable records of the lane behind sequence `after`: at most `limit`, about `bytes_max` bytes.
+
+        At least one when there is any. Blocking: may read from the disk. Damage is skipped.
+        """
+        found = _Found(self.lane, after, limit, bytes_max)
+        reached = after
+        while (young := self._store.tail.blocks_after(reached)) is not None:
+            if not young or any(found.take(block.first, block.lanes, block.raws) for block in young):
+                return found.records
+            reached = young[-1].last
+        for entry in self._store.view.segments:
+            if entry.spans[self.lane].last > after and self._segment(entry, after, found):
+                break
+        return found.records
+
+    def count(self, after: int) -> int:
+        """Return how many durable records of the lane lie behind sequence `after`."""
+        total = 0
+        for entry in self._store.view.segments:
+            span = entry.spans[self.lane]
+            if span.last <= after:
+                continue
+            total += span.count if span.first > after else self._count_in(entry, after)
+        return total
+
+    def bytes_behind(self, after: int) -> int:
+        """Estimate the bytes on the disk that the lane's records behind `after` take: segments by share of records."""
+        total = 0.0
+        for entry in self._store.view.segments:
+            span = entry.spans[self.lane]
+            if span.last > after:
+                behind = min(1.0, (span.last - after) / (span.last - span.first + 1))
+                total += entry.end * behind * span.count / sum(each.count for each in entry.spans)
+        return round(total)
+
+    def _segment(self, entry: Entry, after: int, found: _Found) -> bool:
+        """Read on in one segment; True when enough was found."""
+        index = self._index(entry)
+        if index is None:
+            return False
+        at = max(0, bisect_right(index.firsts, after, 0, len(index.offsets)) - 1)
+        for number in range(at, len(index.offsets)):
+            if index.counts[number * LANES + self.lane]:
+                records = self._records(entry, index, number)
+                if records is not None and found.take(records.first, records.lanes, records.raws, records.sequences):
+                    return True
+        return False
+
+    def _count_in(self, entry: Entry, after: int) -> int:
+        index = self._index(entry)
+        if index is None:
+            return 0
+        known = len(index.offsets)
+        at = max(0, bisect_right(index.firsts, after, 0, known) - 1)
+        total = sum(index.counts[(at + 1) * LANES + self.lane : known * LANES : LANES])
+        if at < known and index.counts[at * LANES + self.lane]:
+            records = self._records(entry, index, at)
+            if records is not None:
+                total += sum(
+                    1
+                    for place, lane in enumerate(records.lanes)
+                    if lane == self.lane and records.sequence(place) > after
+                )
+        return total
 
 
 def _records_in(entry: Entry) -> int:
