@@ -1,14 +1,21 @@
 """A journal's folder, read-only: for the command line, whether a gateway has it open or not.
 
 Nothing is locked, written, synced or set aside. Beside a running gateway this sees what was on the disk when it
-was opened; a segment that the gateway takes for another life meanwhile reads as gone, not as damage.
+was opened.
+
+A running gateway writes while this reads: a block may be seen in part, a file probed in one life and read in the next.
+What that looks like is not damage, and is told from it in two ways. A look that finds anything is made again, until
+two in a row find the same (LOOKS_MAX). And a segment's bytes are overwritten only after a durable block has taken it
+out of the index: so what was read of a segment was its own if a later look still finds it there, and is nobody's
+business if not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,8 +26,10 @@ from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.folder import Folder
 from gateway.journal.reader import Reader, Store, Tail, View
-from gateway.journal.recovery import Recoverer, Recovery
+from gateway.journal.recovery import Recovered, Recoverer, Recovery
 from gateway.journal.segment import Entry, Found, Hole, Link, Walk
+
+LOOKS_MAX: Final = 8  # at a folder that changes while it is looked at
 
 
 class LaneCount(msgspec.Struct, frozen=True):
@@ -78,22 +87,38 @@ class Inspection:
         self._disk = disk or OsDisk()
         self._folder = folder
         self._align = align
-        try:
-            self._files = Folder(self._disk, folder, align=align, write=False)
-            found = Recoverer(self._files).run()
-        except OSError as error:
-            raise JournalError(f"{folder}: {error.strerror or error}") from error
-        if not found.log_id:
-            raise JournalError(f"{folder}: there is no journal")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again. Raises JournalError."""
+        found = self._look()
+        for _ in range(LOOKS_MAX - 1):
+            before = _findings(found)
+            if not any(before):
+                break
+            found = self._look()
+            if _findings(found) == before:
+                break
         self.recovery: Recovery = found.report
         self.log_id = found.log_id.hex()
         self.epoch = found.epoch
         self.last_sequence = found.next_sequence - 1
+        self.records = found.link.records_next
         self._tables = found.image.values()
         live = sorted(found.image.segments.values(), key=lambda entry: (entry.first, entry.life))
-        self._entries: tuple[Entry, ...] = (*live, *([found.entry] if found.entry else []))
-        view = View(self._entries, self.last_sequence)
-        self._store = Store(self._disk, folder, found.log_id, align, view, Tail(0, self.last_sequence))
+        self.entries: tuple[Entry, ...] = (*live, *([found.entry] if found.entry else []))
+        view = View(self.entries, self.last_sequence)
+        self._store = Store(self._disk, self._folder, found.log_id, self._align, view, Tail(0, self.last_sequence))
+
+    def _look(self) -> Recovered:
+        try:
+            self._files = Folder(self._disk, self._folder, align=self._align, write=False)
+            found = Recoverer(self._files).run()
+        except OSError as error:
+            raise JournalError(f"{self._folder}: {error.strerror or error}") from error
+        if not found.log_id:
+            raise JournalError(f"{self._folder}: there is no journal")
+        return found
 
     def reader(self, lane: Lane) -> Reader:
         """Return a reader of one lane."""
@@ -105,14 +130,23 @@ class Inspection:
 
     def contents(self) -> Contents:
         """Say what is there, from the index."""
+        found = self._contents()
+        for _ in range(LOOKS_MAX):
+            if not self._store.damages:
+                break
+            self.refresh()  # a segment may have been given up while it was counted
+            found = self._contents()
+        return found
+
+    def _contents(self) -> Contents:
         return Contents(
             folder=str(self._folder),
             log_id=self.log_id,
             epoch=self.epoch,
             unclean=self.recovery.unclean,
             last_sequence=self.last_sequence,
-            segments=len(self._entries),
-            bytes=sum(entry.end for entry in self._entries),
+            segments=len(self.entries),
+            bytes=sum(entry.end for entry in self.entries),
             file_bytes=sum(file.size for file in self._files.files.values()) + self._spare_bytes(),
             lanes=[self._lane(lane) for lane in Lane],
             cursors=list(self._cursors()),
@@ -120,13 +154,23 @@ class Inspection:
         )
 
     def verify(self) -> Iterator[Verified]:
-        """Read every block of every live segment and check it, oldest segment first."""
+        """Read every block of every live segment and check it, oldest segment first.
+
+        A segment that a running gateway gives up meanwhile is left out.
+        """
         codec = Codec()
-        for entry in self._entries:
-            yield self._verify(entry, codec)
+        for entry in self.entries:
+            found = self._verify(entry, codec)
+            if not found.damaged_blocks or self._still_there(entry):
+                yield found
+
+    def _still_there(self, entry: Entry) -> bool:
+        """Return whether a segment is in the index as it is now."""
+        now = Inspection(self._folder, align=self._align, disk=self._disk)
+        return any(entry.life == each.life for each in now.entries)
 
     def _lane(self, lane: Lane) -> LaneCount:
-        spans = [entry.spans[lane] for entry in self._entries if entry.spans[lane].count]
+        spans = [entry.spans[lane] for entry in self.entries if entry.spans[lane].count]
         first = min((span.first for span in spans), default=0)
         last = max((span.last for span in spans), default=0)
         return LaneCount(lane.name.lower(), sum(span.count for span in spans), first, last)
@@ -148,9 +192,10 @@ class Inspection:
     def _spare_bytes(self) -> int:
         total = 0
         for name in self._files.spares:
-            handle = self._disk.open(self._folder / name, write=False)
-            total += self._disk.size(handle)
-            self._disk.close(handle)
+            with suppress(FileNotFoundError):  # it is in use by now
+                handle = self._disk.open(self._folder / name, write=False)
+                total += self._disk.size(handle)
+                self._disk.close(handle)
         return total
 
     def _verify(self, entry: Entry, codec: Codec) -> Verified:
@@ -195,3 +240,15 @@ class Inspection:
             link=Link.before(entry),
             closing=(entry.number_next, entry.records_next),
         )
+
+
+def _findings(found: Recovered) -> tuple[object, ...]:
+    """Return what a look found wrong: all of it falsy when nothing is. A torn end may be a block that is coming."""
+    report = found.report
+    return (
+        *found.damages,
+        report.missing_segments,
+        report.missing_records,
+        report.checkpoints_skipped,
+        report.rebuilt,
+    )
