@@ -4,7 +4,8 @@ One worker thread, one commit in flight. What is appended while a commit is on i
 included. When the next one begins depends on what waits:
 
     an alarm or command (`wake(urgent=True)`)     now
-    events                                        `max_delay_ms` after the first, or at `block_bytes` or ENOUGH_RECORDS
+    events                                        at most `max_delay_ms` after the first (pace.py says when), or at
+                                                  `block_bytes` or ENOUGH_RECORDS
     only table changes (cursors, dedup rows)      `cursor_delay_s` after the first: never a commit of their own
                                                   when something else comes along
 
@@ -28,6 +29,7 @@ from gateway.errors import DiskRefused, JournalError
 from gateway.journal.batch import Block
 from gateway.journal.chore import Chore
 from gateway.journal.journal import Journal
+from gateway.journal.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +59,12 @@ class Committer:
         self.reason = ""
         self.commits = 0
         self.refusals = 0
-        self._max_delay_s = journal.options.max_delay_ms / 1000
+        self._pace = Pace(journal.options.max_delay_ms / 1000)
         self._cursor_delay_s = journal.options.cursor_delay_s
         self._block_bytes = journal.options.block_bytes
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._gathering = False  # the timer is for events, not for rows alone
         self._durable_batch = 0
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._worker = ThreadPoolExecutor(1, "gateway.journal")
@@ -75,13 +77,14 @@ class Committer:
             return
         if self._due.is_set():
             return
-        loop = asyncio.get_running_loop()
-        at = loop.time() + (self._max_delay_s if journal.open_records else self._cursor_delay_s)
-        if self._timer is None or at < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = at
-            self._timer = loop.call_at(at, self._delay_is_over)
+        gathering = journal.open_records > 0
+        if self._timer is None or (gathering and not self._gathering):
+            self._stop_timer()
+            self._gathering = gathering
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            at = self._pace.begin(now) if gathering else now + self._cursor_delay_s
+            self._timer = loop.call_at(at, self._look)
 
     async def flush(self) -> None:
         """Return when everything appended so far is durable. Needs `run` to be running."""
@@ -138,9 +141,15 @@ class Committer:
         self._due.clear()
         self._stop_timer()
 
-    def _delay_is_over(self) -> None:
+    def _look(self) -> None:
+        """Commit, or look again later: the timer has run out."""
         self._timer = None
-        self._due.set()
+        loop = asyncio.get_running_loop()
+        again = self._pace.look(loop.time(), self._journal.open_records) if self._gathering else None
+        if again is None:
+            self._due.set()
+        else:
+            self._timer = loop.call_at(again, self._look)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -169,6 +178,7 @@ class Committer:
             self.state, self.reason = State.OK, ""
         journal.settle(block)
         self.commits += 1
+        self._pace.committed(asyncio.get_running_loop().time())
         self._announce(block.batch)
         await self._press()
         return block.batch
