@@ -60,7 +60,7 @@ class Answers:
         )  # fmt: skip
         return {
             "status": self.status,
-            "events": api_events.answer(journal.reader, lambda: journal.durable_sequence),
+            "events": api_events.answer(daemon.past),
             "table": self.table,
             "command": self.command,
             "dead_letter_retry": letters.retry,

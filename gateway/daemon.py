@@ -29,6 +29,9 @@ from gateway.document import raise_faults
 from gateway.errors import DecodeError, GatewayError, probably_meant
 from gateway.event import ROUTED, Lane
 from gateway.forward.forwarder import Forwarder, forget_cursors
+from gateway.history.file import NAME as HISTORY_NAME
+from gateway.history.keeper import Keeper
+from gateway.history.query import Past
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.journal.merged import Merged
@@ -90,6 +93,10 @@ class Daemon:
             self.journal, self.committer, self, self.pipeline.record, self.clock,
             gateway=self.name, observe=config.gateway.commands == "observe",
         )  # fmt: skip
+        self.history = Keeper(self.journal.store, self.journal.log_id, config.places.state / HISTORY_NAME,
+                              config.history, lambda: self.journal.durable_sequence)  # fmt: skip
+        self.past = Past(self.journal.store, lambda: self.journal.durable_sequence,
+                         index=lambda: self.history.index, starts=lambda: self.journal.table("starts"))  # fmt: skip
         self._stop = asyncio.Event()
 
     def _build_source(self, name: str, options: Any) -> Source:
@@ -214,6 +221,7 @@ class Daemon:
             *(_named(f"forward[{each.name}]", each.run()) for each in self.forwarders),
             _named("commands", self.commands.run()),
             _named("tick", self._tick()),
+            _named("history", self.history.run()),
             *([_named("rules", self.rules.run())] if self.rules else []),
         ]
         outer = [

@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     },  # vocabulary
     {"mqtt"},  # sans-io, but for its asyncio shell
     {"profiles", "framing", "journal"},
-    {"sources", "rules", "targets"},
+    {"sources", "rules", "targets", "history"},
     {"routes"},
     {"forward", "commands"},
     {"pipeline"},  # the one path: sees every stage

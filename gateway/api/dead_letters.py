@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from gateway.api.events import Reader, between
 from gateway.api.line import ApiError
 from gateway.clock import Clock, rfc3339
 from gateway.event import Event, Lane, decode
@@ -22,7 +21,34 @@ from gateway.sources.source import Delivery
 
 TABLE = "dead_letters"
 FIRST_BYTES_MAX = 4096
+READ_RECORDS, READ_BYTES_MAX = 512, 1024 * 1024  # a read
 State = Literal["retried", "dropped"]
+
+
+class Stored(Protocol):
+    """A record of the journal."""
+
+    @property
+    def sequence(self) -> int:
+        """Return the record's number."""
+        ...
+
+    @property
+    def raw(self) -> bytes:
+        """Return the event's bytes."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads one lane in order; may be called from a worker thread."""
+
+    def read(self, after: int, limit: int, bytes_max: int) -> Sequence[Stored]:
+        """Return durable records behind a sequence, at least one when there is any."""
+        ...
+
+    def close(self) -> None:
+        """Let go of open files."""
+        ...
 
 
 class Log(Protocol):
@@ -154,11 +180,12 @@ class _Nobody:
 
 def _search(reader: Reader, last: int, wanted: str) -> Event | None:
     marker = wanted.encode()
-    for _, raw in between([reader], 0, last):
-        if marker in raw:
-            event = decode(raw)
-            if event.id == wanted:
+    after = 0
+    while after < last and (records := reader.read(after, READ_RECORDS, READ_BYTES_MAX)):
+        for record in records:
+            if marker in record.raw and (event := decode(record.raw)).id == wanted:
                 return event
+        after = records[-1].sequence
     return None
 
 

@@ -94,8 +94,8 @@ def _ask(words: argparse.Namespace, what: str) -> int:
 
 
 def _letters(words: argparse.Namespace, everything: bool) -> Iterator[dict[str, Any]]:
-    from gateway.api.events import EventFilter
     from gateway.cli.records import opened
+    from gateway.history.query import EventFilter
 
     with opened(words.config) as records:
         states = records.table("dead_letters")

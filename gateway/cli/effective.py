@@ -31,6 +31,7 @@ def values(config: Config) -> Iterator[Value]:
         (("gateway",), config.gateway),
         (("api",), {"socket": config.places.socket}),
         (("journal",), config.journal),
+        (("history",), config.history),
         (("rules",), config.rules),
     ]
     for section, named in (("sources", config.sources), ("targets", config.targets), ("routes", config.routes)):

@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 from gateway.quantity import duration_s
 
 if TYPE_CHECKING:
-    from gateway.api.events import EventFilter
+    from gateway.history.query import EventFilter
 
 LIMIT = 20  # events shown when nothing is said
 LANES = ("alarm", "telemetry", "dead_letter", "command", "timer")
@@ -34,6 +34,7 @@ def add_verbs(verbs: Verbs) -> None:
             "edge-gateway events --follow",
             "edge-gateway events --type 'door_*' --since 2h",
             "edge-gateway events --device '*radiator*' --limit 100 --json",
+            "edge-gateway events --device 'hall/*' --since 2026-11-22T18:00:00Z --until 2026-11-23T06:00:00Z",
             "edge-gateway events --lane command --lane timer --since 2026-11-23T06:00:00Z",
         ],
         json=True,
@@ -42,6 +43,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--type", action="append", default=[], metavar="TYPE", help="event type, with * and ?")
     parser.add_argument("--device", action="append", default=[], metavar="ID", help="id or its name part, with * and ?")
     parser.add_argument("--since", metavar="TIME", help="10m, 2h, 7d, or a time as 2026-11-23T06:00:00Z")
+    parser.add_argument("--until", metavar="TIME", help="what happened before this time, written as for --since")
     parser.add_argument("--limit", type=int, metavar="N", help=f"the newest N (default: {LIMIT}, or all with --since)")
     parser.add_argument("--lane", action="append", default=[], choices=LANES, help="default: alarm and telemetry")
 
@@ -63,13 +65,14 @@ def events(words: argparse.Namespace) -> int:
 
 
 def _filter(words: argparse.Namespace) -> EventFilter:
-    from gateway.api.events import EventFilter
+    from gateway.history.query import EventFilter
 
     limit = LIMIT if words.limit is None and words.since is None else words.limit
     lanes = {"lanes": words.lane} if words.lane else {}
+    times = {"since": moment(words.since), "until": moment(words.until)}
     table = {"types": words.type, "devices": words.device, "limit": limit, "follow": words.follow, **lanes}
     try:
-        return msgspec.convert({**table, "since": moment(words.since)}, EventFilter)
+        return msgspec.convert({**table, **times}, EventFilter)
     except msgspec.ValidationError as error:
         raise GatewayError(f"events: {error}") from None
 

@@ -77,7 +77,7 @@ def _tell(
 
 
 def _about(records: Records, event_id: str) -> list[Event]:
-    from gateway.api.events import EVERY_LANE, EventFilter
+    from gateway.history.query import EVERY_LANE, EventFilter
 
     return list(records.events(EventFilter(about=event_id, lanes=EVERY_LANE)))
 

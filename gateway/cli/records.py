@@ -15,7 +15,7 @@ from gateway.config.places import places
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from gateway.api.events import EventFilter
+    from gateway.history.query import EventFilter
     from gateway.journal.inspection import Inspection
 
 
@@ -48,7 +48,7 @@ def opened(config: Path, *, follow: bool = False) -> Iterator[Records]:
         return
     from gateway.journal.inspection import Inspection
 
-    yield _Stored(Inspection(where.journal))
+    yield _Stored(Inspection(where.journal), where.state)
 
 
 class _Live:
@@ -68,19 +68,20 @@ class _Live:
 class _Stored:
     """A folder's."""
 
-    def __init__(self, inspection: Inspection) -> None:
+    def __init__(self, inspection: Inspection, state: Path) -> None:
         self._inspection = inspection
+        self._state = state
 
     def events(self, wanted: EventFilter) -> Iterator[dict[str, Any]]:
-        from gateway.api.events import recent
-        from gateway.event import LANES
+        from gateway.history.file import NAME, HistoryFile
+        from gateway.history.keeper import HistoryOptions
+        from gateway.history.query import Past
 
-        lanes = [self._inspection.reader(LANES[name]) for name in wanted.lanes]
-        try:
-            yield from map(msgspec.json.decode, recent(lanes, self._inspection.last_sequence, wanted))
-        finally:
-            for lane in lanes:
-                lane.close()
+        found = self._inspection
+        last = found.last_sequence
+        index = HistoryFile(self._state / NAME, found.log_id).load(HistoryOptions().bytes_max, last)
+        past = Past(found.store, lambda: last, index=lambda: index, starts=lambda: found.table("starts"))
+        return map(msgspec.json.decode, past.events(wanted))
 
     def table(self, name: str) -> Mapping[str, Any]:
         return self._inspection.table(name)

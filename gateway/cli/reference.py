@@ -46,12 +46,14 @@ Exit codes: 0 ok, 1 the thing asked about is bad, 2 usage, 78 configuration, 130
 def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     """Yield (table as it stands in gateway.toml, its options type)."""
     from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
+    from gateway.history.keeper import HistoryOptions
     from gateway.routes import Route
     from gateway.rules.options import RuleOptions
 
     yield "[gateway]", GatewayOptions
     yield "[api]", ApiOptions
     yield "[journal]", journal_table()
+    yield "[history]", HistoryOptions
     for kind in KINDS["sources"]:
         short = ' (short: `sources.NAME = "mqtt://localhost"`)' if kind == "mqtt" else " (with `listen`)"
         yield f"[sources.NAME]{short}", options_of("sources", kind)

@@ -48,6 +48,7 @@ from gateway.overlay import Overlaid, read_overlaid
 from gateway.texts import read_texts
 
 if TYPE_CHECKING:
+    from gateway.history.keeper import HistoryOptions
     from gateway.journal.options import JournalOptions
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
@@ -66,6 +67,7 @@ class Config:
     gateway: GatewayOptions
     places: Places
     journal: JournalOptions
+    history: HistoryOptions
     rules: RuleOptions
     sources: Mapping[str, Any]  # options of the kind, by name
     targets: Mapping[str, Any]
@@ -108,6 +110,7 @@ class Reading:
 
     def config(self) -> Config:
         """Convert every section; what has a fault is at its default, so that the rest is still checked."""
+        from gateway.history.keeper import HistoryOptions
         from gateway.profiles.catalogue import BUILTIN
         from gateway.rules.options import RuleOptions
 
@@ -122,6 +125,7 @@ class Reading:
             gateway=options,
             places=places_of(options.state, journal.folder, api.socket),
             journal=journal,
+            history=self.table(HistoryOptions, ("history",)),
             rules=self._rules(rules, options.timezone),
             sources=self._sources(),
             targets=self._targets(),

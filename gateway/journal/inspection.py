@@ -108,7 +108,7 @@ class Inspection:
         live = sorted(found.image.segments.values(), key=lambda entry: (entry.first, entry.life))
         self.entries: tuple[Entry, ...] = (*live, *([found.entry] if found.entry else []))
         view = View(self.entries, self.last_sequence)
-        self._store = Store(self._disk, self._folder, found.log_id, self._align, view, Tail(0, self.last_sequence))
+        self.store = Store(self._disk, self._folder, found.log_id, self._align, view, Tail(0, self.last_sequence))
 
     def _look(self) -> Recovered:
         try:
@@ -122,7 +122,7 @@ class Inspection:
 
     def reader(self, lane: Lane) -> Reader:
         """Return a reader of one lane."""
-        return Reader(self._store, lane)
+        return Reader(self.store, lane)
 
     def table(self, name: str) -> Mapping[str, Any]:
         """Return a durable table."""
@@ -132,7 +132,7 @@ class Inspection:
         """Say what is there, from the index."""
         found = self._contents()
         for _ in range(LOOKS_MAX):
-            if not self._store.damages:
+            if not self.store.damages:
                 break
             self.refresh()  # a segment may have been given up while it was counted
             found = self._contents()

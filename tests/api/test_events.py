@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import msgspec
 import pytest
 
 from gateway.api import events as events_module
-from gateway.api.events import EVERY_LANE, EventFilter, Reader, answer, follow, recent
+from gateway.api.events import answer, follow
 from gateway.api.line import ApiError
 from gateway.clock import SystemClock
-from gateway.event import LANES, Event, Lane, LaneName
+from gateway.event import Event, LaneName
+from gateway.history import query
+from gateway.history.query import EVERY_LANE, EventFilter, Past
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
+from gateway.journal.sweep import Sweep
 
 OPTIONS = JournalOptions(bytes_max=4 * 1024 * 1024, segment_bytes=256 * 1024, preallocate=False)
 
@@ -38,14 +41,14 @@ def put(journal: Journal, number: int, lane: LaneName = "telemetry", **attribute
     return event.id
 
 
+def past(journal: Journal) -> Past:
+    """Ask a journal without an index."""
+    return Past(journal.store, lambda: journal.durable_sequence, starts=lambda: journal.table("starts"))
+
+
 def shown(journal: Journal, **wanted: Any) -> list[int]:
     """Return the numbers of the events that are shown."""
-    filtered = EventFilter(**wanted)
-    lanes = [journal.reader(LANES[name]) for name in filtered.lanes]
-    found = [msgspec.json.decode(raw)["data"]["n"] for raw in recent(lanes, journal.durable_sequence, filtered)]
-    for lane in lanes:
-        lane.close()
-    return found
+    return [msgspec.json.decode(raw)["data"]["n"] for raw in past(journal).events(EventFilter(**wanted))]
 
 
 def test_lanes_are_merged_in_order(journal: Journal) -> None:
@@ -88,6 +91,8 @@ def test_since_is_a_time(journal: Journal) -> None:
     assert shown(journal, since="2026-11-23T00:49:55.000Z") == [2995, 2996, 2997, 2998, 2999]
     assert shown(journal, since="2026-11-23T00:00:00.000Z") == list(range(3000))
     assert shown(journal, since="2026-11-24T00:00:00.000Z") == []
+    assert shown(journal, since="2026-11-23T00:00:01.000Z", until="2026-11-23T00:00:04.000Z") == [1, 2, 3]
+    assert shown(journal, until="2026-11-23T00:00:04.000Z", limit=2) == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_a_follower_gets_the_past_and_then_the_present(journal: Journal) -> None
         put(journal, 0)
         put(journal, 1)
         journal.commit()
-        stream = follow(journal.reader, lambda: journal.durable_sequence, EventFilter(limit=1, follow=True), 0.001)
+        stream = follow(past(journal), EventFilter(limit=1, follow=True), 0.001)
         got = [await anext(stream)]
         for number in (2, 3, 4):
             put(journal, number, "alarm" if number == 3 else "telemetry")
@@ -155,7 +160,7 @@ def test_a_follower_that_falls_behind_is_cut_off(journal: Journal, monkeypatch: 
     async def run() -> None:
         put(journal, 0)
         journal.commit()
-        stream = follow(journal.reader, lambda: journal.durable_sequence, EventFilter(follow=True), 0.001)
+        stream = follow(past(journal), EventFilter(follow=True), 0.001)
         await anext(stream)
         for number in range(1, 13):
             put(journal, number)
@@ -166,35 +171,48 @@ def test_a_follower_that_falls_behind_is_cut_off(journal: Journal, monkeypatch: 
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
-def test_files_are_closed_when_the_stream_ends(journal: Journal) -> None:
-    """Readers of a stream let go of their files, however it ends."""
-    closed: list[Lane] = []
+def test_files_are_closed_when_the_stream_ends(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads lets go of its files, though a client went away in the middle."""
+    opened: list[Sweep] = []
+    closed: list[Sweep] = []
 
-    class Counted:
-        def __init__(self, lane: Lane) -> None:
-            self._lane, self._reader = lane, journal.reader(lane)
-
-        def read(self, after: int, limit: int, bytes_max: int) -> Any:
-            return self._reader.read(after, limit, bytes_max)
+    class Watched(Sweep):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            opened.append(self)
 
         def close(self) -> None:
-            closed.append(self._lane)
-            self._reader.close()
+            closed.append(self)
+            super().close()
 
-    make: Callable[[Lane], Reader] = Counted
+    monkeypatch.setattr(query, "Sweep", Watched)
 
     async def run() -> None:
-        put(journal, 0)
+        for number in range(2 * events_module.READ_RECORDS):
+            put(journal, number)
         journal.commit()
-        async for _ in follow(make, lambda: journal.durable_sequence, EventFilter()):
+        async for _ in follow(past(journal), EventFilter()):
             pass
+        stream = follow(past(journal), EventFilter())
+        await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]  # an async generator has it
 
     asyncio.run(run())
-    assert closed == [Lane.ALARM, Lane.TELEMETRY]
+    assert opened
+    assert closed == opened
 
 
-@pytest.mark.parametrize("wanted", [{"limit": -1}, {"limit": 10**9}, {"lanes": ["nonsense"]}, {"surprise": 1}])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"limit": -1},
+        {"limit": 10**9},
+        {"follow": True, "until": "2026-11-23T00:00:00Z"},
+        {"lanes": ["nonsense"]},
+        {"surprise": 1},
+    ],
+)
 def test_a_wrong_filter_is_an_answer(wanted: dict[str, Any], journal: Journal) -> None:
     """What a client sends as a filter is checked before anything is read."""
     with pytest.raises(ApiError, match="events: "):
-        answer(journal.reader, lambda: journal.durable_sequence)(**wanted)
+        answer(past(journal))(**wanted)

@@ -6,15 +6,14 @@ import asyncio
 import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gateway.api.events import between
 from gateway.clock import SystemClock, rfc3339
 from gateway.event import Event, Lane
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.journal.merged import Merged
 from gateway.journal.options import JournalOptions
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.supervisor import RuleOptions, RuleOutcome, RuleWorker
@@ -34,7 +33,7 @@ class Rig:
         self.outputs: list[Event] = []
         self.recorded: list[Event] = []  # what was appended, but for outputs
         self.values: dict[str, dict[str, Any]] = {}
-        self._lanes = [self.journal.reader(lane) for lane in (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER)]
+        self._merged = Merged(self.journal, (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER))
         self.rules = RuleWorker(
             options,
             gateway="test",
@@ -48,11 +47,9 @@ class Rig:
             last_sequence=self.journal.last_sequence,
         )
 
-    def read(self, after: int, limit: int) -> tuple[list[tuple[int, bytes]], int]:
+    def read(self, after: int, limit: int) -> tuple[Sequence[tuple[int, bytes]], int]:
         """Read back from the journal, as the daemon does."""
-        durable = self.journal.durable_sequence
-        records = list(islice(between(self._lanes, after, durable), limit))
-        return records, records[-1][0] if len(records) == limit else durable
+        return self._merged.read(after, limit)
 
     def record(self, event: Event) -> None:
         """Append an event and feed it, as the pipeline does."""
