@@ -49,6 +49,9 @@ block that proves the hole was durable once (`durable through` at or above it, e
 Ghosts: what lies behind a cut has an older epoch or a previous CRC that does not fit; what lies in a
 recycled segment has another life; what was written by another journal has another log id.
 
+A zstd payload may end with a skippable frame of zeros (RFC 8878, 3.1.2), which the stored length includes: so a block
+ends where its page does when the next one of its size would begin in this page and end in another (writer.py).
+
 What is lost: a flipped, zeroed or torn byte loses the block it is in. A block that was never synced is
 lost whole. A segment file that vanished loses its records, whose number the segment index knows.
 
@@ -80,6 +83,8 @@ FLAGS_OPTIONAL: Final = 0xFF00
 
 _FIELDS = struct.Struct("<4sHH6sHQIIQQQQqQQIIIII8I16s")
 _CRC = struct.Struct("<I")
+_SKIPPABLE = struct.Struct("<II")  # magic and length of a skippable frame (RFC 8878, 3.1.2)
+_SKIPPABLE_MAGIC = 0x184D2A50
 _COMPRESS_MIN_BYTES = 96  # below this a zstd frame is no smaller than the text
 
 assert _FIELDS.size + _CRC.size == HEADER_BYTES
@@ -135,6 +140,13 @@ def deflate(payload: bytes, codec: Any) -> Deflate:
 def padded(length: int, align: int) -> int:
     """Return the bytes a block with a payload of `length` stored bytes takes on the disk."""
     return -(-(HEADER_BYTES + length) // align) * align
+
+
+def lengthened(payload: Deflate, gap: int) -> Deflate:
+    """Put a skippable frame of `gap` bytes behind a compressed payload; `gap` is at least 8."""
+    length = gap - _SKIPPABLE.size
+    stored = b"".join((payload.stored, _SKIPPABLE.pack(_SKIPPABLE_MAGIC, length), bytes(length)))
+    return Deflate(stored, payload.plain_bytes, raw=False)
 
 
 def encode_header(header: Header) -> tuple[bytes, int]:

@@ -83,5 +83,5 @@ def decode_changes(packed: bytes) -> PackedChanges:
         return {}
     try:
         return _unpack_changes(packed)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # it does not wrap what is wrong in a key
         raise JournalError(f"a block's table changes cannot be read: {error}") from error

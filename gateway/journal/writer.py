@@ -36,6 +36,7 @@ from gateway.journal.pool import Pool
 from gateway.journal.segment import NO_SPANS, Entry, Link, started
 
 SWITCH_BYTES: Final = 8 * 1024  # more than a block that switches to survivors takes
+FILL_UP_BYTES_MAX: Final = 1024  # of a page given away so that the next block begins in a new one
 READ_ONLY_AFTER: Final = 2  # segments that failed one after the other
 
 
@@ -165,8 +166,8 @@ class Writer:
             events=len(block.raws),
             counts=tuple(span.count for span in block.spans),
         )
-        data, header = blocks.encode(header, payload, self.options.align)
         offset = entry.end
+        data, header = blocks.encode(header, self._to_page_end(payload, offset), self.options.align)
         start, pages = self._pages(data, offset, position.limit)
         self._suspect = True  # until the sync has returned
         self._put(self._open(entry.name), pages, start)
@@ -181,6 +182,17 @@ class Writer:
         sealed, self._sealed = tuple(self._sealed), []
         block.placed = Placed(header, offset, len(data), position.entry, sealed)
         block.payload = None
+
+    def _to_page_end(self, payload: Deflate, offset: int) -> Deflate:
+        """Fill a page up when the next block, if it is as long, would begin in it and end in another.
+
+        The rest of the page is written anyway; the next block then costs a page less.
+        """
+        length = blocks.padded(len(payload.stored), self.options.align)
+        left = -(offset + length) % PAGE_BYTES
+        if payload.raw or left >= length or not 0 < left <= FILL_UP_BYTES_MAX:
+            return payload
+        return blocks.lengthened(payload, length + left - blocks.HEADER_BYTES - len(payload.stored))
 
     def _pages(self, data: bytes, offset: int, limit: int) -> tuple[int, bytes]:
         """Return where to write and what, so that whole pages are written where that is possible.

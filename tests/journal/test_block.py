@@ -8,7 +8,7 @@ import zlib
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import JournalError
@@ -104,6 +104,7 @@ def test_a_length_that_lies_cannot_make_us_allocate() -> None:
     assert block.decode_header(data) is None
 
 
+@example(b"\x81\xa1\x80", 0)
 @given(st.binary(max_size=300), st.integers(0, 60))
 def test_any_payload_is_taken_apart_or_refused(payload: bytes, events: int) -> None:
     """Random bytes as a payload raise JournalError or give exactly `events` records, nothing else."""
