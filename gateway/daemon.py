@@ -28,6 +28,7 @@ from gateway.config.load import Config
 from gateway.document import raise_faults
 from gateway.errors import DecodeError, GatewayError, probably_meant
 from gateway.event import ROUTED, Lane
+from gateway.forward.drops import rest_told_by
 from gateway.forward.forwarder import Forwarder, forget_cursors
 from gateway.history.file import NAME as HISTORY_NAME
 from gateway.history.keeper import Keeper
@@ -86,7 +87,8 @@ class Daemon:
         forget_cursors(self.journal, config.routes)
         self.forwarders = [
             Forwarder(name, route, self.targets[route.to], self.journal, self.committer, self.clock,
-                      lookup=config.devices.get)
+                      lookup=config.devices.get, gateway=self.name,
+                      rest_of=config.routes if name == rest_told_by(config.routes) else None)
             for name, route in config.routes.items()
         ]  # fmt: skip
         self.commands = Commands(

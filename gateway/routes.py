@@ -58,9 +58,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     labels: tuple[str, ...] = ()  # of devices.toml; one of the device's labels must fit
     topic: str = ""  # of events on this route, as "site/{device}/{type}"; default: the target's (MQTT)
     start: Literal["oldest", "newest"] = "oldest"  # a new route begins with what is kept, or with what comes
+    order: Literal["device", "fresh"] = "device"  # behind an outage: each device in order, or what is new first
     window_max: int = 1000  # events sent and not yet over on the disk: what a kill may repeat
     drain_per_s: float | None = None  # events a second of a backlog; alarms and live events are not slowed
     replayed_after_s: float = 10.0  # an outage as long as this marks what waited as `replayed`
+    dropped_every_s: float = 300.0  # an `events_dropped` event of one counter at most so often
     retry_first_s: float = 1.0  # full jitter: a wait is uniform in 0..min(longest, first * 2**failures)
     retry_longest_s: float = 60.0  # between two tries
     refused_retry_s: float = 60.0  # how often a target that refuses us (401, 404 ...) is asked again
@@ -78,6 +80,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 raise ValueError(f"{name} is at least {least}")
         if self.parked_max > PARKED_MAX:
             raise ValueError(f"parked_max is at most {PARKED_MAX}")
+        if self.dropped_every_s < 0:
+            raise ValueError("dropped_every_s is at least 0")
         if self.drain_per_s is not None and self.drain_per_s <= 0:
             raise ValueError("drain_per_s is more than 0; leave it out for no limit")
 

@@ -9,10 +9,12 @@ tried (a *probe*); only when that passes and the suspect then fails once more, t
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Literal
 
 from gateway.backoff import Backoff
-from gateway.forward.lane import RouteLane, Sending
+from gateway.forward.lane import RouteLane
+from gateway.forward.sending import Sending
 from gateway.routes import Route
 from gateway.targets.target import Outcome, Outgoing, Verdict
 
@@ -99,6 +101,12 @@ class Circuit:
         self.down = False
         if not self.trial:
             self.trouble = None
+
+    def forget(self, lane: RouteLane, gone: Collection[int]) -> None:
+        """Take note that the journal has given up events: nobody can be blamed any more."""
+        suspect = self.suspect
+        if suspect and suspect.lane is lane and suspect.event.sequence in gone:
+            self.suspect = None
 
     def turn(self) -> tuple[Suspect | None, bool]:
         """Return the suspect, if it must be told from a target that is away, and whether a probe goes in its place."""

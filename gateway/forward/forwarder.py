@@ -1,5 +1,8 @@
 """One route on its way to its target: cursor -> batch -> target -> outcome. Alarms first, per device in order.
 
+What leaves first: alarms, then what is told of dropped events (drops.py), then telemetry; with ``order = "fresh"`` what
+is live of a lane before its backlog (progress.py).
+
 What an outcome does:
 
 ==========  =========================================================================================================
@@ -22,18 +25,22 @@ Bounds: `window_max` events exposed to a repeat (a tenth of it kept for alarms),
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
 from gateway.clock import Clock, rfc3339
+from gateway.event import Lane
 from gateway.forward.circuit import Circuit
 from gateway.forward.dead_letter import Refusal
+from gateway.forward.drops import Drops
 from gateway.forward.judgement import Judgement
-from gateway.forward.lane import RouteLane, Sending
+from gateway.forward.lane import RouteLane
 from gateway.forward.log import Log, Record
 from gateway.forward.order import Order
+from gateway.forward.progress import Progress
+from gateway.forward.sending import Sending
 from gateway.routes import Lookup, Route, Selection
 from gateway.targets.target import Target
 
@@ -82,7 +89,10 @@ class Forwarder:
         clock: Clock,
         *,
         lookup: Lookup | None = None,
+        gateway: str = "",
+        rest_of: Collection[str] | None = None,
     ) -> None:
+        """`rest_of`: all routes, for the one that tells what was dropped of none of theirs (drops.rest_told_by)."""
         self.name = name
         self.route = route
         self.selection = Selection(route, lookup)
@@ -90,11 +100,18 @@ class Forwarder:
         self._log = log
         self._commits = commits
         self._clock = clock
-        newest = route.start == "newest"
-        self._lanes = [RouteLane(name, log, lane, self.selection, newest=newest) for lane in route.reads]
+        self._progress = [Progress(name, route, log, lane, self.selection) for lane in route.reads]
+        self._by_key = {progress.key: progress for progress in self._progress}
+        self._drops = Drops(name, route, log, clock, gateway=gateway, rest_of=rest_of)
+        plain = Route(to=route.to, topic=route.topic)
+        self._telling = Progress(name, plain, self._drops, Lane.ALARM, Selection(plain))
+        leaving = list(self._progress)
+        leaving.insert(sum(lane is Lane.ALARM for lane in route.reads), self._telling)
+        self._leaving: Sequence[Progress] = leaving
+        self._lanes = [lane for progress in leaving for lane in progress.lanes]
         self._circuit = Circuit(route, target.batch_max)
-        self._order = Order(route, self._lanes, self._circuit, target.windows)
-        self._judgement = Judgement(name, route, self._lanes, self._circuit, log, clock)
+        self._order = Order(route, leaving, self._circuit, target.windows)
+        self._judgement = Judgement(name, route, leaving, self._circuit, log, clock)
         self._more = asyncio.Event()
         self._quiet = asyncio.Event()
         self._closing = False
@@ -110,9 +127,9 @@ class Forwarder:
         loop = asyncio.get_running_loop()
         circuit = self._circuit
         circuit.down, circuit.away_since = True, loop.time()
-        for lane in self._lanes:
-            lane.replay_before = self._log.durable_sequence  # these waited while nobody ran
-        if any(lane.is_new for lane in self._lanes):
+        for progress in self._leaving:
+            progress.outage_over(self._log.durable_sequence)  # these waited while nobody ran
+        if any(progress.is_new for progress in self._progress):
             self._moved()  # from here on the journal keeps for this route
         async with asyncio.TaskGroup() as tasks:
             while not self._closing:
@@ -120,6 +137,7 @@ class Forwarder:
                     await self._come_back(loop)
                 self._more.clear()
                 now = loop.time()
+                self._tell_drops(now)
                 if self._send_all(tasks, now):
                     await asyncio.sleep(0)
                 else:
@@ -127,8 +145,9 @@ class Forwarder:
 
     def durable(self, batch: int) -> None:
         """Take note that a batch of the journal is on the disk: there may be new events, and cursors of ours."""
-        for lane in self._lanes:
-            lane.durable(batch)
+        self._drops.durable(batch)
+        for progress in self._leaving:
+            progress.durable(batch)
         self._asked = False
         self._more.set()
 
@@ -136,8 +155,8 @@ class Forwarder:
         """Put the cursors into the open batch; the committer calls it before each seal."""
         if self._dirty:
             self._dirty = False
-            for lane in self._lanes:
-                lane.put_cursor()
+            for progress in self._leaving:
+                progress.put()
 
     async def finish(self, timeout_s: float) -> None:
         """Send nothing more and wait for what is in flight, at most so long. The next commit has the cursor."""
@@ -154,7 +173,7 @@ class Forwarder:
     @property
     def caught_up(self) -> bool:
         """Whether the target takes what comes and nothing durable waits: what is not urgent may leave now."""
-        return not (self._circuit.down or self._circuit.trouble) and all(lane.caught_up for lane in self._lanes)
+        return not (self._circuit.down or self._circuit.trouble) and all(each.caught_up for each in self._progress)
 
     def status(self) -> ForwarderStatus:
         """Say how the route is."""
@@ -170,8 +189,8 @@ class Forwarder:
             in_flight=sum(len(sending.events) for lane in self._lanes for sending in lane.in_flight),
             waiting=sum(len(lane.waiting) for lane in self._lanes),
             parked=sum(len(lane.parked) for lane in self._lanes),
-            backlog={lane.lane.name.lower(): lane.backlog() for lane in self._lanes},
-            over_through={lane.lane.name.lower(): lane.over_through() for lane in self._lanes},
+            backlog={each.lane.name.lower(): each.backlog() for each in self._progress},
+            over_through={each.lane.name.lower(): each.over_through() for each in self._progress},
             last_error=error,
             last_error_at=rfc3339(at_ns) if error else None,
         )
@@ -179,6 +198,9 @@ class Forwarder:
     def _send_all(self, tasks: asyncio.TaskGroup, now: float) -> bool:
         """Launch what may leave now; return whether reading on may bring more."""
         while True:
+            for progress in self._progress:
+                if progress.to_check and (held := progress.begin_check()) is not None:
+                    tasks.create_task(self._check(progress, held), name=f"gateway.forward[{self.name}].check")
             for lane in self._lanes:  # the alarm lane is read before each sending
                 self._read_on(lane, tasks)
             sending = None if self._circuit.down or self._closing else self._order.next(now)
@@ -204,12 +226,37 @@ class Forwarder:
             tasks.create_task(self._read_old(lane, durable), name=f"gateway.forward[{self.name}].read")
 
     async def _read_old(self, lane: RouteLane, durable: int) -> None:
+        position = lane.position
         try:
             records = await asyncio.to_thread(lane.read)
         finally:
             lane.reading = False
-        self._received(lane, records, durable)
+        if lane.position == position:  # else it has gone on elsewhere meanwhile
+            self._received(lane, records, durable)
         self._more.set()
+
+    async def _check(self, progress: Progress, held: Sequence[int]) -> None:
+        """Forget what the journal has given up: it is counted as dropped."""
+        gone = await asyncio.to_thread(progress.missing, held) if held else set()
+        progress.checked(gone)
+        for lane in progress.lanes:
+            self._circuit.forget(lane, gone)
+        if gone:
+            self._moved()
+        self._more.set()
+
+    def _tell_drops(self, now: float) -> None:
+        """Make events of what was dropped, when the target is there to be told."""
+        if self._circuit.down:
+            return
+        for cursor, key in self._drops.make(now, self._settled):
+            if progress := self._by_key.get(cursor):
+                progress.told(key)
+            self._commits.wake(urgent=True)
+
+    def _settled(self, cursor: str) -> bool:
+        progress = self._by_key.get(cursor)
+        return progress is None or progress.settled
 
     def _received(self, lane: RouteLane, records: Sequence[Record], durable: int) -> None:
         lane.received(records, durable)
@@ -231,7 +278,7 @@ class Forwarder:
 
     async def _sleep(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
         """Wait until something is durable, a sending is over, or something is due."""
-        due = self._order.due(now)
+        due = min((each for each in (self._order.due(now), self._drops.next_due) if each is not None), default=None)
         timer = None if due is None else loop.call_at(due, self._more.set)
         try:
             await self._more.wait()
@@ -253,12 +300,12 @@ class Forwarder:
         worth an earlier one, so each time the committer is told.
         """
         if not self._dirty:
-            for lane in self._lanes:
-                lane.put_cursor()
+            for progress in self._leaving:
+                progress.put()
             self._dirty = True
         self._commits.wake()
         if not self._asked:
-            over = sum(lane.exposed - lane.unresolved for lane in self._lanes)
+            over = sum(each.exposed - each.unresolved for each in self._leaving)
             if over * 2 >= self.route.window_max:
                 self._asked = True
                 self._commits.wake(urgent=True)
@@ -269,9 +316,10 @@ class Forwarder:
             self._since_ns = self._clock.wall_ns()
 
 
-def forget_cursors(log: Log, routes: Collection[str]) -> list[str]:
-    """Delete the cursors of routes that are no more: they would keep their events for ever. Return their keys."""
-    stale = [key for key in log.table("cursors") if key.startswith("route:") and key.split(":")[1] not in routes]
+def forget_cursors(log: Log, routes: Mapping[str, Route]) -> list[str]:
+    """Delete the cursors that no route reads any more: they would keep their events for ever. Return their keys."""
+    read = {f"route:{name}:{lane.name.lower()}" for name, route in routes.items() for lane in route.reads}
+    stale = [key for key in log.table("cursors") if key.startswith("route:") and key not in read]
     for key in stale:
         log.put("cursors", key, None)
     return stale

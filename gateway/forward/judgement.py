@@ -9,8 +9,10 @@ from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.forward.circuit import AFTER_S_MAX, Circuit
 from gateway.forward.dead_letter import Refusal, letter_of
-from gateway.forward.lane import Parked, RouteLane, Sending
+from gateway.forward.lane import RouteLane
 from gateway.forward.log import Log
+from gateway.forward.progress import Progress
+from gateway.forward.sending import Parked, Sending
 from gateway.routes import Route
 from gateway.targets.target import DELIVERED, Outcome, Verdict
 
@@ -23,11 +25,12 @@ class Judgement:
     """Settles sendings of one route. Times are the loop's, in seconds."""
 
     def __init__(
-        self, name: str, route: Route, lanes: Sequence[RouteLane], circuit: Circuit, log: Log, clock: Clock
+        self, name: str, route: Route, progress: Sequence[Progress], circuit: Circuit, log: Log, clock: Clock
     ) -> None:
         self._name = name
         self._route = route
-        self._lanes = lanes
+        self._progress = progress
+        self._lanes = [lane for each in progress for lane in each.lanes]
         self._circuit = circuit
         self._log = log
         self._clock = clock
@@ -107,11 +110,11 @@ class Judgement:
                 lane.retry_at = 0.0
 
     def back_again(self, now: float) -> None:
-        """Mark what waited through a long outage as replays: the target is there."""
+        """Say that what waited through a long outage is a backlog: the target is there."""
         since = self._circuit.away_since
         if since is not None and now - since >= self._route.replayed_after_s:
-            for lane in self._lanes:
-                lane.mark_replayed(self._log.durable_sequence)
+            for progress in self._progress:
+                progress.outage_over(self._log.durable_sequence)
 
     def _wait_apart(self, sending: Sending, unresolved: Mapping[int, Outcome], now: float) -> None:
         """Others passed: these wait, with what is newer of their devices; who fails too often is parked."""

@@ -1,4 +1,4 @@
-"""One lane of one route: what was read, what is under way, what waits, what is set aside.
+"""One reading of a lane for one route: what was read, what is under way, what waits, what is set aside.
 
 ::
 
@@ -6,71 +6,51 @@
                           |                 |  `--back--> waiting --retry--> in flight
                           `-held: its device waits-----------^  `--park--> parked --from_parked--> in flight
 
-No clock, no loop, no target: the forwarder decides when; this keeps the order and knows what is not over.
-An event is *exposed* from being taken out of `ahead` until a cursor that covers it is on the disk: what a kill now
-could repeat.  The forwarder keeps that within the route's window.
+No clock, no loop, no target: the forwarder decides when; this keeps the order and knows what is not over.  What is
+over and what that means for the cursor is put together in progress.py, over one reading or two (a live one and one of
+the backlog, which then has `until`, where it ends, and jumps over what the live one has had).
+
+An event that the journal gave up meanwhile (`lose`) is counted there as dropped, so it must not leave from memory all
+the same.  Those that are on their way then may arrive: `arrived` names them, so that they are taken off that count.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from gateway.event import Head, Lane, decode_head, with_attributes
-from gateway.forward.cursor import Hole, ranges, value_of
-from gateway.forward.log import Log, Record
+from gateway.forward.cursor import REGION, Hole, region_of
+from gateway.forward.log import Lanes, Record
+from gateway.forward.sending import Parked, Sending
 from gateway.routes import Selection
 from gateway.targets.target import Outgoing
 
 READ_MAX = 1000  # events read ahead
 READ_BYTES_MAX = 1024 * 1024
 LOOK_MAX = 100  # events passed over to find one of another device
-_OLD = 10**9  # ordinals left out where a range from before this start lies: nobody knows how many events are in it
 _REPLAYED = with_attributes(b"{}", {"replayed": True})[1:]
 
 
-class Sending:
-    """Events on their way, in order, and where they came from."""
-
-    __slots__ = ("events", "lane", "ordinals", "origin", "passes", "probe")
-
-    def __init__(self, lane: RouteLane, events: list[Outgoing], ordinals: Sequence[int], origin: str) -> None:
-        self.lane = lane
-        self.events = events
-        self.ordinals = ordinals
-        self.origin = origin  # "fresh" | "waiting" | "parked"
-        self.passes = 0  # how many sends the target had taken when this one left, or when its events failed before
-        self.probe = origin == "parked"  # its failure is no strike against its event
-
-    def holes(self) -> list[Hole]:
-        """Return where the lane is not over because of these."""
-        if self.origin == "fresh":  # neighbours, but for events held back, which are holes too
-            ordinals = self.ordinals
-            return [Hole(self.events[0].sequence, self.events[-1].sequence, ordinals[0], ordinals[-1])]
-        return [Hole(e.sequence, e.sequence, n, n) for e, n in zip(self.events, self.ordinals, strict=True)]
-
-
-class Parked:
-    """An event in the retry list, by reference: its bytes stay in the journal."""
-
-    __slots__ = ("attempts", "due", "ordinal", "passes")
-
-    def __init__(self, ordinal: int, attempts: int, due: float, passes: int = 0) -> None:
-        self.ordinal = ordinal
-        self.attempts = attempts
-        self.due = due  # loop time
-        self.passes = passes  # how many sends the target had taken at its last attempt
-
-
 class RouteLane:
-    """The state of one lane of one route."""
+    """The state of one reading. `saved` is the cursor that it goes on from; `is_backlog`: a live one goes before it."""
 
-    def __init__(self, name: str, log: Log, lane: Lane, selection: Selection, *, newest: bool = False) -> None:
+    def __init__(
+        self,
+        log: Lanes,
+        lane: Lane,
+        selection: Selection,
+        saved: Mapping[str, Any],
+        *,
+        until: int | None = None,
+        region: int = 0,
+    ) -> None:
         self.lane = lane
-        self.key = f"route:{name}:{lane.name.lower()}"
+        self.until = until  # the last sequence that is to be read here
         self.in_flight: list[Sending] = []
         self.waiting: list[tuple[int, Outgoing]] = []  # (ordinal, event), sorted
         self.parked: dict[int, Parked] = {}
@@ -84,20 +64,20 @@ class RouteLane:
         self._reader = log.reader(lane)
         self._parked_reader = log.reader(lane)  # a reader belongs to one thread at a time
         self.reading = False  # on another thread
+        self.checking = False  # whether the journal still has what is in memory: nothing leaves meanwhile
+        self.resolved: list[list[Outgoing]] = []  # what is over since somebody last took note of it
+        self.arrived: list[int] = []  # of these what the journal had given up: sequences
+        self._lost: set[int] = set()  # given up by the journal while it was in flight
         self._selection = selection
         self._ahead: list[Outgoing] = []
         self._at = 0  # next of `_ahead`
-        self._ordinal = 0  # of the next event of `_ahead`
+        self.taken = 0  # events, since start
+        self.ordinal = region * REGION  # of the next event of `_ahead`
         self._blocked: set[str] = set()  # devices of `waiting` and of what of it is in flight
-        self._snapshots: deque[tuple[int, int, int]] = deque()  # (batch, ordinal, exposed) of cursors not durable yet
-        self._durable = (0, 0)  # (ordinal, exposed) of the durable cursor
-        saved = self._last_put = log.get("cursors", self.key)
-        self.is_new = saved is None
-        saved = saved or {"after": log.last_sequence if newest else 0, "done": []}
         self._read_to: int = saved["after"]
-        self._skip: deque[tuple[int, int]] = deque((first, last) for first, last in saved["done"])
-        for i, (sequence, attempts) in enumerate(reversed(saved.get("parked", ()))):
-            self.parked[sequence] = Parked(-_OLD * (i + 1), attempts, 0.0)
+        self.skip: deque[tuple[int, int]] = deque((first, last) for first, last in saved["done"])
+        for i, (sequence, attempts) in enumerate(saved.get("parked", ())):
+            self.parked[sequence] = Parked(-REGION * (i + 1), attempts, 0.0)
         self._parked_before = max(self.parked, default=0)
         self._jump()
 
@@ -113,13 +93,23 @@ class RouteLane:
         """Whether the next event waited through an outage."""
         return self._at < len(self._ahead) and self._ahead[self._at].sequence <= self.replay_before
 
+    @property
+    def end(self) -> int:
+        """The sequence up to which everything was taken (or is not this route's)."""
+        return self._ahead[self._at].sequence - 1 if self._at < len(self._ahead) else self._read_to
+
+    @property
+    def position(self) -> int:
+        """The sequence that `read` goes on behind."""
+        return self._read_to
+
     def wants(self) -> bool:
         """Return whether it is time to read on: `ahead` is half empty and there may be more."""
-        if self.reading or self.ahead > READ_MAX // 2:
+        if self.reading or self.checking or self.ahead > READ_MAX // 2:
             return False
         if not self.ahead:
             self._jump()
-        return self._read_to < self._log.durable_sequence and not (self.ahead and self._at_skip())
+        return self._read_to < self._bound(self._log.durable_sequence) and not (self.ahead and self._at_skip())
 
     def young(self) -> bool:
         """Return whether `read` is served from memory: it may then run on the event loop's thread."""
@@ -132,23 +122,28 @@ class RouteLane:
     def received(self, records: Sequence[Record], durable: int) -> None:
         """Take what `read` returned; `durable` is the journal's durable sequence before that."""
         if not records:
-            self._read_to = max(self._read_to, durable)
-            self._skip.clear()
+            self._read_to = max(self._read_to, self._bound(durable))
+            self.skip.clear()
             return
         before = self._read_to
-        self._read_to = records[-1].sequence
-        if self._skip or before < self._parked_before:
+        self._read_to = self._bound(records[-1].sequence)
+        if self._read_to < records[-1].sequence:
+            records = [record for record in records if record.sequence <= self._read_to]
+        if records and (self.skip or before < self._parked_before):
             records = self._unknown(records)
         self._ahead = self._ahead[self._at :] + self._outgoing(records)
         self._at = 0
 
+    def _bound(self, sequence: int) -> int:
+        return sequence if self.until is None else min(sequence, self.until)
+
     def _at_skip(self) -> bool:
-        return bool(self._skip) and self._skip[0][0] <= self._read_to + 1
+        return bool(self.skip) and self.skip[0][0] <= self._read_to + 1
 
     def _unknown(self, records: Sequence[Record]) -> list[Record]:
         """Leave out what the cursor, as it was at start, says is over or parked."""
-        if self._skip and records[-1].sequence >= self._skip[0][0]:
-            first = self._skip[0][0]
+        if self.skip and records[-1].sequence >= self.skip[0][0]:
+            first = self.skip[0][0]
             records = [record for record in records if record.sequence < first]
             self._read_to = first - 1  # crossed when these have left: until then the cursor names the range
         return [record for record in records if record.sequence not in self.parked]
@@ -157,18 +152,26 @@ class RouteLane:
         """Move the reading position across what is known to be over or parked."""
         while True:
             if self._at_skip():
-                self._read_to = max(self._read_to, self._skip.popleft()[1])
-                self._pass_unknown_many()
+                self._read_to = max(self._read_to, self.skip.popleft()[1])
+                self.ordinal = (region_of(self.ordinal) + 2) * REGION  # the one between is of another reading
             elif self._read_to + 1 in self.parked:
                 self._read_to += 1
             else:
                 return
 
-    def _pass_unknown_many(self) -> None:
-        """Leave many ordinals out, so that the cursor holds on to the range: nobody knows how many were in it."""
-        self._ordinal += _OLD
-        self._durable = (self._durable[0] + _OLD, self._durable[1])
-        self._snapshots = deque((batch, ordinal + _OLD, again) for batch, ordinal, again in self._snapshots)
+    def leave(self, through: int) -> int:
+        """Go on behind `through`, in a new region; what lies before it is somebody else's. Return `end` as it was."""
+        end = self.end
+        self._ahead, self._at, self._read_to = [], 0, through
+        self.ordinal = (region_of(self.ordinal) + 2) * REGION
+        return end
+
+    def extend(self, behind: int, through: int) -> None:
+        """Read also what lies behind one sequence up to another; from `until` to there it is somebody else's."""
+        assert self.until is not None, "a reading without an end"
+        if behind > self.until:
+            self.skip.append((self.until + 1, behind))
+        self.until = self.replay_before = through
 
     def _outgoing(self, records: Sequence[Record]) -> list[Outgoing]:
         lane = int(self.lane)
@@ -208,11 +211,12 @@ class RouteLane:
     def fresh(self, limit: int) -> Sending | None:
         """Take up to `limit` new events; those of devices that wait for a retry wait behind it."""
         events = self._ahead[self._at : self._at + limit]
-        if not events:
+        if not events or self.checking:
             return None
         self._at += len(events)
-        ordinals: Sequence[int] = range(self._ordinal, self._ordinal + len(events))
-        self._ordinal += len(events)
+        self.taken += len(events)
+        ordinals: Sequence[int] = range(self.ordinal, self.ordinal + len(events))
+        self.ordinal += len(events)
         if self._blocked:
             blocked = self._blocked
             numbered = list(zip(ordinals, events, strict=True))
@@ -225,7 +229,7 @@ class RouteLane:
 
     def retry(self, limit: int) -> Sending | None:
         """Take the first `limit` waiting events; one such sending at a time, so that none passes another."""
-        if not self.waiting or any(sending.origin == "waiting" for sending in self.in_flight):
+        if not self.waiting or self.checking or any(sending.origin == "waiting" for sending in self.in_flight):
             return None
         limit = min(limit, self.retry_max)
         going, self.waiting = self.waiting[:limit], self.waiting[limit:]
@@ -235,7 +239,7 @@ class RouteLane:
 
     def take(self, sequence: int) -> Sending | None:
         """Take one waiting event, alone."""
-        for i, (ordinal, event) in enumerate(self.waiting):
+        for i, (ordinal, event) in enumerate(() if self.checking else self.waiting):
             if event.sequence == sequence:
                 del self.waiting[i]
                 return self._leave([event], [ordinal], "waiting")
@@ -270,17 +274,24 @@ class RouteLane:
     def over(self, sending: Sending) -> None:
         """Everything in it is delivered (or rejected)."""
         self.in_flight.remove(sending)
+        self._resolve(sending.events)
         if sending.origin != "fresh":
             self._forget(sending.events)
 
     def back(self, sending: Sending, unresolved: Collection[int]) -> None:
         """Let the events at these places of it wait for a retry; the rest is over."""
         self.in_flight.remove(sending)
-        self._forget([event for i, event in enumerate(sending.events) if i not in unresolved])
+        resolved = [event for i, event in enumerate(sending.events) if i not in unresolved]
+        self._resolve(resolved)
+        self._forget(resolved)
         if sending.origin == "parked":
+            self._lost.difference_update(event.sequence for event in sending.events)
             return
         for i in sorted(unresolved):
-            bisect.insort(self.waiting, (sending.ordinals[i], sending.events[i]))
+            if sending.events[i].sequence in self._lost:
+                self._lost.remove(sending.events[i].sequence)
+            else:
+                bisect.insort(self.waiting, (sending.ordinals[i], sending.events[i]))
         self._block()
 
     def park(self, sequence: int, parked: Parked) -> None:
@@ -299,6 +310,34 @@ class RouteLane:
         parked = self.parked.get(sequence)
         return parked.attempts if parked else self.attempts.get(sequence, 0)
 
+    def _resolve(self, events: list[Outgoing]) -> None:
+        self.resolved.append(events)
+        if self._lost:
+            arrived = [event.sequence for event in events if event.sequence in self._lost]
+            self.arrived += arrived
+            self._lost.difference_update(arrived)
+
+    # -- what the journal gave up --------------------------------------------------------------
+
+    def held(self) -> list[int]:
+        """Return the sequences of what is in memory and not over."""
+        events = [*self._ahead[self._at :], *(event for _, event in self.waiting)]
+        return [event.sequence for each in (events, *(s.events for s in self.in_flight)) for event in each]
+
+    def lose(self, gone: Collection[int]) -> None:
+        """Forget what the journal has given up; what of it is in flight may still arrive."""
+        self._ahead, self._at = [event for event in self._ahead[self._at :] if event.sequence not in gone], 0
+        self.waiting = [each for each in self.waiting if each[1].sequence not in gone]
+        self._lost.update(e.sequence for sending in self.in_flight for e in sending.events if e.sequence in gone)
+        for sequence in gone:
+            self.attempts.pop(sequence, None)
+        self._block()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether something is in flight that the journal has given up."""
+        return bool(self._lost)
+
     def _forget(self, events: Sequence[Outgoing]) -> None:
         for event in events:
             self.attempts.pop(event.sequence, None)
@@ -311,36 +350,25 @@ class RouteLane:
             if sending.origin == "waiting":
                 self._blocked.update(event.subject for event in sending.events)
 
-    # -- the cursor ----------------------------------------------------------------------------
+    # -- what is not over ----------------------------------------------------------------------
 
-    def put_cursor(self) -> None:
-        """Put the cursor into the open batch, if it has moved."""
+    def holes(self) -> list[Hole]:
+        """Return where what was taken is not over."""
         holes = [hole for sending in self.in_flight if sending.origin != "parked" for hole in sending.holes()]
         holes += [Hole(event.sequence, event.sequence, ordinal, ordinal) for ordinal, event in self.waiting]
-        holes += [Hole(sequence, sequence, each.ordinal, each.ordinal) for sequence, each in self.parked.items()]
-        end = self._ahead[self._at].sequence - 1 if self._at < len(self._ahead) else self._read_to
-        after, done, again = ranges(end, self._ordinal, holes)
-        attempts = {sequence: each.attempts for sequence, each in self.parked.items()}
-        value = value_of(after, done, self._skip, attempts)
-        if value != self._last_put:
-            self._last_put = value
-            self._log.put("cursors", self.key, value)
-        batch = self._log.batch
-        if self._snapshots and self._snapshots[-1][0] == batch:
-            self._snapshots.pop()
-        self._snapshots.append((batch, self._ordinal, again - len(self.parked)))
+        return holes + [Hole(sequence, sequence, each.ordinal, each.ordinal) for sequence, each in self.parked.items()]
 
-    def durable(self, batch: int) -> None:
-        """Take note that the cursors put up to this batch are on the disk."""
-        while self._snapshots and self._snapshots[0][0] <= batch:
-            _, ordinal, exposed = self._snapshots.popleft()
-            self._durable = (ordinal, exposed)
+    def unread(self) -> tuple[list[Hole], int, int]:
+        """Return where nothing was taken yet before an end that is known, that end, and the ordinal there.
 
-    @property
-    def exposed(self) -> int:
-        """How many events a kill now could repeat (or has not sent yet, but taken)."""
-        ordinal, exposed = self._durable
-        return self._ordinal - ordinal + exposed
+        Without ranges to jump over and without `until` that is no hole, and the end of what was taken.
+        """
+        holes, at, ordinal = [], self.end, self.ordinal
+        for first, last in (*self.skip, *([] if self.until is None else [(self.until + 1, self.until)])):
+            if first > at + 1:
+                holes.append(Hole(at + 1, first - 1, ordinal, (region_of(ordinal) + 1) * REGION - 1))
+            at, ordinal = max(at, last), (region_of(ordinal) + 2) * REGION
+        return holes, at, ordinal
 
     @property
     def unresolved(self) -> int:
@@ -350,16 +378,15 @@ class RouteLane:
     @property
     def caught_up(self) -> bool:
         """Whether everything durable in this lane has left, though not all of it may be answered."""
-        return not self.ahead and not self.waiting and self._read_to >= self._log.durable_sequence
+        return not self.ahead and not self.waiting and self._read_to >= self._bound(self._log.durable_sequence)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has an end, and has come to it with nothing left."""
+        return self.until is not None and self.end >= self.until and not (self.unresolved or self.parked)
 
     def over_through(self) -> int:
-        """Return the sequence up to which nothing of this lane waits for this route."""
+        """Return the sequence up to which nothing waits here."""
         unresolved = [sending.events[0].sequence for sending in self.in_flight]
         unresolved += [event.sequence for _, event in self.waiting[:1]]
-        end = self._ahead[self._at].sequence - 1 if self._at < len(self._ahead) else self._read_to
-        return min((sequence - 1 for sequence in (*unresolved, *self.parked)), default=end)
-
-    def backlog(self) -> int:
-        """How many records of the lane this route has not got over, waiting and in flight ones included."""
-        end = self._ahead[self._at].sequence - 1 if self._at < len(self._ahead) else self._read_to
-        return self._log.count(self.lane, end) + self.unresolved + len(self.parked)
+        return min((sequence - 1 for sequence in (*unresolved, *self.parked)), default=self.end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.event import Event, Lane
@@ -29,8 +29,8 @@ class Reader(Protocol):
         ...
 
 
-class Log(Protocol):
-    """What a route needs of the journal."""
+class Lanes(Protocol):
+    """Lanes to read, and where their cursors are kept."""
 
     log_id: str
 
@@ -40,14 +40,6 @@ class Log(Protocol):
     def last_sequence(self) -> int: ...  # noqa: D102
     @property
     def durable_sequence(self) -> int: ...  # noqa: D102
-
-    def append(self, event: Event) -> bytes:
-        """Add an event to the open batch. JournalError when it is too large."""
-        ...
-
-    def append_all(self, events: Sequence[Event]) -> list[bytes]:
-        """Add events to one batch, with what is put right behind. JournalError when one or all are too large."""
-        ...
 
     def get(self, table: str, key: str) -> Any:
         """Return a durable value or None."""
@@ -61,10 +53,22 @@ class Log(Protocol):
         """Return a reader of one lane."""
         ...
 
-    def table(self, table: str) -> Collection[str]:
-        """Return a durable table; a route looks at its keys."""
+    def table(self, table: str) -> Mapping[str, Any]:
+        """Return a durable table."""
         ...
 
     def count(self, lane: Lane, after: int) -> int:
         """Return how many records of a lane lie behind a sequence."""
+        ...
+
+
+class Log(Lanes, Protocol):
+    """What a route needs of the journal."""
+
+    def append(self, event: Event) -> bytes:
+        """Add an event to the open batch. JournalError when it is too large."""
+        ...
+
+    def append_all(self, events: Sequence[Event]) -> list[bytes]:
+        """Add events to one batch, with what is put right behind. JournalError when one or all are too large."""
         ...

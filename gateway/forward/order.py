@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from gateway.event import Lane
 from gateway.forward.circuit import Circuit, Suspect
-from gateway.forward.lane import RouteLane, Sending
+from gateway.forward.lane import RouteLane
+from gateway.forward.progress import Progress
+from gateway.forward.sending import Sending
 from gateway.routes import Route
 
-ALARM_SHARE = 10  # one in so many places of the window is for alarms only
+SHARE = 10  # one in so many places of the window is for alarms only, one for what is live before a fresh-first backlog
 DESPERATE_FAULTS = 30  # half an hour of them alone: then a later event of the same device is tried, out of order
 DRAIN_SLICE_S = 0.25  # a limited backlog leaves in portions of so long
 
@@ -17,9 +19,10 @@ DRAIN_SLICE_S = 0.25  # a limited backlog leaves in portions of so long
 class Order:
     """Chooses from the lanes of one route. Times are the loop's, in seconds."""
 
-    def __init__(self, route: Route, lanes: Sequence[RouteLane], circuit: Circuit, windows: int) -> None:
+    def __init__(self, route: Route, progress: Sequence[Progress], circuit: Circuit, windows: int) -> None:
         self._route = route
-        self._lanes = lanes
+        self._progress = progress
+        self._lanes = [lane for each in progress for lane in each.lanes]
         self._circuit = circuit
         self._windows = windows  # sends of a lane in flight
         self._drain_at = 0.0  # before it a limited backlog waits
@@ -52,9 +55,8 @@ class Order:
     def room(self, lane: RouteLane) -> int:
         """Return how many more events of this lane may be exposed."""
         window = self._route.window_max
-        if lane.lane is not Lane.ALARM and len(self._lanes) > 1:
-            window -= window // ALARM_SHARE
-        return max(0, window - sum(each.exposed for each in self._lanes))
+        shares = (lane.lane is not Lane.ALARM) + (lane.until is not None)
+        return max(0, window - window // SHARE * shares - sum(each.exposed for each in self._progress))
 
     def _fresh(self, lane: RouteLane, now: float) -> Sending | None:
         limit = min(self._circuit.limit, self.room(lane))

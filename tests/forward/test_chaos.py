@@ -10,7 +10,8 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.forward.forwarder import Forwarder
-from gateway.forward.lane import Parked, RouteLane
+from gateway.forward.lane import RouteLane
+from gateway.forward.sending import Parked
 from gateway.routes import Route
 from gateway.targets.target import DELIVERED, Outcome, Outgoing, Verdict
 from tests.forward.memory import MemoryCommitter, MemoryLog, judge

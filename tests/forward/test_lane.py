@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from gateway.event import Lane
 from gateway.forward.lane import RouteLane
+from gateway.forward.progress import Progress
 from gateway.routes import Route, Selection
 from tests.forward.memory import MemoryLog
 
 
-def lane_of(log: MemoryLog) -> RouteLane:
-    """Return the telemetry lane of a route over a log."""
-    return RouteLane("cloud", log, Lane.TELEMETRY, Selection(Route(to="x")))
+def lane_of(log: MemoryLog) -> tuple[Progress, RouteLane]:
+    """Return how far a route is in the telemetry of a log, and its reading."""
+    progress = Progress("cloud", Route(to="x"), log, Lane.TELEMETRY, Selection(Route(to="x")))
+    return progress, progress.tail
 
 
 def read(lane: RouteLane, log: MemoryLog) -> None:
@@ -24,22 +26,22 @@ def test_events_are_exposed_until_a_cursor_behind_them_is_durable() -> None:
     log = MemoryLog()
     log.events(20)
     log.commit()
-    lane = lane_of(log)
+    progress, lane = lane_of(log)
     read(lane, log)
     first, second = lane.fresh(10), lane.fresh(5)
     assert first is not None
     assert second is not None
-    assert lane.exposed == 15
+    assert progress.exposed == 15
     lane.over(first)
-    lane.put_cursor()
-    assert lane.exposed == 15
-    lane.durable(log.commit())
-    assert lane.exposed == 5
+    progress.put()
+    assert progress.exposed == 15
+    progress.durable(log.commit())
+    assert progress.exposed == 5
     lane.over(second)
-    assert lane.exposed == 5
-    lane.put_cursor()
-    lane.durable(log.commit())
-    assert lane.exposed == 0
+    assert progress.exposed == 5
+    progress.put()
+    progress.durable(log.commit())
+    assert progress.exposed == 0
 
 
 def test_one_retry_at_a_time() -> None:
@@ -47,7 +49,7 @@ def test_one_retry_at_a_time() -> None:
     log = MemoryLog()
     log.events(20)
     log.commit()
-    lane = lane_of(log)
+    _, lane = lane_of(log)
     read(lane, log)
     sending = lane.fresh(20)
     assert sending is not None
@@ -66,7 +68,7 @@ def test_what_follows_a_waiting_event_of_its_device_waits_too() -> None:
     log = MemoryLog()
     log.events(40, devices=10)
     log.commit()
-    lane = lane_of(log)
+    _, lane = lane_of(log)
     read(lane, log)
     sending = lane.fresh(10)
     assert sending is not None
@@ -85,7 +87,7 @@ def test_ranges_from_before_a_restart_outlive_many_new_holes() -> None:
     log.events(1400, devices=700)
     log.commit()
     log.put("cursors", "route:cloud:telemetry", {"after": 0, "done": [[201, 1200]]})
-    lane = lane_of(log)
+    progress, lane = lane_of(log)
     read(lane, log)
     sending = lane.fresh(1000)
     assert sending is not None
@@ -95,7 +97,7 @@ def test_ranges_from_before_a_restart_outlive_many_new_holes() -> None:
     rest = lane.fresh(1000)
     assert rest is not None
     assert rest.events[0].sequence == 1201
-    lane.put_cursor()
+    progress.put()
     done = log.get("cursors", "route:cloud:telemetry")["done"]
     assert len(done) <= 64
     assert any(first <= 201 and last >= 1200 for first, last in done)
@@ -107,11 +109,11 @@ def test_a_cursor_of_before_the_restart_is_kept_while_its_ranges_are_ahead() -> 
     log.events(100)
     log.commit()
     log.put("cursors", "route:cloud:telemetry", {"after": 10, "done": [[21, 90]]})
-    lane = lane_of(log)
+    progress, lane = lane_of(log)
     read(lane, log)
     sending = lane.fresh(5)
     assert sending is not None
     assert [event.sequence for event in sending.events] == [11, 12, 13, 14, 15]
     lane.over(sending)
-    lane.put_cursor()
+    progress.put()
     assert log.get("cursors", "route:cloud:telemetry") == {"after": 15, "done": [[21, 90]]}
