@@ -62,7 +62,7 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     receive_max: int = 512  # messages of a client that wait for the disk
     unacknowledged_bytes_max: int = 1024 * 1024
     packet_bytes_max: int = 1024 * 1024
-    gather_ms: float = 2.0  # how long reads of a busy client are gathered; 0 = not at all
+    gather_ms: float = 5.0  # how long reads of a busy client are gathered; 0 = not at all
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
