@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway import __version__
@@ -181,7 +182,7 @@ class Answers:
             state="ok" if committer.state is DiskState.OK else "refused",
             used_bytes=usage["segments_live"] * usage["segment_bytes"],
             budget_bytes=usage["bytes_max"],
-            free_bytes=shutil.disk_usage(daemon.config.places.journal).free,
+            free_bytes=_free_bytes(daemon.config.places.journal),
             commits=committer.commits,
             written_bytes=usage["written_bytes"],
             damaged_records=daemon.damaged_records,
@@ -221,3 +222,11 @@ class Answers:
         )
         daemon.pipeline.record(event)
         return {"id": event.id, "device": device}
+
+
+def _free_bytes(folder: Path) -> int | None:
+    """Return what the file system of a folder has left; None when it is gone."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None

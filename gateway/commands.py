@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
-from gateway.errors import GatewayError
+from gateway.errors import DiskRefused, GatewayError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
@@ -105,7 +105,10 @@ class Commands:
             for sequence, event in list(self._waiting.items()):
                 await self._offer(sequence, event, blocked)
         while len(self._waiting) < WAITING_MAX:
-            stored = self._reader.read(self._after, READ_MAX, READ_BYTES_MAX)
+            try:
+                stored = self._reader.read(self._after, READ_MAX, READ_BYTES_MAX)
+            except DiskRefused:  # they are there when the disk is; its first commit wakes us
+                break
             for record in stored:
                 await self._offer(record.sequence, decode(record.raw), blocked)
                 self._after = record.sequence

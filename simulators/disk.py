@@ -17,7 +17,9 @@ Fault model
   what was wished; the next fdatasync returns success and writes nothing. Only `refresh` shows the truth.
 * **Refusals**: any call may raise ENOSPC, EIO or EROFS, or write short (`refuse`); beyond `capacity_bytes`
   every growing write raises ENOSPC.
-* **Rot** (`flip`, `zero`, `truncate`): bytes that were durable change.
+* **Rot** (`contents`): bytes that were durable change; direct reads show it at once, others after `rotted`.
+* **The mount goes** (`unmount`): no name is found; handles go on working, as those of a detached mount do, unless it
+  was `torn` away. `mount` brings it back, the same or as another device would be.
 
 Not in the model: a device that says "flushed" and lies (the promise assumes that the card honours flushes).
 """
@@ -96,12 +98,16 @@ class SimDisk:
         self._handles: dict[int, _File] = {}
         self._locks: dict[str, int] = {}
         self._next_handle = 3
+        self._mounts = 1  # which mount is there; 0: none
+        self._last_mount = 1
+        self._torn: set[int] = set()  # handles of a device that is gone
 
     # -- what the journal calls -------------------------------------------------------------------------
 
     def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:  # noqa: ARG002
         """Open a file; a new name is durable after `sync_folder`."""
         name = str(path)
+        self._there(path)
         if create:
             if name in self._files:
                 raise FileExistsError(errno.EEXIST, "exists", name)
@@ -113,6 +119,25 @@ class SimDisk:
         self._refusal("open")
         return self._handle(self._files[name])
 
+    def open_direct(self, path: Path) -> int:
+        """Open a file past the cache."""
+        return self.open(path)
+
+    def pread_direct(self, handle: int, length: int, offset: int) -> bytes:
+        """Write back what is not synced, as a direct read does, and read what the medium has."""
+        self._refusal("pread")
+        self._living(handle)
+        file = self._handles[handle]
+        seen = bytearray(file.medium)
+        for at, data in file.unsynced:
+            _put(seen, at, data)
+        return bytes(seen[offset : offset + length])
+
+    def identity(self, folder: Path) -> tuple[int, int]:
+        """Return which mount this is."""
+        self._there(folder)
+        return self._mounts, 1
+
     def close(self, handle: int) -> None:
         """Forget a handle; a lock it held is free."""
         del self._handles[handle]
@@ -120,6 +145,7 @@ class SimDisk:
 
     def pwrite(self, handle: int, data: bytes, offset: int) -> None:
         """Write into the cache; refused or cut, a part may be written all the same."""
+        self._living(handle)
         file = self._handles[handle]
         data = bytes(data)
         growth = max(0, offset + len(data) - len(file.seen))
@@ -133,10 +159,12 @@ class SimDisk:
     def pread(self, handle: int, length: int, offset: int) -> bytes:
         """Read what the cache shows."""
         self._refusal("pread")
+        self._living(handle)
         return bytes(self._handles[handle].seen[offset : offset + length])
 
     def fdatasync(self, handle: int) -> None:
         """Make a file's writes durable; refused, an unknown part is, and the rest is called clean."""
+        self._living(handle)
         file = self._handles[handle]
         self._step("fdatasync", lambda: file.settle(self._fates()))
         file.settle(None)
@@ -157,8 +185,9 @@ class SimDisk:
         """Return the length that reads see."""
         return len(self._handles[handle].seen)
 
-    def sync_folder(self, folder: Path) -> None:  # noqa: ARG002 - one folder's names are as good as all
+    def sync_folder(self, folder: Path) -> None:
         """Make names durable."""
+        self._there(folder)
         self._step("sync_folder")
         self._settle_names(len(self._name_changes))
 
@@ -167,6 +196,7 @@ class SimDisk:
 
     def rename(self, old: Path, new: Path) -> None:
         """Rename, replacing."""
+        self._there(old)
         if str(old) not in self._files:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(old))
         self._step("rename")
@@ -179,6 +209,7 @@ class SimDisk:
 
     def unlink(self, path: Path) -> None:
         """Remove a name."""
+        self._there(path)
         if str(path) not in self._files:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
         self._step("unlink")
@@ -186,6 +217,8 @@ class SimDisk:
 
     def names(self, folder: Path) -> list[str]:
         """List a folder's files."""
+        if not self._mounts:
+            return []
         return sorted(Path(name).name for name in self._files if Path(name).parent == folder)
 
     def free_bytes(self, folder: Path) -> int:  # noqa: ARG002
@@ -194,6 +227,7 @@ class SimDisk:
 
     def lock(self, path: Path) -> int:
         """Lock a file for one handle."""
+        self._there(path)
         if str(path) in self._locks:
             raise BlockingIOError(errno.EAGAIN, "locked", str(path))
         handle = self.open(path, create=str(path) not in self._files)
@@ -217,6 +251,23 @@ class SimDisk:
         self._settle_names(self.random.randrange(len(self._name_changes) + 1))
         self._name_changes.clear()
         self._files = dict(self._durable)
+
+    def unmount(self, *, torn: bool = False) -> None:
+        """Take the mount away; `torn`: the device, too, with what was not synced."""
+        self._last_mount, self._mounts = self._mounts or self._last_mount, 0
+        if torn:
+            self._torn |= self._handles.keys()
+            self._locks.clear()
+            for file in self._files.values():
+                file.settle(self._fates())
+                file.seen[:] = file.medium
+            self._settle_names(self.random.randrange(len(self._name_changes) + 1))
+            self._name_changes.clear()
+            self._files = dict(self._durable)
+
+    def mount(self, *, other: bool = False) -> None:
+        """Bring it back; `other`: as a mount of its own, which the same disk is after it was pulled."""
+        self._mounts = self._last_mount + other
 
     def image(self, path: Path) -> bytes:
         """Return what reads of a file see."""
@@ -242,6 +293,14 @@ class SimDisk:
         self._durable[str(path)] = self._files[str(path)] = file
 
     # -- inside -----------------------------------------------------------------------------------------
+
+    def _there(self, path: Path) -> None:
+        if not self._mounts:
+            raise FileNotFoundError(errno.ENOENT, "no such file or directory", str(path))
+
+    def _living(self, handle: int) -> None:
+        if handle in self._torn:
+            raise OSError(errno.EIO, "the device is gone")
 
     def _handle(self, file: _File) -> int:
         self._next_handle += 1

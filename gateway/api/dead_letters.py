@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.api.line import ApiError
 from gateway.clock import Clock, rfc3339
+from gateway.errors import DiskRefused
 from gateway.event import Event, Lane, decode
 from gateway.sources.source import Delivery
 
@@ -92,6 +93,8 @@ def _first(log: Log) -> int:
     reader = log.reader(Lane.DEAD_LETTER)
     try:
         return next((record.sequence for record in reader.read(0, 1, FIRST_BYTES_MAX)), 0)
+    except DiskRefused:
+        return 0
     finally:
         reader.close()
 

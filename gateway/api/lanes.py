@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gateway.errors import DiskRefused
 from gateway.event import Lane, decode
 from gateway.journal.journal import Journal
 
@@ -23,11 +24,13 @@ class Waiting(NamedTuple):
 
 
 def waiting(journal: Journal, lane: Lane, after: int) -> Waiting:
-    """Look at what lies behind a sequence. BLOCKING: may read one block from the disk."""
+    """Look at what lies behind a sequence. BLOCKING: may read one block from the disk. While that is gone: no time."""
     reader = journal.reader(lane)
     try:
         found = reader.read(after, 1, 1)
         return Waiting(decode(found[0].raw).time, reader.bytes_behind(after)) if found else Waiting(None, 0)
+    except DiskRefused:
+        return Waiting(None, reader.bytes_behind(after))
     finally:
         reader.close()
 

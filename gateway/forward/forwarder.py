@@ -31,13 +31,14 @@ from typing import Literal, Protocol
 import msgspec
 
 from gateway.clock import Clock, rfc3339
+from gateway.errors import DiskRefused
 from gateway.event import Lane
 from gateway.forward.circuit import Circuit
 from gateway.forward.dead_letter import Refusal
 from gateway.forward.drops import Drops
 from gateway.forward.judgement import Judgement
 from gateway.forward.lane import RouteLane
-from gateway.forward.log import Log, Record
+from gateway.forward.log import UNREADABLE_S, Log, Record
 from gateway.forward.order import Order
 from gateway.forward.progress import Progress
 from gateway.forward.sending import Sending
@@ -229,6 +230,10 @@ class Forwarder:
         position = lane.position
         try:
             records = await asyncio.to_thread(lane.read)
+        except DiskRefused:  # they are there when the disk is
+            await asyncio.sleep(UNREADABLE_S)
+            self._more.set()
+            return
         finally:
             lane.reading = False
         if lane.position == position:  # else it has gone on elsewhere meanwhile

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from gateway.event import Event, Lane
 
+UNREADABLE_S = 1.0  # before a journal whose disk is gone is read again
+
 
 class Record(Protocol):
     """An event as the journal keeps it."""
@@ -25,7 +27,10 @@ class Reader(Protocol):
         ...
 
     def read(self, after: int, limit: int, bytes_max: int) -> Sequence[Record]:
-        """Return durable records behind `after`, in order; fewer only when there are no more or bytes are over."""
+        """Return durable records behind `after`, in order; fewer only when there are no more or bytes are over.
+
+        DiskRefused while the disk is gone: what is there is to be read later.
+        """
         ...
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.errors import DiskRefused
 from gateway.event import Lane
 from gateway.forward.circuit import Circuit, Suspect
 from gateway.forward.lane import RouteLane
+from gateway.forward.log import UNREADABLE_S
 from gateway.forward.progress import Progress
 from gateway.forward.sending import Sending
 from gateway.routes import Route
@@ -97,7 +99,11 @@ class Order:
     def _parked(self, now: float) -> Sending | None:
         """Take a parked event that is due; those that are in the journal no more are forgotten."""
         while parked := self._parked_due(now):
-            sending = parked[0].from_parked(parked[1])
+            try:
+                sending = parked[0].from_parked(parked[1])
+            except DiskRefused:  # it is there when the disk is
+                parked[0].parked[parked[1]].due = now + UNREADABLE_S
+                continue
             if sending:
                 return sending
         return None

@@ -2,15 +2,21 @@
 
 Every call may raise OSError (ENOSPC, EIO, EROFS ...); the writer turns that into DiskRefused.
 `simulators/disk.py` is the other implementation: it loses, tears, reorders and refuses.
+
+What a direct handle reads comes from the medium, past the cache (O_DIRECT), in whole PAGE_BYTES. Some file systems
+refuse that (EINVAL); those that live in memory have no medium to speak of and take it.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+DIRECT_BYTES: Final = 4096  # direct reads begin and end on multiples of this
 
 _fdatasync = getattr(os, "fdatasync", os.fsync)
 
@@ -20,6 +26,18 @@ class Disk(Protocol):
 
     def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
         """Open a file; with `create` it must not exist yet."""
+        ...
+
+    def open_direct(self, path: Path) -> int:
+        """Open a file for `pread_direct` alone; OSError (EINVAL) where the file system has no way past its cache."""
+        ...
+
+    def pread_direct(self, handle: int, length: int, offset: int) -> bytes:
+        """Read up to `length` bytes as the medium has them; fewer at the end of the file."""
+        ...
+
+    def identity(self, folder: Path) -> tuple[int, int]:
+        """Return what tells a folder from every other one, of another file system, too; OSError when it is gone."""
         ...
 
     def close(self, handle: int) -> None:
@@ -86,6 +104,23 @@ class OsDisk:
         """See `Disk.open`."""
         flags = (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT | os.O_EXCL if create else 0) | os.O_CLOEXEC
         return os.open(path, flags, 0o640)
+
+    def open_direct(self, path: Path) -> int:
+        """See `Disk.open_direct`."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+
+    def pread_direct(self, handle: int, length: int, offset: int) -> bytes:
+        """See `Disk.pread_direct`."""
+        start = offset // DIRECT_BYTES * DIRECT_BYTES
+        end = -(-(offset + length) // DIRECT_BYTES) * DIRECT_BYTES
+        with mmap.mmap(-1, end - start) as room:  # anonymous memory begins on a page
+            got = os.preadv(handle, [room], start)
+            return room[offset - start : min(got, offset - start + length)]
+
+    def identity(self, folder: Path) -> tuple[int, int]:
+        """See `Disk.identity`."""
+        found = os.stat(folder)  # noqa: PTH116 - of the path as it is now
+        return found.st_dev, found.st_ino
 
     def close(self, handle: int) -> None:
         """See `Disk.close`."""

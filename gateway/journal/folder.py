@@ -8,10 +8,9 @@ its first sound block. Files of another journal and second copies of a life are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -30,8 +29,7 @@ from gateway.journal.segment import (
     Walk,
     first_sound,
 )
-
-READ_TRIES: Final = 3  # a card may fail to read once
+from gateway.journal.unreadable import always, around
 
 
 class File(msgspec.Struct):
@@ -49,10 +47,13 @@ class File(msgspec.Struct):
 
 
 class Folder:
-    """The files of a journal. With `write` it may also set aside and remove."""
+    """The files of a journal. With `write` it may also set aside and remove. `answers`: as `Home.answers` says."""
 
-    def __init__(self, disk: Disk, path: Path, *, align: int, write: bool) -> None:
+    def __init__(
+        self, disk: Disk, path: Path, *, align: int, write: bool, answers: Callable[[], bool] = always
+    ) -> None:
         self.disk = disk
+        self.answers = answers
         self.path = path
         self.align = align
         self.write = write
@@ -76,28 +77,28 @@ class Folder:
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Read]:
-        """Open a file for reading. Raises OSError."""
+        """Open a file for reading, around what cannot be read. Raises OSError."""
         handle = self.disk.open(self.path / name, write=False)
         try:
-            yield lambda length, offset: self.disk.pread(handle, length, offset)
+            yield around(lambda length, offset: self.disk.pread(handle, length, offset), self.answers)
         finally:
             self.disk.close(handle)
 
     def probe(self, name: str) -> File:
         """Read a file's head; when it is damaged, look for its first sound block."""
-        for _ in range(READ_TRIES):
-            with suppress(OSError):
-                return self._probe(name)
-        return File(name, unreadable=True)
-
-    def _probe(self, name: str) -> File:
-        handle = self.disk.open(self.path / name, write=False)
+        try:
+            handle = self.disk.open(self.path / name, write=False)
+        except OSError:
+            return File(name, unreadable=True)
         try:
             size = self.disk.size(handle)
-            head = blocks.decode_header(self.disk.pread(handle, HEADER_BYTES, 0))
+            read = around(lambda length, offset: self.disk.pread(handle, length, offset), self.answers)
+            head = blocks.decode_header(read(HEADER_BYTES, 0))
             if head is not None:
                 return File(name, size, head, whole=True)
-            return File(name, size, first_sound(lambda n, at: self.disk.pread(handle, n, at), size, self.align))
+            return File(name, size, first_sound(read, size, self.align))
+        except OSError:
+            return File(name, unreadable=True)
         finally:
             self.disk.close(handle)
 

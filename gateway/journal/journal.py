@@ -40,6 +40,7 @@ from gateway.journal.chore import Chore
 from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.eviction import Eviction, GivenUp, catch_up
 from gateway.journal.folder import Folder
+from gateway.journal.home import Home
 from gateway.journal.lock import LOG_ID_BYTES, Hint, Lock
 from gateway.journal.options import RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
 from gateway.journal.reader import Reader, Store, Tail, View
@@ -55,7 +56,7 @@ class Journal:
     """See the head of this module."""
 
     def __init__(
-        self, disk: Disk, folder: Path, options: JournalOptions, clock: Clock, lock: Lock, found: Recovered
+        self, disk: Disk, folder: Path, options: JournalOptions, clock: Clock, lock: Lock, home: Home, found: Recovered
     ) -> None:
         self.options = options
         self._clock = clock
@@ -66,13 +67,12 @@ class Journal:
         self._prefix = f"{self.log_id}-{epoch:x}-"
         self._counter = 0
         self._event_bytes_max = min(EVENT_BYTES_MAX, options.segment_size // BATCH_SHARE)
-        skipped = SEQUENCE_SKIP if found.report.unclean else 0
-        found.report.skipped_sequences = skipped
+        skipped = found.report.skipped_sequences = SEQUENCE_SKIP if found.report.unclean else 0
         self.last_sequence = self.durable_sequence = found.next_sequence - 1 + skipped
         self.batch = 1
         self.before_seal: list[Callable[[], None]] = []
         self._writer = Writer(
-            disk, folder, options, log_id=found.log_id, epoch=epoch, image=found.image, link=found.link,
+            disk, folder, options, home, log_id=found.log_id, epoch=epoch, image=found.image, link=found.link,
             position=Position(found.entry, found.limit, found.entry_link) if found.entry else None, free=found.free,
             spares=found.spares, names_taken=found.names_taken, next_life=found.next_life,
         )  # fmt: skip
@@ -88,10 +88,10 @@ class Journal:
         self._eviction = Eviction(self._writer)
         self._tables = Tables(found.image.values())
         tail = Tail(options.tail_bytes_max, self.durable_sequence)
-        self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, keep_copies=True)
-        ledger.note_start(
-            self, clock, epoch, first=self.last_sequence + 1, unclean=found.report.unclean, skipped=skipped
+        self.store = Store(
+            disk, folder, found.log_id, options.align, self._view(), tail, keep_copies=True, answers=home.answers
         )
+        ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, found=found.report)
         if found.changed:
             self._open.changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
         for damage in found.damages:
@@ -115,10 +115,11 @@ class Journal:
         disk = disk or OsDisk()
         lock = Lock.acquire(disk, folder)
         try:
-            files = Folder(disk, folder, align=options.align, write=True)
+            home = Home(disk, folder, lock, options.align)
+            files = Folder(disk, folder, align=options.align, write=True, answers=home.answers)
             found = Recoverer(files, options.segment_size, lock.hint(files.log_id)).run()
             found.log_id = found.log_id or random(LOG_ID_BYTES)
-            return cls(disk, folder, options, clock, lock, found)
+            return cls(disk, folder, options, clock, lock, home, found)
         except OSError as error:
             lock.release()
             raise DiskRefused(f"{folder}: {error.strerror or error}") from error
@@ -343,7 +344,7 @@ class Journal:
             step = partial(self._eviction.step, clock.wall_ns(), clock.boot_ns(), unsynced(clock))
             self._chore = Chore(step, pressing=True)
         elif self.options.preallocate and not self._writer.pool.complete and not self._writer.pool.cramped:
-            self._chore = Chore(self._writer.pool.fill)
+            self._chore = Chore(self._writer.fill)
         return self._chore
 
     def finish(self, chore: Chore) -> None:

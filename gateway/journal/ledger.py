@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from gateway.clock import Clock
 from gateway.journal.options import DAMAGES_MAX, STARTS_MAX
 from gateway.journal.reader import Damage, Store
+from gateway.journal.recovery import Recovery
 
 
 class Tables(Protocol):
@@ -37,12 +38,12 @@ class Tables(Protocol):
         ...
 
 
-def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, skipped: int, unclean: bool) -> None:
+def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, found: Recovery) -> None:
     """Record a start: the sequence it begins with, what it leaves out, and both clocks."""
     row = {
         "first": first,
-        "skipped": skipped,
-        "unclean": unclean,
+        "skipped": found.skipped_sequences,
+        "unclean": found.unclean,
         "wall_ns": clock.wall_ns(),
         "boot_ns": clock.boot_ns(),
         "boot_id": clock.boot_id(),

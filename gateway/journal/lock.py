@@ -50,6 +50,12 @@ class Lock:
         except OSError as error:
             raise DiskRefused(f"{folder}: {error.strerror or error}") from error
 
+    def take_again(self, disk: Disk, folder: Path) -> None:
+        """Take the lock where the folder is now and let go of the one before. Raises OSError."""
+        before, self._handle = self._handle, disk.lock(folder / LOCK)
+        with suppress(OSError):
+            disk.close(before)
+
     def hint(self, log_id: bytes) -> Hint:
         """Return the hint, if it is this log's; any, when there is no log left (`log_id` empty)."""
         with suppress(OSError, ValueError):

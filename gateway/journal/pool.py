@@ -163,6 +163,16 @@ class Pool:
         self._limit = self._files_max
         return False
 
+    def moved(self) -> None:
+        """Look again at what there is: the folder was mounted anew, and names that were not durable are gone."""
+        with suppress(OSError):
+            self.close()
+        self._filling = None
+        names = set(self._disk.names(self._folder))
+        for files in (self._free, self._spares, self._limbo):
+            files[:] = [name for name in files if name in names]
+        self._names_durable = False
+
     def close(self) -> None:
         """Close the file that is being filled; its zeros begin anew."""
         if self._filling is not None:

@@ -8,7 +8,8 @@ without it by the index. A segment's block index is built from its headers when 
 memory than a thousand.
 
 A block that does not hold when it is read is damage unless its segment was given up meanwhile: it is
-skipped, a copy is set aside, and `Store.damages` tells the journal, which counts it.
+skipped, a copy is set aside, and `Store.damages` tells the journal, which counts it. When the disk cannot be read at
+all that is no damage: reading raises DiskRefused, and is tried again later.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from gateway.errors import JournalError
+from gateway.errors import DiskRefused, JournalError
 from gateway.event import Lane
 from gateway.journal import block as blocks
 from gateway.journal import record
@@ -33,10 +35,10 @@ from gateway.journal.disk import Disk
 from gateway.journal.quarantine import keep_copy
 from gateway.journal.record import Records
 from gateway.journal.segment import Entry, Found, Hole, Link, Walk
+from gateway.journal.unreadable import READ_TRIES, always, around
 
 INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
 HANDLES_MAX: Final = 4  # files one reader keeps open
-READ_TRIES: Final = 3  # a card may fail to read once
 TAIL_BLOCKS_MAX: Final = 256  # blocks looked at under one lock
 LANES: Final = len(Lane)
 
@@ -138,14 +140,25 @@ class Store:
     """What readers share: the view, the tail, the disk, the block indexes."""
 
     def __init__(
-        self, disk: Disk, folder: Path, log_id: bytes, align: int, view: View, tail: Tail, *, keep_copies: bool = False
+        self,
+        disk: Disk,
+        folder: Path,
+        log_id: bytes,
+        align: int,
+        view: View,
+        tail: Tail,
+        *,
+        keep_copies: bool = False,
+        answers: Callable[[], bool] = always,
     ) -> None:
+        """`answers`: whether the disk can be read at all, as `Home.answers` says."""
         self.disk = disk
         self.folder = folder
         self.log_id = log_id
         self.align = align
         self.view = view
         self.tail = tail
+        self.answers = answers
         self.damages: deque[Damage] = deque()  # found by readers, taken by the journal
         self._keep_copies = keep_copies
         self._indexes: OrderedDict[int, BlockIndex] = OrderedDict()
@@ -168,7 +181,7 @@ class Store:
 
     def _extend(self, index: BlockIndex, entry: Entry, handle: int) -> None:
         walk = Walk(
-            lambda length, offset: self.disk.pread(handle, length, offset),
+            around(lambda length, offset: self.disk.pread(handle, length, offset), self.answers),
             self.log_id,
             entry.life,
             entry.end,
@@ -208,11 +221,30 @@ class Blocks:
         self._handles.clear()
 
     def _index(self, entry: Entry) -> BlockIndex | None:
+        for _ in range(READ_TRIES):
+            with self._reopening(entry):
+                return self._store.index(entry, self._handle(entry))
+        self._see_that_it_answers(entry)
+        self._store.damaged(entry, 0, entry.end, entry.number_next - entry.number_first, _records_in(entry))
+        return None
+
+    @contextmanager
+    def _reopening(self, entry: Entry) -> Iterator[None]:
+        """Go on after a read that failed, with the file opened anew: its mount may be another one by now."""
         try:
-            return self._store.index(entry, self._handle(entry))
+            yield
+        except JournalError:
+            return
         except OSError:
-            self._store.damaged(entry, 0, entry.end, entry.number_next - entry.number_first, _records_in(entry))
-            return None
+            handle = self._handles.pop(entry.name, None)
+            if handle is not None:
+                with suppress(OSError):
+                    self._store.disk.close(handle)
+
+    def _see_that_it_answers(self, entry: Entry) -> None:
+        """Raise DiskRefused when the disk is gone: what cannot be read now may be there when it is back."""
+        if self._store.live(entry.life) and not self._store.answers():
+            raise DiskRefused(f"{self._store.folder}: the disk cannot be read")
 
     def _handle(self, entry: Entry) -> int:
         handle = self._handles.pop(entry.name, None)
@@ -231,10 +263,11 @@ class Blocks:
             return self._block[2]
         end = index.offsets[number + 1] if number + 1 < len(index.offsets) else entry.end
         for _ in range(READ_TRIES):
-            with suppress(JournalError, OSError):
+            with self._reopening(entry):
                 records = self._read_block(entry, offset, end)
                 self._block = (entry.life, offset, records)
                 return records
+        self._see_that_it_answers(entry)
         lost = sum(index.counts[number * LANES : (number + 1) * LANES])
         self._store.damaged(entry, offset, end, 1, lost)
         return None
@@ -263,7 +296,8 @@ class Reader(Blocks):
     def read(self, after: int, limit: int, bytes_max: int) -> list[Stored]:
         """Return durable records of the lane behind sequence `after`: at most `limit`, about `bytes_max` bytes.
 
-        At least one when there is any. Blocking: may read from the disk. Damage is skipped.
+        At least one when there is any. Blocking: may read from the disk. Damage is skipped. Raises DiskRefused while
+        the disk is gone.
         """
         found = _Found(self.lane, after, limit, bytes_max)
         reached = after
@@ -277,13 +311,16 @@ class Reader(Blocks):
         return found.records
 
     def count(self, after: int) -> int:
-        """Return how many durable records of the lane lie behind sequence `after`."""
+        """Return how many durable records of the lane lie behind sequence `after`; estimated while the disk is gone."""
         total = 0
         for entry in self._store.view.segments:
             span = entry.spans[self.lane]
             if span.last <= after:
                 continue
-            total += span.count if span.first > after else self._count_in(entry, after)
+            try:
+                total += span.count if span.first > after else self._count_in(entry, after)
+            except DiskRefused:
+                total += max(1, span.count * (span.last - after) // (span.last - span.first + 1))
         return total
 
     def bytes_behind(self, after: int) -> int:

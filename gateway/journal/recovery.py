@@ -18,6 +18,7 @@ Nothing here is fatal but a newer format: a start is never refused for damage.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -36,6 +37,7 @@ from gateway.journal.lock import Hint
 from gateway.journal.quarantine import keep_copy
 from gateway.journal.reader import Damage
 from gateway.journal.segment import NO_SPANS, Entry, Found, Hole, Link, Walk, spans_of, started
+from gateway.journal.unreadable import around
 
 LIVES_SKIPPED: Final = 64  # for each file whose life cannot be read
 
@@ -112,6 +114,8 @@ class Recoverer:
     def run(self) -> Recovered:
         """Recover. Raises JournalError for a newer format, OSError when the folder cannot be read."""
         folder = self._folder
+        if not folder.log_id and any(file.unreadable for file in folder.files.values()):
+            raise OSError(errno.EIO, "none of the journal's segments can be read")  # a new log would hide them
         chain = self._chain()
         entry: Entry | None = None
         limit = 0
@@ -196,11 +200,8 @@ class Recoverer:
         if not file.whole or head is None or not head.flags & blocks.CHECKPOINT:
             return False
         try:
-            handle = self._folder.disk.open(self._folder.path / file.name, write=False)
-            try:
-                stored = self._folder.disk.pread(handle, head.stored, HEADER_BYTES)
-            finally:
-                self._folder.disk.close(handle)
+            with self._folder.opened(file.name) as read:
+                stored = read(head.stored, HEADER_BYTES)
             self._image = Image.decode(blocks.payload_of(head, stored, self._codec))
         except (OSError, JournalError):
             return False
@@ -230,7 +231,7 @@ class Recoverer:
         self._joined = head.life
         handle = self._folder.disk.open(self._folder.path / file.name, write=False)
         walk = Walk(
-            lambda length, offset: self._folder.disk.pread(handle, length, offset),
+            around(lambda length, offset: self._folder.disk.pread(handle, length, offset), self._folder.answers),
             self._folder.log_id,
             head.life,
             end,

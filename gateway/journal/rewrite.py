@@ -197,7 +197,7 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
     handle = writer.disk.open(writer.folder / victim.name, write=False)
     try:
         walk = Walk(
-            lambda length, offset: writer.disk.pread(handle, length, offset),
+            writer.reading(handle),
             writer.log_id,
             victim.life,
             victim.end,

@@ -13,11 +13,14 @@ never reached the medium.
 
 A segment in which nothing but its checkpoint became durable is not sealed but free again.
 
+Before each block it is seen that the folder is where it was: a mount may be gone, or be back as another (home.py).
+
 Which files it may use: pool.py.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +34,11 @@ from gateway.journal.block import Deflate, Header
 from gateway.journal.checkpoint import Image
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
+from gateway.journal.home import Home
 from gateway.journal.options import LEAVE_SURVIVORS, LEAVE_SWITCH, PAGE_BYTES, JournalOptions
 from gateway.journal.pool import Pool
-from gateway.journal.segment import NO_SPANS, Entry, Link, started
+from gateway.journal.segment import NO_SPANS, Entry, Link, Read, started
+from gateway.journal.unreadable import around
 
 SWITCH_BYTES: Final = 8 * 1024  # more than a block that switches to survivors takes
 FILL_UP_BYTES_MAX: Final = 1024  # of a page given away so that the next block begins in a new one
@@ -56,6 +61,7 @@ class Writer:
         disk: Disk,
         folder: Path,
         options: JournalOptions,
+        home: Home,
         *,
         log_id: bytes,
         epoch: int,
@@ -70,6 +76,7 @@ class Writer:
         self.disk = disk
         self.folder = folder
         self.options = options
+        self.home = home
         self.log_id = log_id
         self.epoch = epoch
         self.codec = Codec(options.level)
@@ -120,6 +127,7 @@ class Writer:
             block.payload = blocks.deflate(record.encode(block.raws, block.lanes, block.changes), self.codec)
         length = blocks.padded(len(block.payload.stored), self.options.align)
         try:
+            self.check_home()
             position = self._position
             if position is None or self._suspect or position.entry.end + length > position.limit:
                 position = self._begin(block, length)
@@ -128,6 +136,29 @@ class Writer:
             self.failures += 1
             raise DiskRefused(f"{self.folder}: {error.strerror or error}") from error
         self.failures = 0
+
+    def check_home(self) -> None:
+        """See that the folder is still the journal's. Raises OSError."""
+        last = self._position.entry if self._position is not None else None
+        self.home.check(self.log_id, self.epoch, last, self._moved)
+
+    def fill(self) -> bool:
+        """Write some more zeros ahead of use; True while there is more to do. Raises OSError."""
+        self.check_home()
+        return self.pool.fill()
+
+    def reading(self, handle: int) -> Read:
+        """Return a read of an open segment that goes around what the disk cannot read."""
+        return around(lambda length, offset: self.disk.pread(handle, length, offset), self.home.answers)
+
+    def _moved(self) -> None:
+        """Let go of everything that belongs to a mount that is gone: the log goes on in a new segment."""
+        if self._handle is not None:
+            with suppress(OSError):
+                self.disk.close(self._handle)
+            self._handle = None
+        self._suspect = True
+        self.pool.moved()
 
     def close(self) -> None:
         """Close the files."""
