@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import gateway
 from gateway.cli import (
+    backup,
     catalogue,
     check,
     completion,
@@ -29,7 +30,7 @@ from gateway.cli import (
 from gateway.cli.terminal import complain
 from gateway.errors import ConfigError, GatewayError
 
-GROUPS = (run, check, status, events, explain, catalogue, devices, dead_letters, journal, send, completion)
+GROUPS = (run, check, status, events, explain, catalogue, devices, dead_letters, journal, backup, send, completion)
 OK, BAD, USAGE, CONFIG = 0, 1, 2, 78
 INTERRUPTED, PIPE_CLOSED = 130, 141
 

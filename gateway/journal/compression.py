@@ -1,11 +1,13 @@
 """zstd for blocks: the standard library's where Python has it (3.14), else the `zstandard` wheel.
 
-One `Codec` belongs to one thread: the writer has one, each reader has one.
+One `Codec` belongs to one thread: the writer has one, each reader has one. For whole files there are `compressing`
+and `decompressing`: streams around a stream, which stays open. A damaged one raises a STREAM_ERRORS.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import IO, Any, cast
 
 from gateway.errors import JournalError
 
@@ -34,8 +36,32 @@ if sys.version_info >= (3, 14):
                 raise JournalError(f"a block's payload inflates to {len(plain)} bytes, its header says {size}")
             return plain
 
+    STREAM_ERRORS: tuple[type[Exception], ...] = (zstd.ZstdError, EOFError)
+    _OPTIONS: dict[Any, Any] = {
+        zstd.CompressionParameter.compression_level: LEVEL,
+        zstd.CompressionParameter.checksum_flag: 1,
+    }
+
+    def compressing(raw: IO[bytes]) -> IO[bytes]:
+        """Return a stream that compresses into `raw`, with a checksum; close it to finish."""
+        return cast("IO[bytes]", zstd.ZstdFile(raw, "wb", options=_OPTIONS))
+
+    def decompressing(raw: IO[bytes]) -> IO[bytes]:
+        """Return a stream of what is compressed in `raw`."""
+        return cast("IO[bytes]", zstd.ZstdFile(raw, "rb"))
+
 else:
     import zstandard
+
+    STREAM_ERRORS: tuple[type[Exception], ...] = (zstandard.ZstdError, EOFError)
+
+    def compressing(raw: IO[bytes]) -> IO[bytes]:
+        """Return a stream that compresses into `raw`, with a checksum; close it to finish."""
+        return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).stream_writer(raw, closefd=False)
+
+    def decompressing(raw: IO[bytes]) -> IO[bytes]:
+        """Return a stream of what is compressed in `raw`."""
+        return zstandard.ZstdDecompressor().stream_reader(raw, closefd=False)
 
     class Codec:
         """Deflate and inflate byte strings."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,7 @@ from gateway.event import Event, Lane, LaneName
 from gateway.journal.inspection import Inspection
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
+from tests.journal.busy import busy, noise
 
 OPTIONS = JournalOptions(bytes_max=2 * 1024 * 1024, segment_bytes=64 * 1024, preallocate=False)
 RECORDS = 1500
@@ -38,11 +35,6 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     opened.commit()
     yield opened
     opened.close()
-
-
-def noise(number: int) -> str:
-    """Return a text that does not compress."""
-    return hashlib.sha512(str(number).encode()).hexdigest()
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -117,38 +109,9 @@ def test_no_journal(make: bool, tmp_path: Path) -> None:
     assert (tmp_path / "journal").exists() is make
 
 
-@contextmanager
-def busy(folder: Path) -> Iterator[list[int]]:
-    """Write as fast as it goes into a ring of eight small segments, all delivered; yields how far it is."""
-    options = JournalOptions(bytes_max=8 * 16 * 1024, segment_bytes=16 * 1024, tail_bytes_max=0)
-    journal = Journal.open(folder, options, SystemClock())
-    reached, stop = [0], threading.Event()
-
-    def write() -> None:
-        while not stop.is_set():
-            for number in range(8):
-                journal.append(Event(source="/pi/house", type="reading_taken", data={"x": noise(reached[0] + number)}))
-            journal.put("cursors", "route:cloud:telemetry", {"after": journal.last_sequence, "done": []})
-            journal.commit()
-            reached[0] = journal.durable_sequence
-        journal.close()
-
-    thread, interval = threading.Thread(target=write), sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)  # both get to run between any two of the other's steps
-    thread.start()
-    try:
-        yield reached
-    finally:
-        stop.set()
-        thread.join()
-        sys.setswitchinterval(interval)
-
-
 def test_segments_used_again_meanwhile_are_no_damage(tmp_path: Path) -> None:
     """Beside a gateway that goes round its ring as fast as it can, nothing ever looks damaged or missing."""
     with busy(tmp_path) as reached:
-        while not reached[0]:
-            pass
         while reached[0] < 8000:  # some sixty rounds
             before = reached[0]
             inspection = Inspection(tmp_path)

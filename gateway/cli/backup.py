@@ -1,0 +1,241 @@
+"""`backup` and `restore`: everything a gateway is, in one file, and back on another card."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from gateway import __version__
+from gateway.cli.terminal import complain, movable, say, say_json
+from gateway.cli.verb import Verbs, add
+from gateway.errors import ConfigError, GatewayError
+from gateway.quantity import size
+
+if TYPE_CHECKING:
+    from gateway.config.load import Config
+    from gateway.journal.archive import ArchiveWriter, Kept, Manifest
+
+OK = 0
+STDOUT = Path("-")
+NICE = 10  # the gateway goes first
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare `backup` and `restore`."""
+    parser = add(
+        verbs,
+        "backup",
+        "copy journal, config, devices, rules and profiles into one file, while the gateway runs",
+        backup,
+        examples=["edge-gateway backup /mnt/usb/pi.tar.zst", "edge-gateway backup pi.tar.zst --with-secrets"],
+        json=True,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .tar.zst; - is standard output")
+    parser.add_argument("--with-secrets", action="store_true", help="passwords and private keys, too: guard the file")
+    parser = add(
+        verbs,
+        "restore",
+        "put a backup back: the same log, with ids that were never used",
+        restore,
+        examples=[
+            "edge-gateway restore /mnt/usb/pi.tar.zst --check",
+            "edge-gateway restore /mnt/usb/pi.tar.zst",
+            "edge-gateway restore pi.tar.zst --to ./copy",
+        ],
+        json=True,
+        config=False,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="what `backup` made")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="put all of it there; default: where it came from")
+    parser.add_argument("--force", action="store_true", help="replace what is there; it is kept beside")
+    parser.add_argument("--check", action="store_true", help="only read it and compare every hash")
+
+
+def backup(words: argparse.Namespace) -> int:
+    """Make a backup."""
+    from gateway.config.load import read
+
+    config, faults = read(words.config)
+    if config is None:
+        raise ConfigError(faults)
+    for fault in faults:
+        complain(f"{fault}; backing up all the same")
+    with suppress(OSError):
+        os.nice(NICE)
+    try:
+        with _output(words.file) as raw:
+            manifest = _archive(config, raw, secrets=words.with_secrets)
+    except OSError as error:
+        raise GatewayError(f"{error.filename or words.file}: {error.strerror or error}") from None
+    _report(words, manifest)
+    return OK
+
+
+def restore(words: argparse.Namespace) -> int:
+    """Check a backup, then put it back."""
+    from gateway.cli import restore as room
+
+    try:
+        if words.check:
+            manifest = room.checked(words.file)
+            _report(words, manifest)
+            return OK
+        done = room.restore(words.file, words.to, force=words.force)
+    except OSError as error:
+        raise GatewayError(f"{error.filename or words.file}: {error.strerror or error}") from None
+    if words.json:
+        say_json(done)
+        return OK
+    say(f"log {done.log_id} goes on in {done.journal} with epoch {done.epoch}, record {done.first_sequence:,}", "green")
+    say(f"{done.files} other files are in place")
+    for line in done.found:
+        say(line, "yellow")
+    for old in done.kept:
+        say(f"kept what was there: {old}")
+    for name in done.missing:
+        say(f"not in the backup, and needed: {name}", "yellow")
+    say(f"Type: edge-gateway check --config {done.config}")
+    return OK
+
+
+def _archive(config: Config, raw: IO[bytes], *, secrets: bool) -> Manifest:
+    """Write the archive: journal, files, manifest."""
+    from gateway.clock import NS_PER_S, SystemClock, rfc3339
+    from gateway.journal.archive import ArchiveWriter, Manifest
+    from gateway.journal.backup import JournalCopy
+
+    now_ns = SystemClock().wall_ns()
+    archive = ArchiveWriter(raw, now_ns // NS_PER_S)
+    with _progress() as progress:
+        part, segments = JournalCopy(config.places.journal, config.journal, archive, progress).run()
+    files, left_out = _files(config, archive, secrets=secrets)
+    manifest = Manifest(
+        made=rfc3339(now_ns),
+        made_s=now_ns // NS_PER_S,
+        program=__version__,
+        gateway=config.gateway.name,
+        config=_name(config.file.absolute(), config),
+        places={
+            "config": str(config.file.absolute()),
+            "state": str(config.places.state),
+            "journal": str(config.places.journal),
+        },
+        journal=part,
+        files=[*segments, *files],
+        left_out=left_out,
+    )
+    archive.finish(manifest)
+    return manifest
+
+
+def _files(config: Config, archive: ArchiveWriter, *, secrets: bool) -> tuple[list[Kept], list[str]]:
+    """Add the installation's files; returns their lines, and which were left out."""
+    from gateway.config.installation import FILE_BYTES_MAX, parts
+
+    added: list[Kept] = []
+    left_out: list[str] = []
+    for path, secret in parts(config):
+        if secret and not secrets:
+            left_out.append(str(path))
+            continue
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+        if len(content) > FILE_BYTES_MAX:
+            raise GatewayError(f"{path}: larger than {size(FILE_BYTES_MAX)}: is this the right folder?")
+        added.append(archive.add(_name(path, config), len(content), iter([content]), mode=mode, secret=secret))
+    return added, left_out
+
+
+def _name(path: Path, config: Config) -> str:
+    """Return a file's name in the archive."""
+    from gateway.journal.archive import CONFIG, ELSEWHERE
+
+    path, home = Path(os.path.normpath(path.absolute())), config.file.absolute().parent
+    if path.is_relative_to(home):
+        return f"{CONFIG}/{path.relative_to(home)}"
+    return f"{ELSEWHERE}{path}"
+
+
+@contextmanager
+def _output(file: Path) -> Iterator[IO[bytes]]:
+    """Open what a backup is written to; a file gets its name when all of it is on the disk."""
+    if file == STDOUT:
+        if sys.stdout.isatty():
+            raise GatewayError("a backup is nothing to read: name a file, or pipe it somewhere")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if file.exists() and not file.is_file():
+        raise GatewayError(f"{file} is not a file")
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(handle, "wb") as raw:  # noqa: PTH123 - a handle, not a path
+            yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far a copy is."""
+    if not movable(sys.stderr):
+        yield lambda _done, _total: None
+        return
+
+    def show(done: int, total: int) -> None:
+        print(f"\r{size(done)} of {size(total)}  ", end="", file=sys.stderr, flush=True)
+
+    yield show
+    print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
+
+
+def _report(words: argparse.Namespace, manifest: Manifest) -> None:
+    """Say what is in a backup; on standard error when the backup itself is on standard output."""
+    from gateway.journal.archive import JOURNAL
+
+    part = manifest.journal
+    segments = [kept for kept in manifest.files if kept.name.startswith(f"{JOURNAL}/")]
+    held = sum(kept.bytes for kept in segments)
+    secrets = sum(kept.secret for kept in manifest.files)
+    others = len(manifest.files) - len(segments)
+    summary = {
+        "file": str(words.file),
+        "gateway": manifest.gateway,
+        "made": manifest.made,
+        "log_id": part.log_id,
+        "epoch": part.epoch,
+        "last_sequence": part.last_sequence,
+        "segments": len(segments),
+        "journal_bytes": held,
+        "files": others,
+        "secrets": secrets,
+        "left_out": manifest.left_out,
+        "unreadable_bytes": part.unreadable_bytes,
+    }
+    with redirect_stdout(sys.stderr if words.file == STDOUT else sys.stdout):
+        if words.json:
+            say_json(summary)
+            return
+        say(f"{words.file}: gateway {manifest.gateway} as of {manifest.made}", "bold")
+        say(f"log {part.log_id} up to record {part.last_sequence:,}: {len(segments)} segments, {size(held)}")
+        say(f"{others} other files, " + (f"{secrets} of them secret" if secrets else "none of them secret"))
+        for path in manifest.left_out:
+            say(f"left out, it is secret: {path}")
+    if part.unreadable_bytes:
+        complain(f"the disk refused {size(part.unreadable_bytes)} of the journal: they are zeros in the backup")
