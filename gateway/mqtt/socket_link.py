@@ -77,7 +77,7 @@ class SocketLink(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say CONNECT."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = cast("asyncio.Transport", transport)
         self._socket = transport.get_extra_info("socket")
         self._confirm()
         self._session.connect(self.version, *self._credentials)
