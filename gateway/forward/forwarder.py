@@ -101,12 +101,12 @@ class Forwarder:
         self._log = log
         self._commits = commits
         self._clock = clock
-        self._progress = [Progress(name, route, log, lane, self.selection) for lane in route.reads]
-        self._by_key = {progress.key: progress for progress in self._progress}
+        self.progress = [Progress(name, route, log, lane, self.selection) for lane in route.reads]
+        self._by_key = {progress.key: progress for progress in self.progress}
         self._drops = Drops(name, route, log, clock, gateway=gateway, rest_of=rest_of)
         plain = Route(to=route.to, topic=route.topic)
         self._telling = Progress(name, plain, self._drops, Lane.ALARM, Selection(plain))
-        leaving = list(self._progress)
+        leaving = list(self.progress)
         leaving.insert(sum(lane is Lane.ALARM for lane in route.reads), self._telling)
         self._leaving: Sequence[Progress] = leaving
         self._lanes = [lane for progress in leaving for lane in progress.lanes]
@@ -130,7 +130,7 @@ class Forwarder:
         circuit.down, circuit.away_since = True, loop.time()
         for progress in self._leaving:
             progress.outage_over(self._log.durable_sequence)  # these waited while nobody ran
-        if any(progress.is_new for progress in self._progress):
+        if any(progress.is_new for progress in self.progress):
             self._moved()  # from here on the journal keeps for this route
         async with asyncio.TaskGroup() as tasks:
             while not self._closing:
@@ -174,7 +174,7 @@ class Forwarder:
     @property
     def caught_up(self) -> bool:
         """Whether the target takes what comes and nothing durable waits: what is not urgent may leave now."""
-        return not (self._circuit.down or self._circuit.trouble) and all(each.caught_up for each in self._progress)
+        return not (self._circuit.down or self._circuit.trouble) and all(each.caught_up for each in self.progress)
 
     def status(self) -> ForwarderStatus:
         """Say how the route is."""
@@ -190,8 +190,8 @@ class Forwarder:
             in_flight=sum(len(sending.events) for lane in self._lanes for sending in lane.in_flight),
             waiting=sum(len(lane.waiting) for lane in self._lanes),
             parked=sum(len(lane.parked) for lane in self._lanes),
-            backlog={each.lane.name.lower(): each.backlog() for each in self._progress},
-            over_through={each.lane.name.lower(): each.over_through() for each in self._progress},
+            backlog={each.lane.name.lower(): each.backlog() for each in self.progress},
+            over_through={each.lane.name.lower(): each.over_through() for each in self.progress},
             last_error=error,
             last_error_at=rfc3339(at_ns) if error else None,
         )
@@ -199,7 +199,7 @@ class Forwarder:
     def _send_all(self, tasks: asyncio.TaskGroup, now: float) -> bool:
         """Launch what may leave now; return whether reading on may bring more."""
         while True:
-            for progress in self._progress:
+            for progress in self.progress:
                 if progress.to_check and (held := progress.begin_check()) is not None:
                     tasks.create_task(self._check(progress, held), name=f"gateway.forward[{self.name}].check")
             for lane in self._lanes:  # the alarm lane is read before each sending

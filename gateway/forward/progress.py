@@ -67,7 +67,8 @@ class Progress:
         self.heads_max = RANGES_MAX - FLIGHT_RANGES - route.parked_max
         self._snapshots: deque[Snapshot] = deque()
         self._durable = (0, 0)  # (taken, exposed) of the durable cursor
-        self._durable_batch = 0
+        self._doubtful: set[int] = set()  # over, but not by the cursor on the disk when the journal gave up something
+        self._taken_off: set[int] = set()  # what was over and is off the count, while `_recent` still has it
         self._counts = {key: row["count"] for key, row in self._gaps()}
         self._check_reader: Reader | None = None
 
@@ -115,17 +116,15 @@ class Progress:
 
     def durable(self, batch: int) -> None:
         """Take note that the cursors put up to this batch are on the disk."""
-        self._durable_batch = batch
         self._look()
-        self._drop_snapshots()
-
-    def _drop_snapshots(self) -> None:
-        """Forget what is safely over; not while it may have to be looked up what of it was counted as dropped."""
-        if self.to_check or any(lane.checking for lane in self.lanes):
-            return
-        while self._snapshots and self._snapshots[0].batch <= self._durable_batch:
+        while self._snapshots and self._snapshots[0].batch <= batch:
             snapshot = self._snapshots.popleft()
             self._durable = (snapshot.taken, snapshot.exposed)
+            if self.to_check or self._taken_off or self.tail.checking:
+                over = {event.sequence for events in snapshot.resolved for event in events}
+                if self.to_check or self.tail.checking:
+                    self._doubtful |= over - self._taken_off
+                self._taken_off -= over
 
     @property
     def _taken(self) -> int:
@@ -178,6 +177,7 @@ class Progress:
         counts = {key: row["count"] for key, row in self._gaps()} if self._log.table(GAPS) else {}
         if any(count > self._counts.get(key, 0) for key, count in counts.items()):
             self.to_check = True
+            self._doubtful |= self._recent()
         self._counts = counts
 
     @property
@@ -195,7 +195,7 @@ class Progress:
             return None
         self.to_check = False
         held = {sequence for lane in self.lanes for sequence in lane.held()}
-        held.update(event.sequence for event in self._recent())
+        held |= self._doubtful | self._recent()
         for lane in self.lanes:
             lane.checking = True
         return sorted(held)
@@ -218,25 +218,29 @@ class Progress:
             lane.checking = False
             if gone:
                 lane.lose(gone)
-        if gone:
-            self._take_off(event.sequence for event in self._recent() if event.sequence in gone)
-        self._drop_snapshots()
+        self._take_off((self._doubtful | self._recent()) & gone)
+        self._doubtful -= gone
+        if not self.to_check:
+            self._doubtful.clear()
 
     def told(self, key: str) -> None:
         """Take note that a row of table "gaps" was taken away: it begins again from nothing."""
         self._counts.pop(key, None)
 
-    def _recent(self) -> Iterable[Outgoing]:
-        """Yield what is over while no cursor on the disk says so."""
-        for resolved in (*(snapshot.resolved for snapshot in self._snapshots), *(lane.resolved for lane in self.lanes)):
-            for events in resolved:
-                yield from events
+    def _recent(self) -> set[int]:
+        """Return what is over while no cursor on the disk says so, but for what was taken off the count."""
+        kept = (*(snapshot.resolved for snapshot in self._snapshots), *(lane.resolved for lane in self.lanes))
+        return {event.sequence for resolved in kept for events in resolved for event in events} - self._taken_off
 
     def _take_off(self, arrived: Iterable[int]) -> None:
+        arrived = set(arrived)
+        if arrived:
+            self._taken_off |= arrived & self._recent()
         for sequence in arrived:
             for key, row in self._gaps():
                 if row["first"] <= sequence <= row["last"]:
                     left = row["count"] - 1
                     self._log.put(GAPS, key, {**row, "count": left} if left else None)
-                    self._counts[key] = left
+                    if key in self._counts:  # not `left`: what was given up since is still to be seen
+                        self._counts[key] -= 1
                     break

@@ -6,12 +6,14 @@ The real ones are used in test_forwarder_journal.py; here a test decides what a 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from gateway.event import LANES, Event, Lane, encode, stamp
+from gateway.journal.retention import Cursor, missed
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class MemoryReader:
         found: list[Stored] = []
         size = 0
         for lane, record in self._log.records[after : self._log.durable_sequence]:
-            if lane is self._lane:
+            if lane is self._lane and record.sequence not in self._log.given_up:
                 found.append(record)
                 size += len(record.raw)
                 if len(found) == limit or size >= bytes_max:
@@ -59,6 +61,7 @@ class MemoryLog:
         self.dirty = False
         self.old = False
         self.epoch = 1
+        self.given_up: set[int] = set()  # sequences that were evicted
 
     @property
     def last_sequence(self) -> int:
@@ -100,7 +103,7 @@ class MemoryLog:
 
     def count(self, lane: Lane, after: int) -> int:
         """Count records behind a sequence."""
-        return sum(1 for each, _ in self.records[after:] if each is lane)
+        return sum(1 for each, stored in self.records[after:] if each is lane and stored.sequence not in self.given_up)
 
     def commit(self) -> int:
         """Make everything durable; return the batch."""
@@ -119,7 +122,31 @@ class MemoryLog:
         after.durable_tables = self.durable_tables
         after.batch = self.batch
         after.epoch = self.epoch + 1
+        after.given_up = set(self.given_up)
         return after
+
+    def evict(self, count: int, lane: Lane = Lane.TELEMETRY) -> None:
+        """Give up the oldest so many durable records of a lane, and count those that a durable cursor had not had."""
+        live = (stored.sequence for each, stored in self.records[: self.durable_sequence] if each is lane)
+        gone = list(itertools.islice((each for each in live if each not in self.given_up), count))
+        self.given_up.update(gone)
+        for key, row in self.durable_tables.get("cursors", {}).items():
+            if key.endswith(f":{lane.name.lower()}"):
+                cursor = Cursor.read(key, row)
+                lost, first, last = missed(cursor, gone)
+                if lost:
+                    self.drop(key, lane, lost, first, last)
+
+    def drop(self, cursor: str, lane: Lane, count: int, first: int = 1, last: int = 1) -> None:
+        """Count what a cursor will not get, at once on the disk, as eviction does."""
+        self.dirty = True
+        key = f"{cursor}:evicted"
+        row = {"cursor": cursor, "lane": lane.name.lower(), "reason": "evicted", "count": count}
+        row |= {"first": first, "last": last, "first_ns": 1_700_000_000 * 10**9, "last_ns": 1_700_000_060 * 10**9}
+        for tables in (self.tables, self.durable_tables):
+            rows = tables.setdefault("gaps", {})
+            before = rows.get(key, {"count": 0, "first": first})
+            rows[key] = {**row, "count": before["count"] + count, "first": before["first"]}
 
     def letters(self) -> list[Event]:
         """Return the dead letters."""
