@@ -27,6 +27,7 @@ import msgspec
 from gateway.clock import SystemClock
 from gateway.config.load import read as read_config
 from gateway.errors import GatewayError
+from gateway.history.file import NAME as HISTORY
 from gateway.journal.archive import CONFIG, ELSEWHERE, JOURNAL, BackupError, Kept, Manifest, Take, read
 from gateway.journal.disk import OsDisk
 from gateway.journal.inspection import Inspection
@@ -236,6 +237,8 @@ class _Placing:
             self._keep(self._journal)
         staging.rename(self._journal)
         OsDisk().sync_folder(self._journal.parent)
+        if self._to is None:
+            (Path(self._manifest.places["state"]) / HISTORY).unlink(missing_ok=True)  # it is of the journal before
 
     def _keep(self, path: Path) -> None:
         """Rename what is there."""

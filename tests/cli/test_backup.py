@@ -153,9 +153,10 @@ def test_what_is_there_is_not_overwritten(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "pi.tar.zst"
     site.run("backup", str(file))
     before = tree(tmp_path)
+    (tmp_path / "var" / "history").write_text("an index of the journal that is replaced")
     refused = restore(site, str(file))
     assert (refused.code, "there is a journal in" in refused.err) == (1, True)
-    shutil.rmtree(tmp_path / "var")
+    shutil.rmtree(tmp_path / "var" / "journal")
     (site.folder / "rules" / "left_open.py").write_text("# changed\n")
     refused = restore(site, str(file))
     assert (refused.code, "left_open.py" in refused.err) == (1, True)
@@ -166,6 +167,7 @@ def test_what_is_there_is_not_overwritten(site: Site, tmp_path: Path) -> None:
     assert again["epoch"] > done["epoch"]
     assert again["first_sequence"] > done["first_sequence"]
     after = tree(tmp_path)
+    assert "var/history" not in after
     assert after["etc/rules/left_open.py"] == before["etc/rules/left_open.py"]
 
 
