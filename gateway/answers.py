@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gateway import __version__
 from gateway.api import events as api_events
 from gateway.api import lanes
-from gateway.api.dead_letters import DeadLetters, open_letters
+from gateway.api.dead_letters import open_letters
 from gateway.api.line import ApiError
 from gateway.api.status import (
     DiskStatus,
@@ -54,18 +54,18 @@ class Answers:
 
     def all(self) -> dict[str, Callable[..., Any]]:
         """Return every answer of the API."""
-        journal, daemon = self._journal, self._daemon
-        letters = DeadLetters(
-            journal, daemon.clock, sources=daemon.sources, flush=daemon.committer.flush,
-            inbox=daemon.pipeline.inbox, append=daemon.pipeline.record,
-        )  # fmt: skip
+        daemon = self._daemon
         return {
             "status": self.status,
             "events": api_events.answer(daemon.past),
             "table": self.table,
             "command": self.command,
-            "dead_letter_retry": letters.retry,
-            "dead_letter_drop": letters.drop,
+            "dead_letters_retry": daemon.dead_letters.retry,
+            "dead_letters_drop": daemon.dead_letters.drop,
+            "replay_start": daemon.replays.start,
+            "replay_found": daemon.replays.found,
+            "replay_list": daemon.replays.listed,
+            "replay_stop": daemon.replays.stop,
             "flush": self.flush,
         }
 

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from gateway import __version__
 from gateway.answers import Answers
+from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands import Commands
@@ -38,11 +39,14 @@ from gateway.journal.journal import Journal
 from gateway.journal.merged import Merged
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
+from gateway.replay.replay import Replays
+from gateway.replay.sender import Way
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.supervisor import RuleWorker
 from gateway.service import Service
-from gateway.sources.source import Source
+from gateway.sources.source import Delivery, Source
 from gateway.targets.target import Target
 
 log = logging.getLogger(__name__)
@@ -62,16 +66,15 @@ class Daemon:
         self.service = service or Service()
         self.name = config.gateway.name
         self.started = rfc3339(self.clock.wall_ns())
-        catalogue = Catalogue.load(config.profiles)
-        raise_faults(list(unknown_prefixes(config, catalogue.prefixes)))
+        self.catalogue = Catalogue.load(config.profiles)
+        raise_faults(list(unknown_prefixes(config, self.catalogue.prefixes)))
         self.journal = Journal.open(config.places.journal, config.journal, self.clock)
         self._damage_at_start = frozenset(self.journal.table("damage"))
         self._damage_said = self.damaged_records
         self.committer = Committer(self.journal, self._durable)
         self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
         self.decoders = {
-            name: Decoder(catalogue, self.name, name, config.devices, self.values, options.prefixes, _zone(config))
-            for name, options in config.sources.items()
+            name: self._decoder(name, options.prefixes, self.values) for name, options in config.sources.items()
         }
         self.pipeline = Pipeline(
             gateway=self.name, journal=self.journal, committer=self.committer,
@@ -99,7 +102,25 @@ class Daemon:
                               config.history, lambda: self.journal.durable_sequence)  # fmt: skip
         self.past = Past(self.journal.store, lambda: self.journal.durable_sequence,
                          index=lambda: self.history.index, starts=lambda: self.journal.table("starts"))  # fmt: skip
+        self.ways = {each.name: Way(each, self.targets[each.route.to]) for each in self.forwarders}
+        self.replays = Replays(self.journal, self.past, self.ways, self.clock,
+                               wake=self.committer.wake, flush=self.committer.flush)  # fmt: skip
+        self.dead_letters = DeadLetters(
+            self.journal, self.past, self.clock, self.ways, sources=self.sources, flush=self.committer.flush,
+            decode=self._decode_again, append=self.pipeline.record_all,
+        )  # fmt: skip
         self._stop = asyncio.Event()
+
+    def _decoder(self, source: str, prefixes: Mapping[str, str], values: dict[str, dict[str, Any]]) -> Decoder:
+        config = self.config
+        return Decoder(self.catalogue, self.name, source, config.devices, values, prefixes, _zone(config))
+
+    def _decode_again(self, delivery: Delivery) -> Decoded:
+        """Decode a message of the past: last values are newer than it, but for a device that has none yet."""
+        values: dict[str, dict[str, Any]] = {}
+        decoded = self._decoder(delivery.source, self.config.sources[delivery.source].prefixes, values).decode(delivery)
+        self.pipeline.adopt({device: values[device] for device in decoded.changed if device in values})
+        return decoded
 
     def _build_source(self, name: str, options: Any) -> Source:
         """Build a source by the type of its options; its module is imported already, with them."""
@@ -224,6 +245,8 @@ class Daemon:
             _named("commands", self.commands.run()),
             _named("tick", self._tick()),
             _named("history", self.history.run()),
+            _named("replays", self.replays.run()),
+            _named("dead letters", self.dead_letters.run()),
             *([_named("rules", self.rules.run())] if self.rules else []),
         ]
         outer = [

@@ -24,7 +24,7 @@ import base64
 import hashlib
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from gateway.clock import Clock, rfc3339
@@ -64,7 +64,7 @@ class Pipeline:
         journal: Journal,
         committer: Committer,
         decoders: Mapping[str, Decoder],
-        values: Mapping[str, dict[str, Any]],
+        values: MutableMapping[str, dict[str, Any]],
         clock: Clock,
     ) -> None:
         self._gateway = gateway
@@ -223,6 +223,20 @@ class Pipeline:
         self._committer.wake(urgent=event.lane in ("alarm", "command"))
         if self.rules is not None:
             self.rules.feed([event], [raw])
+
+    def record_all(self, events: Sequence[Event]) -> None:
+        """Append events that belong together, with what is put right behind them. JournalError: none is kept."""
+        raws = self._journal.append_all(events)
+        self._committer.wake(any(event.lane in ("alarm", "command") for event in events))
+        if self.rules is not None:
+            self.rules.feed(events, raws)
+
+    def adopt(self, values: Mapping[str, dict[str, Any]]) -> None:
+        """Take last values of devices that have none."""
+        for device, known in values.items():
+            if device not in self._values:
+                self._values[device] = known
+                self._dirty.add(device)
 
     def put_values(self) -> None:
         """Journal the last values of devices that changed, in the block of their events."""

@@ -37,6 +37,7 @@ LAYERS: list[set[str]] = [
     {"sources", "rules", "targets", "history"},
     {"routes"},
     {"forward", "commands"},
+    {"replay"},
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
     {"service", "api"},

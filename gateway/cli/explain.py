@@ -46,8 +46,8 @@ def explain(words: argparse.Namespace) -> int:
             return BAD
         outcomes = [found for found in related if found is not event]
         causes = list(_causes(records, event))
-        cursors = dict(records.table("cursors"))
-    routes = [route_outcome(name, event, outcomes, cursors) for name in _routes(config, cursors, event)]
+        cursors, letters = dict(records.table("cursors")), dict(records.table("dead_letters"))
+    routes = [route_outcome(name, event, outcomes, cursors, letters) for name in _routes(config, cursors, event)]
     story = {"event": event, "causes": causes, "outcomes": outcomes, "rules": rules_outcome(event, cursors)}
     if words.json:
         say_json({**story, "routes": routes})
@@ -106,12 +106,18 @@ def _routes(config: Config | None, cursors: Mapping[str, Any], event: Event) -> 
     ]
 
 
-def route_outcome(name: str, event: Event, outcomes: list[Event], cursors: Mapping[str, Any]) -> Mapping[str, str]:
-    """Say what a route did with an event, by its cursor and the dead letters that name it."""
+def route_outcome(
+    name: str, event: Event, outcomes: list[Event], cursors: Mapping[str, Any], letters: Mapping[str, Any]
+) -> Mapping[str, str]:
+    """Say what a route did with an event, by its cursor, the dead letters that name it and what became of those."""
     sequence, cursor = int(event["sequence"]), cursors.get(f"route:{name}:{event.get('lane', 'telemetry')}")
     for outcome in outcomes:
         if outcome["type"] == "event_refused" and outcome["data"].get("route") == name:
-            return {"route": name, "outcome": "refused", "reason": outcome["data"].get("reason", "")}
+            row = letters.get(outcome["id"], {})
+            if row.get("state") == "delivered" and row.get("route") == name:
+                return {"route": name, "outcome": "delivered", "reason": f"tried again by {row['actor']}"}
+            reason = row.get("reason") or outcome["data"].get("reason", "")
+            return {"route": name, "outcome": "refused", "reason": reason}
     if cursor is None:
         return {"route": name, "outcome": "waits", "reason": "the route has delivered nothing yet"}
     parked = {parked[0]: parked[1] for parked in cursor.get("parked", ())}

@@ -23,6 +23,7 @@ from gateway.cli import (
     events,
     explain,
     journal,
+    replay,
     run,
     send,
     status,
@@ -30,7 +31,21 @@ from gateway.cli import (
 from gateway.cli.terminal import complain
 from gateway.errors import ConfigError, GatewayError
 
-GROUPS = (run, check, status, events, explain, catalogue, devices, dead_letters, journal, backup, send, completion)
+GROUPS = (
+    run,
+    check,
+    status,
+    events,
+    explain,
+    catalogue,
+    devices,
+    dead_letters,
+    replay,
+    journal,
+    backup,
+    send,
+    completion,
+)
 OK, BAD, USAGE, CONFIG = 0, 1, 2, 78
 INTERRUPTED, PIPE_CLOSED = 130, 141
 

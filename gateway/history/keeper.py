@@ -12,11 +12,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gateway.errors import DiskRefused
 from gateway.history.file import HistoryFile
 from gateway.history.index import STRETCH_RECORDS, Gathering, Index
 from gateway.journal.reader import Store
@@ -85,7 +87,8 @@ class Keeper:
         try:
             self.load()
             while not self._stop.is_set():
-                self.follow()
+                with suppress(DiskRefused):  # gone for now: it goes on where it was
+                    self.follow()
                 self._stop.wait(TICK_S)
         except Exception:  # whatever is wrong with an index that may be lost must not cost an event
             log.exception("the history index is given up until the next start: queries read the journal instead")

@@ -124,9 +124,14 @@ class Past:
         finally:
             sweep.close()
 
-    def oldest(self, lanes: Collection[Lane]) -> bytes | None:
-        """Return the oldest event that is kept in some lanes."""
-        return next((raw for _, raw in self.between(0, self.durable(), lanes)), None)
+    def kept_since(self) -> str | None:
+        """Return since when everything is kept; None when nothing was ever given up.
+
+        Of what is older only survivors are here: what had not been delivered when its segment was given up.
+        """
+        whole = [entry for entry in self._store.view.segments if not entry.survivors]
+        oldest = min(whole, key=lambda entry: entry.first, default=None)
+        return None if oldest is None or oldest.first <= 1 else rfc3339(oldest.wall_first)
 
     def stretches(self, wanted: EventFilter, sieve: Sieve, after: int, last: int) -> Stretches:
         """Return where the wanted events may be."""

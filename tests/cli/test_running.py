@@ -185,19 +185,22 @@ def test_devices(gateway: Running) -> None:
 
 
 def test_dead_letters(gateway: Running) -> None:
-    """A dead letter is listed with its reason, shown with its content, retried once, dropped for good."""
+    """A dead letter is listed with its reason, shown with its content, retried in vain, dropped for good."""
     letter = gateway.json("dead-letters", "list")[0]
     assert "nonsense" in gateway("dead-letters", "list").out
     assert "nonsense" in gateway("dead-letters", "show", letter["id"]).out
     retried = gateway.json("dead-letters", "retry", letter["id"])
-    assert (retried["state"], retried["actor"].startswith("person:")) == ("retried", True)
-    (again,) = gateway.json("dead-letters", "list")
-    assert again["id"] != letter["id"]
-    assert again["data"]["reason"] == letter["data"]["reason"]
-    assert "was retried before" in gateway("dead-letters", "drop", letter["id"]).err
+    assert (retried["state"], retried["actor"].startswith("person:")) == ("refused", True)
+    assert gateway("dead-letters", "retry", "--reason", "*").out.startswith("refused again: ")
+    (again,) = gateway.json("dead-letters", "list", "--since", "1h", "--device", "*battery")
+    assert (again["id"], again["attempts"]) == (letter["id"], 3)
+    assert again["reason"] == letter["data"]["reason"]
+    assert gateway.json("dead-letters", "list", "--reason", "something else") == []
+    assert gateway("dead-letters", "retry").code == 2
     assert gateway("dead-letters", "drop", again["id"]).out == "dropped\n"
+    assert "was dropped before" in gateway("dead-letters", "retry", letter["id"]).out
     assert gateway("dead-letters", "list").out == "no dead letters\n"
-    assert [found["state"] for found in gateway.json("dead-letters", "list", "--all")] == ["retried", "dropped"]
+    assert [found["state"] for found in gateway.json("dead-letters", "list", "--all")] == ["dropped"]
     assert gateway("dead-letters", "show", "nonsense").code == 1
 
 

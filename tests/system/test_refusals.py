@@ -48,17 +48,18 @@ def test_what_the_cloud_refuses_is_set_aside_and_can_be_sent_again(
         route = status["routes"][0]
         assert (status["dead_letters"], route["dead_lettered"], route["backlog"], route["state"]) == (3, 3, 0, "up")
 
-        again = house.json("dead-letters", "retry", letters[0]["id"])
-        assert again["state"] == "retried"
-        until(lambda: house.status()["routes"][0]["dead_lettered"] == 4)
-        letters = house.json("dead-letters", "list")
-        assert len(letters) == 3, "the one that was tried is settled, its new refusal is another letter"
+        again = house("dead-letters", "retry", letters[0]["id"])
+        assert (again.code, again.out) == (1, "refused again: Not authorized\n")
+        letters = house.json("dead-letters", "list", "--reason", "Not auth", "--route", "cloud", "--device", "*vault")
+        assert [letter["attempts"] for letter in letters] == [2, 1, 1], "it is as open as before"
 
         (broker.folder / "acl").write_text(OPEN)
         assert broker.process is not None
         broker.process.send_signal(signal.SIGHUP)
-        for letter in letters:
-            assert house("dead-letters", "retry", letter["id"]).code == 0
+        first = until(lambda: said if (said := house("dead-letters", "retry", letters[0]["id"])).code == 0 else None)
+        assert first.out == "delivered\n"
+        rest = house.json("dead-letters", "retry", "--all")
+        assert [row["state"] for row in rest] == ["delivered"] * 2
         until(lambda: len(readings(cloud.arrived).get("vault", ())) == 3)
         arrived = {event["id"]: event["data"] for event in cloud.arrived if event["subject"] == "house/load:vault"}
         assert arrived == {event["id"]: event["data"] for event in events}
