@@ -41,17 +41,20 @@ class Home:
         self._align = align
         self._identity = disk.identity(folder)
 
-    def check(self, log_id: bytes, epoch: int, last: Entry | None, moved: Callable[[], None]) -> None:
+    def check(
+        self, log_id: bytes, epoch: int, last: Entry | None, moved: Callable[[], None], *, doubt: bool = False
+    ) -> None:
         """Return if the folder is the one that was opened. Raises OSError.
 
         `log_id`, `epoch`: of who asks. `last`: the segment with the last durable block. `moved` is called when the
-        folder was taken over from a new mount: no handle from before is of use then.
+        folder was taken over from a new mount: no handle from before is of use then. `doubt`: a write failed, so look
+        closer: a device that came back may have the number it had, but our lock is not on it.
         """
         try:
             identity = self._disk.identity(self._folder)
         except OSError as error:
             raise OSError(errno.ENODEV, GONE) from error
-        if identity == self._identity:
+        if identity == self._identity and not (doubt and self._lock.lost(self._disk, self._folder)):
             return
         if last is None or LOCK not in self._disk.names(self._folder):
             raise OSError(errno.ENODEV, GONE)

@@ -50,6 +50,14 @@ class Lock:
         except OSError as error:
             raise DiskRefused(f"{folder}: {error.strerror or error}") from error
 
+    def lost(self, disk: Disk, folder: Path) -> bool:
+        """Return whether nobody holds the lock of the folder as it is now, not even this one. Raises OSError."""
+        try:
+            disk.close(disk.lock(folder / LOCK))
+        except BlockingIOError:
+            return False
+        return True
+
     def take_again(self, disk: Disk, folder: Path) -> None:
         """Take the lock where the folder is now and let go of the one before. Raises OSError."""
         before, self._handle = self._handle, disk.lock(folder / LOCK)

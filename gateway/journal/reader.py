@@ -34,7 +34,7 @@ from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
 from gateway.journal.quarantine import keep_copy
 from gateway.journal.record import Records
-from gateway.journal.segment import Entry, Found, Hole, Link, Walk
+from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk
 from gateway.journal.unreadable import READ_TRIES, always, around
 
 INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
@@ -168,27 +168,21 @@ class Store:
         """Return whether a segment is still part of the log."""
         return any(entry.life == life for entry in self.view.segments)
 
-    def index(self, entry: Entry, handle: int) -> BlockIndex:
-        """Return the block index of a segment, complete up to `entry.end`."""
+    def index(self, entry: Entry, read: Read) -> BlockIndex:
+        """Return the block index of a segment, complete up to `entry.end`. Raises OSError."""
         with self._lock:
             index = self._indexes.pop(entry.life, None) or BlockIndex()
             if index.end < entry.end:
-                self._extend(index, entry, handle)
+                self._extend(index, entry, read)
             self._indexes[entry.life] = index
             while len(self._indexes) > INDEXES_MAX:
                 self._indexes.popitem(last=False)
             return index
 
-    def _extend(self, index: BlockIndex, entry: Entry, handle: int) -> None:
+    def _extend(self, index: BlockIndex, entry: Entry, read: Read) -> None:
+        link, closing = index.link or Link.before(entry), (entry.number_next, entry.records_next)
         walk = Walk(
-            around(lambda length, offset: self.disk.pread(handle, length, offset), self.answers),
-            self.log_id,
-            entry.life,
-            entry.end,
-            align=self.align,
-            link=index.link or Link.before(entry),
-            offset=index.end,
-            closing=(entry.number_next, entry.records_next),
+            read, self.log_id, entry.life, entry.end, align=self.align, link=link, offset=index.end, closing=closing
         )
         for part in walk:
             if isinstance(part, Found):
@@ -221,9 +215,9 @@ class Blocks:
         self._handles.clear()
 
     def _index(self, entry: Entry) -> BlockIndex | None:
-        for _ in range(READ_TRIES):
+        for tries_left in reversed(range(READ_TRIES)):
             with self._reopening(entry):
-                return self._store.index(entry, self._handle(entry))
+                return self._store.index(entry, self._reading(entry, tries_left))
         self._see_that_it_answers(entry)
         self._store.damaged(entry, 0, entry.end, entry.number_next - entry.number_first, _records_in(entry))
         return None
@@ -262,9 +256,9 @@ class Blocks:
         if self._block is not None and self._block[:2] == (entry.life, offset):
             return self._block[2]
         end = index.offsets[number + 1] if number + 1 < len(index.offsets) else entry.end
-        for _ in range(READ_TRIES):
+        for tries_left in reversed(range(READ_TRIES)):
             with self._reopening(entry):
-                records = self._read_block(entry, offset, end)
+                records = self._read_block(entry, self._reading(entry, tries_left), offset, end)
                 self._block = (entry.life, offset, records)
                 return records
         self._see_that_it_answers(entry)
@@ -272,8 +266,17 @@ class Blocks:
         self._store.damaged(entry, offset, end, 1, lost)
         return None
 
-    def _read_block(self, entry: Entry, offset: int, end: int) -> Records:
-        data = self._store.disk.pread(self._handle(entry), end - offset, offset)
+    def _reading(self, entry: Entry, tries_left: int) -> Read:
+        """Return a read of a segment; the last try goes around bad sectors, but not before the file was opened anew."""
+        handle = self._handle(entry)
+
+        def read(length: int, offset: int) -> bytes:
+            return self._store.disk.pread(handle, length, offset)
+
+        return read if tries_left else around(read, self._store.answers)
+
+    def _read_block(self, entry: Entry, read: Read, offset: int, end: int) -> Records:
+        data = read(end - offset, offset)  # up to the next block: there may be a hole with a bad sector in between
         header = blocks.decode_header(data)
         if header is None or header.life != entry.life or header.log_id != self._store.log_id:
             raise JournalError("no block of this segment")

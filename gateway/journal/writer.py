@@ -140,7 +140,7 @@ class Writer:
     def check_home(self) -> None:
         """See that the folder is still the journal's. Raises OSError."""
         last = self._position.entry if self._position is not None else None
-        self.home.check(self.log_id, self.epoch, last, self._moved)
+        self.home.check(self.log_id, self.epoch, last, self._moved, doubt=self._suspect or self.failures > 0)
 
     def fill(self) -> bool:
         """Write some more zeros ahead of use; True while there is more to do. Raises OSError."""
