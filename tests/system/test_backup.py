@@ -51,10 +51,7 @@ def load(sender: Device) -> Iterator[list[int]]:
 
 
 def test_a_backup_under_load_goes_on_elsewhere_with_ids_never_used(tmp_path: Path) -> None:
-    """Made under load, then kill -9: all that was acknowledged before it began is in it, under the same ids.
-
-    The original goes on, too, and neither of the two gives an id that the other gave.
-    """
+    """A backup made under load has what was acknowledged before; after a kill it and the original share no new id."""
     port, source = own_listener()
     file = tmp_path / "gw.tar.zst"
     with running(House(tmp_path / "gw", source, SMALL)) as house, device(port) as sender:
