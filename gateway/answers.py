@@ -185,6 +185,9 @@ class Answers:
             free_bytes=_free_bytes(daemon.config.places.journal),
             commits=committer.commits,
             written_bytes=usage["written_bytes"],
+            read_back_bytes=usage["read_back_bytes"],
+            direct=bool(usage["direct"]),
+            mended_blocks=usage["mended_blocks"],
             damaged_records=daemon.damaged_records,
             last_error=committer.reason or None,
         )

@@ -92,6 +92,9 @@ class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None = None
     commits: int = 0
     written_bytes: int = 0
+    read_back_bytes: int = 0  # of sealed segments, from the medium itself
+    direct: bool = True  # whether the file system can be read past its cache; else nothing is read back
+    mended_blocks: int = 0  # that were not on the medium as written, and were written again
     damaged_records: int = 0  # found at start, or since then when they were read; the rest is delivered
     last_error: str | None = None
 
@@ -157,6 +160,9 @@ def _disk(status: Status) -> Iterator[Finding]:
             "The journal is at its byte limit: the oldest telemetry is being evicted",
             "edge-gateway journal stat",
         )
+    if disk.mended_blocks:
+        text = f"{_count(disk.mended_blocks, 'block')} of the journal had to be written again: the card loses data"
+        yield Finding("warning", text, "edge-gateway journal verify")
     if disk.damaged_records:
         text = f"{_count(disk.damaged_records, 'damaged record')} of the journal set aside"
         yield Finding("warning", text, "edge-gateway journal verify")

@@ -23,7 +23,7 @@ def add_verbs(verbs: Verbs) -> None:
     words = group(verbs, "journal", "the journal on the disk: stat, verify")
     for name, title, run in (
         ("stat", "segments, records per lane, cursors and what waits behind them", stat),
-        ("verify", "read every block and check its CRC; 1 when something is damaged", verify),
+        ("verify", "read every block from the medium and check its CRC; 1 when something is damaged", verify),
     ):
         examples = [f"edge-gateway journal {name}", f"edge-gateway journal {name} --folder /mnt/card/journal --json"]
         parser = add(words, name, title, run, examples=examples, json=True)
@@ -73,6 +73,8 @@ def verify(words: argparse.Namespace) -> int:
         )
         return BAD
     say(f"{held} hold, none is damaged", "green")
+    if not all(segment.direct for segment in segments):
+        say("This file system cannot be read past its cache: what the medium itself has was not seen.", "yellow")
     return OK
 
 

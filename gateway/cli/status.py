@@ -142,7 +142,8 @@ def _disk(now: Status) -> str:
     free = f", {size(disk.free_bytes)} free" if disk.free_bytes is not None else ""
     used = f"{size(disk.used_bytes)} of {size(disk.budget_bytes)}"
     written = f", {size(disk.written_bytes)} written in {disk.commits:,} commits" if disk.commits else ""
-    return f"disk: {disk.state}, {used} in {disk.folder}{free}{written}"
+    checked = f", {size(disk.read_back_bytes)} read back" if disk.direct else ", not read back (no direct reads here)"
+    return f"disk: {disk.state}, {used} in {disk.folder}{free}{written}{checked}"
 
 
 def _colour(row: list[Any]) -> Colour | None:

@@ -13,7 +13,7 @@ business if not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.folder import Folder
 from gateway.journal.reader import Reader, Store, Tail, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
-from gateway.journal.segment import Entry, Found, Hole, Link, Walk
+from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk
+from gateway.journal.unreadable import always, around
 
 LOOKS_MAX: Final = 8  # at a folder that changes while it is looked at
 
@@ -77,6 +78,7 @@ class Verified(msgspec.Struct, frozen=True):
     damaged_blocks: int
     damaged_records: int
     damage: list[tuple[int, int]]  # (offset, end) of each hole
+    direct: bool  # read from the medium; else through the cache, which may know better
 
 
 class Inspection:
@@ -201,22 +203,18 @@ class Inspection:
     def _verify(self, entry: Entry, codec: Codec) -> Verified:
         held: list[Found] = []
         holes: list[Hole] = []
+        direct = False
         try:
-            handle = self._disk.open(self._folder / entry.name, write=False)
-        except OSError:
-            holes = [
-                Hole(0, entry.end, entry.number_next - entry.number_first, entry.records_next - entry.records_first)
-            ]
-        else:
-            try:
-                for part in self._walk(entry, handle, codec):
+            with self._opened(entry.name) as (read, direct):
+                for part in self._walk(entry, read, codec):
                     if isinstance(part, Found):
                         part.payload = None  # it held: what is counted is in the header
                         held.append(part)
                     elif isinstance(part, Hole):
                         holes.append(part)
-            finally:
-                self._disk.close(handle)
+        except OSError:
+            whole = Hole(0, entry.end, entry.number_next - entry.number_first, entry.records_next - entry.records_first)
+            held, holes = [], [whole]
         return Verified(
             entry.name,
             entry.life,
@@ -227,11 +225,25 @@ class Inspection:
             damaged_blocks=sum(hole.blocks for hole in holes),
             damaged_records=sum(hole.records for hole in holes),
             damage=[(hole.offset, hole.end) for hole in holes],
+            direct=direct,
         )
 
-    def _walk(self, entry: Entry, handle: int, codec: Codec) -> Walk:
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[tuple[Read, bool]]:
+        """Open a segment, past the cache where that is possible; bad sectors read as zeros. Raises OSError."""
+        path, direct, read = self._folder / name, True, self._disk.pread_direct
+        try:
+            handle = self._disk.open_direct(path)
+        except OSError:
+            handle, direct, read = self._disk.open(path, write=False), False, self._disk.pread
+        try:
+            yield around(lambda length, offset: read(handle, length, offset), always), direct
+        finally:
+            self._disk.close(handle)
+
+    def _walk(self, entry: Entry, read: Read, codec: Codec) -> Walk:
         return Walk(
-            lambda length, offset: self._disk.pread(handle, length, offset),
+            read,
             bytes.fromhex(self.log_id),
             entry.life,
             entry.end,

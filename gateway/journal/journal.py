@@ -88,9 +88,8 @@ class Journal:
         self._eviction = Eviction(self._writer)
         self._tables = Tables(found.image.values())
         tail = Tail(options.tail_bytes_max, self.durable_sequence)
-        self.store = Store(
-            disk, folder, found.log_id, options.align, self._view(), tail, keep_copies=True, answers=home.answers
-        )
+        self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, home.answers)
+        self._writer.readback.report = self.store.damaged
         ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, found=found.report)
         if found.changed:
             self._open.changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
@@ -333,6 +332,7 @@ class Journal:
             "segments_live": len(self._segments) + (self._active is not None),
             "segments_free": self._writer.pool.available,
             "written_bytes": self._writer.written + self._writer.pool.written,
+            **self._writer.readback.counts(),
         }
 
     def chore(self) -> Chore | None:
@@ -343,8 +343,8 @@ class Journal:
             clock = self._clock
             step = partial(self._eviction.step, clock.wall_ns(), clock.boot_ns(), unsynced(clock))
             self._chore = Chore(step, pressing=True)
-        elif self.options.preallocate and not self._writer.pool.complete and not self._writer.pool.cramped:
-            self._chore = Chore(self._writer.fill)
+        elif self._writer.idle_work:
+            self._chore = Chore(self._writer.idle)
         return self._chore
 
     def finish(self, chore: Chore) -> None:

@@ -147,20 +147,18 @@ class Store:
         align: int,
         view: View,
         tail: Tail,
-        *,
-        keep_copies: bool = False,
-        answers: Callable[[], bool] = always,
+        answers: Callable[[], bool] | None = None,
     ) -> None:
-        """`answers`: whether the disk can be read at all, as `Home.answers` says."""
+        """`answers`: whether the disk can be read at all, as `Home.answers` says; None for one who only looks."""
         self.disk = disk
         self.folder = folder
         self.log_id = log_id
         self.align = align
         self.view = view
         self.tail = tail
-        self.answers = answers
+        self.answers = answers or always
         self.damages: deque[Damage] = deque()  # found by readers, taken by the journal
-        self._keep_copies = keep_copies
+        self._keep_copies = answers is not None
         self._indexes: OrderedDict[int, BlockIndex] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -31,12 +31,13 @@ from gateway.journal import block as blocks
 from gateway.journal import record
 from gateway.journal.batch import Block, Placed
 from gateway.journal.block import Deflate, Header
-from gateway.journal.checkpoint import Image
+from gateway.journal.checkpoint import SEGMENTS, Image
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
 from gateway.journal.home import Home
 from gateway.journal.options import LEAVE_SURVIVORS, LEAVE_SWITCH, PAGE_BYTES, JournalOptions
 from gateway.journal.pool import Pool
+from gateway.journal.readback import ReadBack
 from gateway.journal.segment import NO_SPANS, Entry, Link, Read, started
 from gateway.journal.unreadable import around
 
@@ -89,6 +90,7 @@ class Writer:
         self.pool = Pool(
             disk, folder, options, free=free, spares=spares, names_taken=names_taken, live=self._live_segments
         )
+        self.readback = ReadBack(disk, folder, log_id, options.align, home)
         self._next_life = next_life
         self.image = image
         self.failures = 0
@@ -136,15 +138,25 @@ class Writer:
             self.failures += 1
             raise DiskRefused(f"{self.folder}: {error.strerror or error}") from error
         self.failures = 0
+        self.readback.resume()
 
     def check_home(self) -> None:
         """See that the folder is still the journal's. Raises OSError."""
         last = self._position.entry if self._position is not None else None
         self.home.check(self.log_id, self.epoch, last, self._moved, doubt=self._suspect or self.failures > 0)
 
-    def fill(self) -> bool:
-        """Write some more zeros ahead of use; True while there is more to do. Raises OSError."""
+    @property
+    def idle_work(self) -> bool:
+        """Whether there is something to do while nothing is to be committed."""
+        pool = self.pool
+        return self.readback.wanted or (self.options.preallocate and not pool.complete and not pool.cramped)
+
+    def idle(self) -> bool:
+        """Read some more back, else write some more zeros ahead of use. Raises OSError."""
         self.check_home()
+        if self.readback.wanted:
+            self.readback.step(lambda life: life in self.image.segments)
+            return True
         return self.pool.fill()
 
     def reading(self, handle: int) -> Read:
@@ -158,11 +170,13 @@ class Writer:
                 self.disk.close(self._handle)
             self._handle = None
         self._suspect = True
+        self.readback.close()
         self.pool.moved()
 
     def close(self) -> None:
         """Close the files."""
         self.pool.close()
+        self.readback.close()
         if self._handle is not None:
             self.disk.close(self._handle)
             self._handle = None
@@ -206,8 +220,12 @@ class Writer:
         self._page = _last_page(data, offset) if self._page is None else _last_page(self._page + data, start)
         position.entry = entry.grown(header, offset + len(data), block.spans, block.last)
         self._link = Link.of(header)
-        for given_up in self.image.apply(record.decode_changes(block.changes)):
+        changes = record.decode_changes(block.changes)
+        for given_up in self.image.apply(changes):
             self.pool.recycle(given_up.name)
+        for life in changes.get(SEGMENTS, ()):
+            if int(life) in self.image.segments:
+                self.readback.add(self.image.segments[int(life)])
         self.pool.settle()
         self.blocks += 1
         sealed, self._sealed = tuple(self._sealed), []
@@ -288,6 +306,7 @@ class Writer:
         for left in sealed:
             self.image.segments[left.life] = left
             self._sealed.append(left)
+            self.readback.add(left)
         if before and fruitless and name != before.name:
             self.pool.give_back(before.name)
         self._link = Link.of(header)
