@@ -6,6 +6,7 @@ import random
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.event import Event, Lane, encode, stamp
@@ -82,6 +83,26 @@ def test_it_stays_within_its_bytes_and_is_never_wrong() -> None:
         found = list(index.may_have(Question(key=key.__eq__)))
         assert any(stretch.first <= sequence <= stretch.last for stretch in found), key
     assert index.number(("one", "more")) == ANYTHING
+
+
+def test_joined_stretches_have_what_both_had() -> None:
+    """Two stretches made one cover the sequences, times, lanes, pairs, causes and ids of both."""
+    older, newer = Index(BYTES_MAX), Index(BYTES_MAX)
+    late = event(1, "door_opened", "hall", 30, cause=f"{LOG}-1-77")
+    gathered(older, 1, late, lane=Lane.ALARM)
+    newer.number(("door_opened", "hall"))  # both count pairs alike
+    gathered(newer, 1, event(2, "reading_taken", "attic", 10))
+    joined = Index(BYTES_MAX)
+    joined.keys = newer.keys
+    second = msgspec.structs.replace(newer.stretches[0], first=2, last=2)
+    joined.add(older.stretches[0].joined(second))
+    assert (joined.stretches[0].first, joined.stretches[0].last) == (1, 2)
+    for asked in (
+        Question(key=("door_opened", "hall").__eq__, since="2026-11-23T06:30:00Z", lanes=1 << Lane.ALARM),
+        Question(key=("reading_taken", "attic").__eq__, until="2026-11-23T06:11:00Z", lanes=1 << Lane.TELEMETRY),
+        Question(mark=mark(f"{LOG}-1-77")),
+    ):
+        assert firsts(joined, asked) == [1]
 
 
 def test_what_the_journal_gave_up_is_forgotten() -> None:
