@@ -6,7 +6,8 @@
     ├── ConfigError      refuse to start (or keep the last good set): faults with file and line
     ├── DecodeError      dead-letter one message: the payload is not what its profile says
     ├── JournalError     the journal cannot do what was asked (say what is on the disk)
-    │   └── DiskRefused  the file system refuses writes: acknowledgement is withheld, retried
+    │   ├── DiskRefused  the file system refuses writes: acknowledgement is withheld, retried
+    │   └── NewerFormat  a newer version wrote it: refuse to start, touch nothing
     ├── ProtocolError    the peer broke its protocol: close that connection, keep the rest
     └── TargetDown       the cloud is away: wait, keep everything
 
@@ -58,6 +59,10 @@ class JournalError(GatewayError):
 
 class DiskRefused(JournalError):
     """A write or fdatasync failed; nothing in the batch is durable, nothing was acknowledged."""
+
+
+class NewerFormat(JournalError):
+    """A newer version of this program wrote the journal; this one must not go on with it."""
 
 
 class ProtocolError(GatewayError):

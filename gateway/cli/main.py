@@ -1,7 +1,8 @@
 """The command `edge-gateway`: words to a function, what it raises to an exit code.
 
-Exit codes: 0 ok, 1 the thing asked about is bad, 2 usage, 78 configuration (sysexits EX_CONFIG, which the
-unit's RestartPreventExitStatus knows), 130 interrupted, 141 the reader of the output went away.
+Exit codes: 0 ok, 1 the thing asked about is bad, 2 usage, 78 configuration, or a journal that a newer version wrote
+(sysexits EX_CONFIG, which the unit's RestartPreventExitStatus knows), 130 interrupted, 141 the reader of the output
+went away.
 Rooms are imported by the verb that needs them, so that `--version` and `--help` are quick.
 """
 
@@ -29,7 +30,7 @@ from gateway.cli import (
     status,
 )
 from gateway.cli.terminal import complain
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, NewerFormat
 
 GROUPS = (
     run,
@@ -86,6 +87,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         for fault in error.faults:
             complain(str(fault))
         return CONFIG
+    except NewerFormat as error:
+        complain(f"edge-gateway: {error}")
+        return CONFIG  # starting it again changes nothing
     except GatewayError as error:
         complain(f"edge-gateway: {error}")
         return BAD

@@ -55,9 +55,13 @@ ends where its page does when the next one of its size would begin in this page 
 What is lost: a flipped, zeroed or torn byte loses the block it is in. A block that was never synced is
 lost whole. A segment file that vanished loses its records, whose number the segment index knows.
 
-Upgrade: a new version reads all older ones and writes only its own. Downgrade: a program that meets a
-version above its own stops with an error that says so and touches nothing; flags in the upper byte may
-be ignored by programs that do not know them, flags in the lower byte may not.
+Upgrade: a program reads all versions up to its own, mixed in one journal and in one segment, and writes only
+its own; nothing is converted, older blocks leave as the ring turns. Downgrade: a program that meets a block
+of a version above its own stops (NewerFormat, exit code 78) and has changed nothing in the folder by then.
+So magic, version, flags and the CRC over the first 156 bytes stay where they are in every version. Flags in
+the upper byte may be ignored by programs that do not know them, flags in the lower byte may not. What may
+change without a new version: fields behind the last of an index entry, keys in rows, new tables.
+tests/journal/golden holds a journal of every version so far, which all later programs must read.
 """
 
 from __future__ import annotations
@@ -68,7 +72,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.errors import JournalError
+from gateway.errors import JournalError, NewerFormat
 
 MAGIC: Final = b"\xffEGB"
 VERSION: Final = 1
@@ -196,7 +200,7 @@ def encode(header: Header, payload: Deflate, align: int) -> tuple[bytes, Header]
 def decode_header(data: bytes | memoryview, offset: int = 0) -> Header | None:
     """Read a header at `offset`; None when there is none or its CRC does not hold.
 
-    Raises JournalError for a sound header of a newer format: then nothing may be touched.
+    Raises NewerFormat for a sound header of one: then nothing may be touched.
     """
     if len(data) - offset < HEADER_BYTES or data[offset : offset + 4] != MAGIC:
         return None
@@ -208,7 +212,10 @@ def decode_header(data: bytes | memoryview, offset: int = 0) -> Header | None:
         data, offset
     )
     if version > VERSION or flags & ~(FLAGS_KNOWN | FLAGS_OPTIONAL):
-        raise JournalError(f"the journal was written by a newer version (format {version}, flags {flags:#x})")
+        raise NewerFormat(
+            f"the journal was written by a newer version (format {version}, flags {flags:#x}; this one reads up to"
+            f" {VERSION}); nothing was changed: install that version again, or give this one a folder of its own"
+        )
     first, records_before, wall_ns, boot_ns, previous_life, previous_end, events, stored, plain, payload_crc = rest[:10]
     if stored > STORED_BYTES_MAX or plain > STORED_BYTES_MAX:
         return None

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.errors import JournalError
+from gateway.errors import JournalError, NewerFormat
 from gateway.journal.record import NIL, PackedChanges
 from gateway.journal.segment import Entry
 
@@ -84,13 +84,13 @@ class Image:
 
     @classmethod
     def decode(cls, payload: bytes) -> Image:
-        """Read a checkpoint. Raises JournalError when it is none."""
+        """Read a checkpoint. Raises JournalError when it is none, NewerFormat when it is for a later program."""
         try:
             checkpoint = _decode(payload)
         except msgspec.MsgspecError as error:
             raise JournalError(f"a checkpoint cannot be read: {error}") from error
         if checkpoint.version > VERSION:
-            raise JournalError(f"the checkpoint was written by a newer version ({checkpoint.version})")
+            raise NewerFormat(f"the journal was written by a newer version (checkpoint format {checkpoint.version})")
         image = cls()
         image.segments = {entry.life: entry for entry in checkpoint.segments}
         image.apply(checkpoint.tables)

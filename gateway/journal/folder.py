@@ -65,15 +65,10 @@ class Folder:
         self.files = {name: self.probe(name) for name in names if name.endswith(SEGMENT)}
         self.log_id = self._log_id()
         self.lives = self._identify()
-        if write:
-            for name in names:
-                if name.endswith(FILLING):
-                    with suppress(OSError):
-                        disk.unlink(path / name)
-            if not self.log_id:
-                for name in list(self.files):
-                    if not self._blank(name):
-                        self.set_aside(name)
+        if write and not self.log_id:
+            for name in list(self.files):
+                if not self._blank(name):
+                    self.set_aside(name)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Read]:
@@ -133,10 +128,19 @@ class Folder:
         return free
 
     def set_aside(self, name: str) -> None:
-        """Move a file that is not ours into the quarantine folder; where that fails, just never touch it."""
+        """Have `tidy` move a file that is not ours into the quarantine folder; it is never used again."""
         self._foreign.add(name)
-        if self.write:
-            with suppress(OSError):
+
+    def tidy(self) -> None:
+        """Set aside what is to be, remove what a start left half made. Not before all is known to be readable."""
+        if not self.write:
+            return
+        for name in self.disk.names(self.path):
+            if name.endswith(FILLING):
+                with suppress(OSError):
+                    self.disk.unlink(self.path / name)
+        for name in sorted(self._foreign):
+            with suppress(OSError):  # where that fails it is just never touched
                 self.disk.make_folder(self.path / QUARANTINE)
                 self.disk.rename(self.path / name, self.path / QUARANTINE / name)
                 self.set_aside_names.append(name)

@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.errors import JournalError
+from gateway.errors import JournalError, NewerFormat
 from gateway.journal import block as blocks
 from gateway.journal import record
 from gateway.journal.block import HEADER_BYTES, Header
@@ -110,9 +110,10 @@ class Recoverer:
         self._epoch = max([head.epoch for head in heads], default=0)
         self._damages: list[Damage] = []
         self._report = Recovery()
+        self._copies: list[tuple[str, str, int, int]] = []  # segment, name of the copy, offset, length
 
     def run(self) -> Recovered:
-        """Recover. Raises JournalError for a newer format, OSError when the folder cannot be read."""
+        """Recover. Raises NewerFormat, OSError when the folder cannot be read; nothing was changed then."""
         folder = self._folder
         if not folder.log_id and any(file.unreadable for file in folder.files.values()):
             raise OSError(errno.EIO, "none of the journal's segments can be read")  # a new log would hide them
@@ -130,6 +131,10 @@ class Recoverer:
         live = {each.name for each in self._image.segments.values()} | ({entry.name} if entry else set())
         self._heed(self._hint)
         self._report.unclean = not self._clean
+        for segment, name, offset, length in self._copies:
+            if folder.write and keep_copy(folder.disk, folder.path, segment, name, offset, length):
+                self._report.set_aside.append(name)
+        folder.tidy()
         self._report.set_aside += folder.set_aside_names
         return Recovered(
             log_id=folder.log_id or self._hint.log_id,
@@ -203,6 +208,8 @@ class Recoverer:
             with self._folder.opened(file.name) as read:
                 stored = read(head.stored, HEADER_BYTES)
             self._image = Image.decode(blocks.payload_of(head, stored, self._codec))
+        except NewerFormat:
+            raise
         except (OSError, JournalError):
             return False
         self._link = Link(head.number - 1, None, 0, head.records_before)
@@ -295,9 +302,7 @@ class Recoverer:
         self._copy(entry.name, f"{entry.life}-{hole.offset}.block", hole.offset, hole.end - hole.offset)
 
     def _copy(self, segment: str, name: str, offset: int, length: int) -> None:
-        folder = self._folder
-        if folder.write and keep_copy(folder.disk, folder.path, segment, name, offset, length):
-            self._report.set_aside.append(name)
+        self._copies.append((segment, name, offset, length))  # made at the end: a newer format may still be met
 
     # -- index and files --------------------------------------------------------------------------------
 

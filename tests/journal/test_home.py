@@ -62,6 +62,15 @@ def append(journal: Journal, count: int = 1, lane: str = "telemetry") -> list[in
     return found
 
 
+def do_chores(journal: Journal) -> None:
+    """Do whatever is to be done between commits."""
+    while chore := journal.chore():
+        try:
+            chore()
+        finally:
+            journal.finish(chore)
+
+
 def stored(journal: Journal, lane: Lane = Lane.TELEMETRY) -> list[int]:
     reader = journal.reader(lane)
     found = [each.sequence for each in reader.read(0, 1 << 30, 1 << 30)]
@@ -144,11 +153,7 @@ def test_zeros_ahead_of_use_do_not_go_elsewhere() -> None:
     disk.unmount()
     files = dict(disk._files)
     with pytest.raises(OSError, match="is its file system mounted"):
-        while chore := journal.chore():
-            try:
-                chore()
-            finally:
-                journal.finish(chore)
+        do_chores(journal)
     assert disk._files == files
 
 
