@@ -200,6 +200,7 @@ class Forwarder:
         """Launch what may leave now; return whether reading on may bring more."""
         while True:
             for progress in self.progress:
+                progress.open_head()
                 if progress.to_check and (held := progress.begin_check()) is not None:
                     tasks.create_task(self._check(progress, held), name=f"gateway.forward[{self.name}].check")
             for lane in self._lanes:  # the alarm lane is read before each sending

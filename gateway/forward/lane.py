@@ -64,6 +64,8 @@ class RouteLane:
         self._reader = log.reader(lane)
         self._parked_reader = log.reader(lane)  # a reader belongs to one thread at a time
         self.reading = False  # on another thread
+        self.paused = False  # nothing new leaves: it waits behind another reading
+        self.before: RouteLane | None = None  # a reading whose blocked devices wait here, too
         self.checking = False  # whether the journal still has what is in memory: nothing leaves meanwhile
         self.resolved: list[list[Outgoing]] = []  # what is over since somebody last took note of it
         self.arrived: list[int] = []  # of these what the journal had given up: sequences
@@ -73,7 +75,7 @@ class RouteLane:
         self._at = 0  # next of `_ahead`
         self.taken = 0  # events, since start
         self.ordinal = region * REGION  # of the next event of `_ahead`
-        self._blocked: set[str] = set()  # devices of `waiting` and of what of it is in flight
+        self.blocked: set[str] = set()  # devices of `waiting` and of what of it is in flight
         self._read_to: int = saved["after"]
         self.skip: deque[tuple[int, int]] = deque((first, last) for first, last in saved["done"])
         for i, (sequence, attempts) in enumerate(saved.get("parked", ())):
@@ -85,7 +87,7 @@ class RouteLane:
 
     @property
     def ahead(self) -> int:
-        """How many events are read and not taken."""
+        """How many events are read, not taken."""
         return len(self._ahead) - self._at
 
     @property
@@ -211,16 +213,18 @@ class RouteLane:
     def fresh(self, limit: int) -> Sending | None:
         """Take up to `limit` new events; those of devices that wait for a retry wait behind it."""
         events = self._ahead[self._at : self._at + limit]
-        if not events or self.checking:
+        if not events or self.checking or self.paused:
             return None
         self._at += len(events)
         self.taken += len(events)
         ordinals: Sequence[int] = range(self.ordinal, self.ordinal + len(events))
         self.ordinal += len(events)
-        if self._blocked:
-            blocked = self._blocked
+        blocked = self.blocked | self.before.blocked if self.before else self.blocked
+        if blocked:
             numbered = list(zip(ordinals, events, strict=True))
             self.waiting += [each for each in numbered if each[1].subject in blocked]
+            if self.before:
+                self._block()
             going = [each for each in numbered if each[1].subject not in blocked]
             if not going:
                 return None
@@ -231,8 +235,12 @@ class RouteLane:
         """Take the first `limit` waiting events; one such sending at a time, so that none passes another."""
         if not self.waiting or self.checking or any(sending.origin == "waiting" for sending in self.in_flight):
             return None
-        limit = min(limit, self.retry_max)
-        going, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        held = self.before.blocked if self.before else ()
+        going = [each for each in self.waiting if each[1].subject not in held][: min(limit, self.retry_max)]
+        if not going:
+            return None
+        leaving = {ordinal for ordinal, _ in going}
+        self.waiting = [each for each in self.waiting if each[0] not in leaving]
         if not self.waiting:
             self.retry_max = READ_MAX
         return self._leave([event for _, event in going], [n for n, _ in going], "waiting")
@@ -345,10 +353,10 @@ class RouteLane:
         self._block()
 
     def _block(self) -> None:
-        self._blocked = {event.subject for _, event in self.waiting}
+        self.blocked = {event.subject for _, event in self.waiting}
         for sending in self.in_flight:
             if sending.origin == "waiting":
-                self._blocked.update(event.subject for event in sending.events)
+                self.blocked.update(event.subject for event in sending.events)
 
     # -- what is not over ----------------------------------------------------------------------
 

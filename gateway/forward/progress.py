@@ -8,8 +8,9 @@ an outage leaves before what is new.  With ``order = "fresh"`` there is a *head*
 
 When an outage (or the start) is over the head goes on behind all that is durable, and what it had not taken is left to
 the tail: one more range that is not over.  What the head had sent by then and is not answered stays with the head.  So
-a device's events keep their order within live and within replayed, and a cursor has at most RANGES_MAX ranges that are
-over: with `heads_max` outages not drained yet no new head opens, and what is new waits behind them.
+a device's events keep their order within live and within replayed (the tail waits with a device of which the head has
+something to send again), and a cursor has at most RANGES_MAX ranges that are
+over: with `heads_max` outages not drained yet no new head opens, and what is new waits until the oldest one is.
 
 What the journal gives up (its table "gaps") while it is in memory here must not be delivered and be counted as dropped.
 When the count of this cursor has grown, what is held is looked up in the journal again; what is gone is forgotten, and
@@ -63,6 +64,7 @@ class Progress:
         if fresh:
             region = 2 * len(self.tail.skip) + 1
             self.head = RouteLane(log, lane, selection, {"after": self.tail.until, "done": []}, region=region)
+            self.tail.before = self.head
         self.lanes: Sequence[RouteLane] = (self.head, self.tail) if self.head else (self.tail,)
         self.heads_max = RANGES_MAX - FLIGHT_RANGES - route.parked_max
         self._snapshots: deque[Snapshot] = deque()
@@ -79,12 +81,17 @@ class Progress:
             self.tail.mark_replayed(through)
             return
         self.tail.mark_replayed(min(through, self.tail.until or 0))
-        if head.end >= through:
-            return
-        if len(self.tail.skip) < self.heads_max:
+        if head.end < through:
+            head.paused = True
+            self.open_head()
+
+    def open_head(self) -> None:
+        """Let the head go on behind all that is durable, if an outage is over and the cursor has room for its range."""
+        head = self.head
+        if head is not None and head.paused and len(self.tail.skip) < self.heads_max:
+            head.paused = False
+            through = self._log.durable_sequence
             self.tail.extend(head.leave(through), through)
-        else:
-            head.mark_replayed(through)
 
     # -- the cursor ----------------------------------------------------------------------------
 

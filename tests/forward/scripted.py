@@ -53,6 +53,7 @@ class ScriptedTarget:
         await asyncio.sleep(self.delay_s)
         self._at_once -= 1
         if self._cut or not self.up.is_set():
+            self._cut = True
             return [DOWN] * len(batch)
         outcomes = self.judge(batch) if self.judge else [DELIVERED] * len(batch)
         self._cut = any(outcome.verdict is Verdict.DOWN for outcome in outcomes)  # what is behind it is lost too

@@ -68,14 +68,7 @@ class Chaos:
 @pytest.mark.parametrize("seed", range(40))
 def test_chaos(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every event arrives or is one dead letter; a crash repeats at most a window; order but for parked."""
-    set_aside: set[int] = set()
-    park = RouteLane.park
-
-    def watched(lane: RouteLane, sequence: int, parked: Parked) -> None:
-        set_aside.add(sequence)
-        park(lane, sequence, parked)
-
-    monkeypatch.setattr(RouteLane, "park", watched)
+    set_aside = watch_parking(monkeypatch)
 
     async def main() -> None:
         chaos = Chaos(seed)
@@ -119,6 +112,19 @@ def test_chaos(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         assert judge([raw for raw in arrived if sequence_of(raw) not in set_aside])[2] == 0
 
     asyncio.run(main())
+
+
+def watch_parking(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Return a set that gets the sequences of events that are parked: they give up their place."""
+    set_aside: set[int] = set()
+    park = RouteLane.park
+
+    def watched(lane: RouteLane, sequence: int, parked: Parked) -> None:
+        set_aside.add(sequence)
+        park(lane, sequence, parked)
+
+    monkeypatch.setattr(RouteLane, "park", watched)
+    return set_aside
 
 
 def over(forwarder: Forwarder) -> bool:
