@@ -26,6 +26,7 @@ from gateway.api.status import (
 from gateway.clock import NS_PER_S, rfc3339, wall_ns_of
 from gateway.errors import DecodeError
 from gateway.event import ROUTED, Event, Lane
+from gateway.forward.drops import dropped
 from gateway.forward.forwarder import ForwarderStatus
 from gateway.journal.committer import State as DiskState
 from gateway.journal.options import RESERVE_SEGMENTS
@@ -33,16 +34,17 @@ from gateway.journal.options import RESERVE_SEGMENTS
 if TYPE_CHECKING:
     from gateway.daemon import Daemon
 
-_ROUTE_STATES: Mapping[str, Literal["up", "retrying", "down", "starting"]] = {
+_ROUTE_STATES: Mapping[str, Literal["up", "retrying", "down", "refused", "starting"]] = {
     "starting": "starting",
     "sending": "up",
     "idle": "up",
     "waiting": "down",
-    "refused": "down",
+    "refused": "refused",
     "backing off": "retrying",
 }
 
 _DELIVERING = ("sending", "idle")
+ERROR_KEPT_S = 3600.0  # how long a route that is up again still shows its last error
 
 
 class Answers:
@@ -128,8 +130,6 @@ class Answers:
         """Say how a lane is. `waiting`: what waits in it, and before it in those that it makes way for."""
         name, oldest = lane.name.lower(), waiting[-1].oldest
         queued = max((each.backlog.get(name, 0) for each in routes), default=self._journal.count(lane, 0))
-        gaps = self._journal.table("gaps").items()
-        dropped = max((gap["count"] for key, gap in gaps if gap.get("lane") == name), default=0)
         left = None
         if oldest is not None and not all(each.state in _DELIVERING for each in routes):
             usage = self._journal.usage()
@@ -137,13 +137,22 @@ class Answers:
             age_s = (self._daemon.clock.wall_ns() - wall_ns_of(oldest)) / NS_PER_S
             left = lanes.hours_left(room, [each.bytes for each in waiting], age_s)
         return LaneStatus(
-            name=name, queued=queued, queued_bytes=waiting[-1].bytes, oldest=oldest, hours_left=left, dropped=dropped
+            name=name,
+            queued=queued,
+            queued_bytes=waiting[-1].bytes,
+            oldest=oldest,
+            hours_left=left,
+            dropped=dropped(self._journal, name),
         )
 
     def _route(self, said: ForwarderStatus) -> RouteStatus:
         where = self._daemon.targets[said.target].status()
-        reasons = [said.last_error, str(where.get("last_error") or "")]
-        reasons = [each for each in (reversed(reasons) if said.state == "waiting" else reasons) if each]
+        error, at = said.last_error, said.last_error_at
+        if said.state in _DELIVERING:
+            passed_s = (self._daemon.clock.wall_ns() - wall_ns_of(at)) / NS_PER_S if at else 0.0
+            error, at = (error, at) if passed_s < ERROR_KEPT_S else (None, None)
+        elif where.get("last_error") and (error is None or said.state == "waiting"):
+            error, at = str(where["last_error"]), None  # the target knows better why it is away
         return RouteStatus(
             name=said.name,
             target=said.target,
@@ -156,7 +165,8 @@ class Answers:
             in_flight=said.in_flight,
             retries=said.retried,
             dead_lettered=said.rejected,
-            last_error=reasons[0] if reasons else None,
+            last_error=error,
+            last_error_at=at,
         )
 
     def _rules(self) -> RuleStatus:

@@ -41,7 +41,7 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     queued_bytes: int | None = None
     oldest: str | None = None  # time of the oldest queued event
     hours_left: float | None = None  # until the lane's limit at today's rate; None: unknown or not filling
-    dropped: int = 0  # evicted undelivered, since the journal was made
+    dropped: int = 0  # given up undelivered since the journal was made, by the consumer that lost most
 
 
 class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     target: str
     kind: str  # mqtt | http
-    state: Literal["up", "retrying", "down", "starting"]
+    state: Literal["up", "retrying", "down", "refused", "starting"]  # refused: credentials, permission, no such place
     where: str = ""  # endpoint, without credentials
     since: str | None = None  # in this state
     delivered: int = 0  # events since start
@@ -58,7 +58,8 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     retries: int = 0
     dead_lettered: int = 0
-    last_error: str | None = None
+    last_error: str | None = None  # what is wrong; of a route that is up again: what was, for an hour
+    last_error_at: str | None = None
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,12 +174,13 @@ def _routes(status: Status) -> Iterator[Finding]:
         text = f"No target is configured: events stay in the journal, {_waiting(status)}"
         yield Finding("warning", text, "edge-gateway check")
     for route in status.routes:
-        if route.state in ("down", "retrying"):
+        if route.state in ("down", "refused", "retrying"):
             why = f": {route.last_error}" if route.last_error else ""
             since = f" since {route.since}" if route.since else ""
             kept = f"{_count(route.backlog, 'event')} kept on disk"
             text = f"Route {route.name} to {route.target} is {route.state}{since}{why}; {kept}"
-            yield Finding("bad" if route.state == "down" else "warning", text, "journalctl -u edge-gateway -n 50")
+            command = "edge-gateway check" if route.state == "refused" else "journalctl -u edge-gateway -n 50"
+            yield Finding("warning" if route.state == "retrying" else "bad", text, command)
 
 
 def _sources(status: Status) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from gateway.cli.verb import CONFIG, Verbs, add
 from gateway.quantity import duration, size
 
 if TYPE_CHECKING:
-    from gateway.api.status import Level, Status
+    from gateway.api.status import Level, RouteStatus, Status
 
 _COLOURS: dict[str, Colour] = {"ok": "green", "warning": "yellow", "bad": "red"}
 
@@ -122,7 +122,7 @@ def _tables(now: Status) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
     yield "lanes", headers, rows
     headers = ["name", "target", "state", "since", "delivered", "backlog", "retries", "dead", "last error"]
     rows = [
-        [r.name, r.target, r.state, r.since, r.delivered, r.backlog, r.retries, r.dead_lettered, r.last_error]
+        [r.name, r.target, r.state, r.since, r.delivered, r.backlog, r.retries, r.dead_lettered, _error(r)]
         for r in now.routes
     ]
     yield "routes", headers, rows
@@ -147,9 +147,15 @@ def _disk(now: Status) -> str:
 
 
 def _colour(row: list[Any]) -> Colour | None:
-    if {"stopped", "down"} & set(map(str, row)):
+    if {"stopped", "down", "refused"} & set(map(str, row)):
         return "red"
     return "yellow" if {"retrying", "connecting", "starting"} & set(map(str, row)) else None
+
+
+def _error(route: RouteStatus) -> str | None:
+    """Return what is wrong with a route; of one that is up what was, and when."""
+    old = route.state == "up" and route.last_error_at
+    return f"at {route.last_error_at}: {route.last_error}" if old else route.last_error
 
 
 def _qos(counts: dict[str, int]) -> str:

@@ -66,6 +66,14 @@ def test_all_is_well() -> None:
             "1,234 events kept on disk",
             "journalctl -u edge-gateway",
         ),
+        (
+            but(
+                routes=[RouteStatus(name="a", target="c", kind="http", state="refused", last_error="401 Unauthorized")]
+            ),
+            "bad",
+            "Route a to c is refused: 401 Unauthorized; 0 events kept on disk",
+            "edge-gateway check",
+        ),
         (but(routes=[]), "warning", "No target is configured", "edge-gateway check"),
         (
             but(

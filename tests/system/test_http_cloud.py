@@ -108,3 +108,28 @@ def test_an_absent_service_is_waited_for(tmp_path: Path) -> None:
 def _away(house: House) -> dict[str, Any] | None:
     route: dict[str, Any] = house.status()["routes"][0]
     return route if route["state"] == "down" and route["last_error"] else None
+
+
+def test_a_refused_route_says_so_and_its_error_has_a_time(tmp_path: Path) -> None:
+    """401: status says refused and what to check; when it is mended the route is up, and says what was wrong when."""
+    port, source = own_listener()
+    with CloudHttp() as cloud:
+        house = House(tmp_path / "gw", source, target(cloud, "batched") + "refused_retry_s = 0.2\n")
+        with running(house), device(port) as sender:
+            cloud.script(*["401"] * 10_000)
+            assert acknowledged(sender.count("hall", range(5)))
+            refused = until(lambda: _route_in(house, "refused"), house.status)
+            assert "401" in refused["last_error"]
+            headline = house("status").out.splitlines()[0]
+            assert "Route all to cloud is refused" in headline
+            assert "edge-gateway check" in headline
+            cloud.answers.clear()
+            up = until(lambda: _route_in(house, "up"), house.status)
+            assert up["last_error_at"] is not None
+            assert f"at {up['last_error_at']}: " in house("status").out
+    assert readings(cloud.accepted) == {"hall": list(range(5))}
+
+
+def _route_in(house: House, state: str) -> dict[str, Any] | None:
+    route: dict[str, Any] = house.status()["routes"][0]
+    return route if route["state"] == state and route["last_error"] else None
