@@ -40,8 +40,12 @@ class Secret:
             text = _READERS[self.place](self.name)
         except (OSError, ValueError) as error:
             what = f"cannot read the secret in {self.where}: {_words(error)}"
-            raise ConfigError([Fault(self._origin, self._line, what, _ADVICE[self.place])]) from None
+            raise ConfigError([self.fault(what, _ADVICE[self.place])]) from None
         return text
+
+    def fault(self, what: str, hint: str | None = None) -> Fault:
+        """Make a Fault at the place in the config that names the secret."""
+        return Fault(self._origin or self.where, self._line, what, hint)
 
     @property
     def where(self) -> str:

@@ -14,6 +14,7 @@ flag RAW is set.
                                  8 CLEAN        last block of an orderly stop: nothing was in flight
                                 16 UNSYNCED     nobody disciplined the wall clock when this was written
                                 32 START        first block of a start (of its epoch)
+                                64 ENCRYPTED    the payload is sealed (cipher.py), after compression
          8    6 log id           made once per journal; a file of another journal is never read as ours
         14    2 lanes            how many of the lane counts below are used
         16    8 life             of the segment: new each time a file is (re)used, never used twice
@@ -32,7 +33,7 @@ flag RAW is set.
        100    4 plain length     payload bytes inflated
        104    4 payload CRC      CRC-32 of the stored payload
        108   32 lane counts      events per lane, 8 x u32: a reader skips a block without its lane
-       140   16 reserved         zero
+       140   16 mark             key id and epoch salt of an ENCRYPTED block, else zero
        156    4 header CRC       CRC-32 of bytes 0..155; as it covers the payload CRC it names the whole block
 
 Block N+1 is written only after the fdatasync of N has returned. So what a power cut can leave behind
@@ -73,6 +74,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.errors import JournalError, NewerFormat
+from gateway.journal.cipher import NO_KEYS, SEAL_BYTES, Keys
 
 MAGIC: Final = b"\xffEGB"
 VERSION: Final = 1
@@ -81,8 +83,8 @@ LANES_MAX: Final = 8
 ALIGN: Final = 512
 STORED_BYTES_MAX: Final = 64 * 1024 * 1024  # a length above this is no length
 
-RAW, CHECKPOINT, SURVIVORS, CLEAN, UNSYNCED, START = 1, 2, 4, 8, 16, 32
-FLAGS_KNOWN: Final = RAW | CHECKPOINT | SURVIVORS | CLEAN | UNSYNCED | START
+RAW, CHECKPOINT, SURVIVORS, CLEAN, UNSYNCED, START, ENCRYPTED = 1, 2, 4, 8, 16, 32, 64
+FLAGS_KNOWN: Final = RAW | CHECKPOINT | SURVIVORS | CLEAN | UNSYNCED | START | ENCRYPTED
 FLAGS_OPTIONAL: Final = 0xFF00
 
 _FIELDS = struct.Struct("<4sHH6sHQIIQQQQqQQIIIII8I16s")
@@ -116,6 +118,7 @@ class Header(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     counts: tuple[int, ...] = (0,) * LANES_MAX
     flags: int = 0
     lanes: int = LANES_MAX
+    mark: bytes = b""
     crc: int = 0
 
     @property
@@ -125,20 +128,26 @@ class Header(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Deflate(msgspec.Struct, frozen=True, gc=False):
-    """A payload ready for the disk."""
+    """A payload ready for the disk, but for encryption, which needs the header: `keys` say whether."""
 
-    stored: bytes
+    content: bytes
     plain_bytes: int
     raw: bool
+    keys: Keys = NO_KEYS
+
+    @property
+    def size(self) -> int:
+        """How many bytes will be stored."""
+        return len(self.content) + (SEAL_BYTES if self.keys.writes else 0)
 
 
 def deflate(payload: bytes, codec: Any) -> Deflate:
     """Compress a payload, or keep it where that gains nothing."""
     if len(payload) >= _COMPRESS_MIN_BYTES:
-        stored = codec.deflate(payload)
-        if len(stored) < len(payload):
-            return Deflate(stored, len(payload), raw=False)
-    return Deflate(payload, len(payload), raw=True)
+        content = codec.deflate(payload)
+        if len(content) < len(payload):
+            return Deflate(content, len(payload), raw=False, keys=codec.keys)
+    return Deflate(payload, len(payload), raw=True, keys=codec.keys)
 
 
 def padded(length: int, align: int) -> int:
@@ -149,8 +158,8 @@ def padded(length: int, align: int) -> int:
 def lengthened(payload: Deflate, gap: int) -> Deflate:
     """Put a skippable frame of `gap` bytes behind a compressed payload; `gap` is at least 8."""
     length = gap - _SKIPPABLE.size
-    stored = b"".join((payload.stored, _SKIPPABLE.pack(_SKIPPABLE_MAGIC, length), bytes(length)))
-    return Deflate(stored, payload.plain_bytes, raw=False)
+    content = b"".join((payload.content, _SKIPPABLE.pack(_SKIPPABLE_MAGIC, length), bytes(length)))
+    return Deflate(content, payload.plain_bytes, raw=False, keys=payload.keys)
 
 
 def encode_header(header: Header) -> tuple[bytes, int]:
@@ -177,7 +186,7 @@ def encode_header(header: Header) -> tuple[bytes, int]:
         header.plain,
         header.payload_crc,
         *header.counts,
-        b"",
+        header.mark,
     )
     crc = zlib.crc32(fields)
     return fields + _CRC.pack(crc), crc
@@ -185,16 +194,27 @@ def encode_header(header: Header) -> tuple[bytes, int]:
 
 def encode(header: Header, payload: Deflate, align: int) -> tuple[bytes, Header]:
     """Return a block's bytes, padded to `align`, and its header with lengths and CRCs filled in."""
+    mark = payload.keys.mark(header.log_id)
     header = msgspec.structs.replace(
         header,
-        stored=len(payload.stored),
+        stored=payload.size,
         plain=payload.plain_bytes,
-        payload_crc=zlib.crc32(payload.stored),
-        flags=header.flags | (RAW if payload.raw else 0),
+        flags=header.flags | (RAW if payload.raw else 0) | (ENCRYPTED if mark else 0),
+        mark=mark,
     )
+    stored = payload.content
+    if mark:
+        stored = payload.keys.seal(header.log_id, header.epoch, mark, stored, _associated(header))
+    header = msgspec.structs.replace(header, payload_crc=zlib.crc32(stored))
     head, crc = encode_header(header)
-    gap = padded(len(payload.stored), align) - HEADER_BYTES - len(payload.stored)
-    return b"".join((head, payload.stored, bytes(gap))), msgspec.structs.replace(header, crc=crc)
+    gap = padded(len(stored), align) - HEADER_BYTES - len(stored)
+    return b"".join((head, stored, bytes(gap))), msgspec.structs.replace(header, crc=crc)
+
+
+def _associated(header: Header) -> bytes:
+    """Return what of a header a sealed payload is bound to: all but magic, version and both CRCs."""
+    unsummed = msgspec.structs.replace(header, payload_crc=0)
+    return encode_header(unsummed)[0][6 : _FIELDS.size]
 
 
 def decode_header(data: bytes | memoryview, offset: int = 0) -> Header | None:
@@ -239,14 +259,21 @@ def decode_header(data: bytes | memoryview, offset: int = 0) -> Header | None:
         counts=tuple(rest[10 : 10 + LANES_MAX]),
         flags=flags,
         lanes=lanes,
+        mark=rest[10 + LANES_MAX] if flags & ENCRYPTED else b"",
         crc=crc,
     )
 
 
 def payload_of(header: Header, stored: bytes | memoryview, codec: Any) -> bytes:
-    """Check and inflate a block's stored payload. Raises JournalError when it is not what was written."""
+    """Check, decrypt and inflate a block's stored payload.
+
+    Raises JournalError when it is not what was written, WrongKey when it is encrypted and the key is not there.
+    """
     if len(stored) != header.stored or zlib.crc32(stored) != header.payload_crc:
         raise JournalError(f"block {header.number}: the payload's CRC does not hold")
+    content = bytes(stored)
+    if header.flags & ENCRYPTED:
+        content = codec.decrypt(header, content, _associated(header))
     if header.flags & RAW:
-        return bytes(stored)
-    return bytes(codec.inflate(bytes(stored), header.plain))
+        return content
+    return bytes(codec.inflate(content, header.plain))

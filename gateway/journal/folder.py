@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.journal import block as blocks
 from gateway.journal.block import HEADER_BYTES, Header
+from gateway.journal.cipher import NO_KEYS, Keys
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
 from gateway.journal.segment import (
@@ -50,10 +51,18 @@ class Folder:
     """The files of a journal. With `write` it may also set aside and remove. `answers`: as `Home.answers` says."""
 
     def __init__(
-        self, disk: Disk, path: Path, *, align: int, write: bool, answers: Callable[[], bool] = always
+        self,
+        disk: Disk,
+        path: Path,
+        *,
+        align: int,
+        write: bool,
+        answers: Callable[[], bool] = always,
+        keys: Keys = NO_KEYS,
     ) -> None:
         self.disk = disk
         self.answers = answers
+        self.keys = keys
         self.path = path
         self.align = align
         self.write = write
@@ -175,7 +184,7 @@ class Folder:
         reached = (0, 0)
         with suppress(OSError), self.opened(file.name) as read:
             life = file.head.life
-            for part in Walk(read, file.head.log_id, life, file.size, align=self.align, codec=Codec()):
+            for part in Walk(read, file.head.log_id, life, file.size, align=self.align, codec=Codec(keys=self.keys)):
                 if isinstance(part, Found):
                     reached = (part.header.epoch, part.header.number)
         return reached

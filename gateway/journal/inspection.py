@@ -22,6 +22,7 @@ import msgspec
 from gateway.errors import JournalError
 from gateway.event import Lane
 from gateway.journal.block import ALIGN
+from gateway.journal.cipher import NO_KEYS, Keys
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.folder import Folder
@@ -84,11 +85,12 @@ class Verified(msgspec.Struct, frozen=True):
 class Inspection:
     """One look at a folder."""
 
-    def __init__(self, folder: Path, *, align: int = ALIGN, disk: Disk | None = None) -> None:
+    def __init__(self, folder: Path, *, align: int = ALIGN, disk: Disk | None = None, keys: Keys = NO_KEYS) -> None:
         """Read the newest checkpoint and what lies behind it. Raises JournalError when there is no journal."""
         self._disk = disk or OsDisk()
         self._folder = folder
         self._align = align
+        self._keys = keys
         self.refresh()
 
     def refresh(self) -> None:
@@ -110,11 +112,12 @@ class Inspection:
         live = sorted(found.image.segments.values(), key=lambda entry: (entry.first, entry.life))
         self.entries: tuple[Entry, ...] = (*live, *([found.entry] if found.entry else []))
         view = View(self.entries, self.last_sequence)
-        self.store = Store(self._disk, self._folder, found.log_id, self._align, view, Tail(0, self.last_sequence))
+        tail = Tail(0, self.last_sequence)
+        self.store = Store(self._disk, self._folder, found.log_id, self._align, view, tail, keys=self._keys)
 
     def _look(self) -> Recovered:
         try:
-            self._files = Folder(self._disk, self._folder, align=self._align, write=False)
+            self._files = Folder(self._disk, self._folder, align=self._align, write=False, keys=self._keys)
             found = Recoverer(self._files).run()
         except OSError as error:
             raise JournalError(f"{self._folder}: {error.strerror or error}") from error
@@ -160,7 +163,7 @@ class Inspection:
 
         A segment that a running gateway gives up meanwhile is left out.
         """
-        codec = Codec()
+        codec = Codec(keys=self._keys)
         for entry in self.entries:
             found = self._verify(entry, codec)
             if not found.damaged_blocks or self._still_there(entry):
@@ -168,7 +171,7 @@ class Inspection:
 
     def _still_there(self, entry: Entry) -> bool:
         """Return whether a segment is in the index as it is now."""
-        now = Inspection(self._folder, align=self._align, disk=self._disk)
+        now = Inspection(self._folder, align=self._align, disk=self._disk, keys=self._keys)
         return any(entry.life == each.life for each in now.entries)
 
     def _lane(self, lane: Lane) -> LaneCount:

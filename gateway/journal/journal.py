@@ -30,12 +30,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.clock import Clock
-from gateway.errors import DiskRefused, JournalError
+from gateway.errors import DiskRefused, GatewayError, JournalError
 from gateway.event import EVENT_BYTES_MAX, LANES, Event, Lane, encode, stamp
 from gateway.journal import block as blocks
 from gateway.journal import ledger
 from gateway.journal.batch import Batch, Block, Placed, unsynced
 from gateway.journal.checkpoint import SEGMENTS
+from gateway.journal.cipher import keys_of
 from gateway.journal.chore import Chore
 from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.eviction import Eviction, GivenUp, catch_up
@@ -74,7 +75,7 @@ class Journal:
         self._writer = Writer(
             disk, folder, options, home, log_id=found.log_id, epoch=epoch, image=found.image, link=found.link,
             position=Position(found.entry, found.limit, found.entry_link) if found.entry else None, free=found.free,
-            spares=found.spares, names_taken=found.names_taken, next_life=found.next_life,
+            spares=found.spares, names_taken=found.names_taken, next_life=found.next_life, keys=found.keys,
         )  # fmt: skip
         self._segments: dict[int, Entry] = dict(found.image.segments)
         self._active = found.entry
@@ -88,7 +89,7 @@ class Journal:
         self._eviction = Eviction(self._writer)
         self._tables = Tables(found.image.values())
         tail = Tail(options.tail_bytes_max, self.durable_sequence)
-        self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, home.answers)
+        self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, home.answers, found.keys)
         self._writer.readback.report = self.store.damaged
         ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, found=found.report)
         if found.changed:
@@ -108,21 +109,21 @@ class Journal:
     ) -> Journal:
         """Recover a journal, or make one. Writes nothing that matters: the first commit does.
 
-        Raises JournalError when another process holds it or a newer version wrote it, DiskRefused when the folder
-        cannot be used at all. Damage never keeps it from opening: see `recovery`.
+        Raises JournalError when another process holds it or a newer version wrote it, WrongKey, DiskRefused when the
+        folder cannot be used at all. Damage never keeps it from opening: see `recovery`.
         """
-        disk = disk or OsDisk()
+        disk, keys = disk or OsDisk(), keys_of(options, random)
         lock = Lock.acquire(disk, folder)
         try:
             home = Home(disk, folder, lock, options.align)
-            files = Folder(disk, folder, align=options.align, write=True, answers=home.answers)
+            files = Folder(disk, folder, align=options.align, write=True, answers=home.answers, keys=keys)
             found = Recoverer(files, options.segment_size, lock.hint(files.log_id)).run()
             found.log_id = found.log_id or random(LOG_ID_BYTES)
             return cls(disk, folder, options, clock, lock, home, found)
         except OSError as error:
             lock.release()
             raise DiskRefused(f"{folder}: {error.strerror or error}") from error
-        except JournalError:
+        except GatewayError:
             lock.release()
             raise
 

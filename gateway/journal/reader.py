@@ -30,6 +30,7 @@ from gateway.event import Lane
 from gateway.journal import block as blocks
 from gateway.journal import record
 from gateway.journal.batch import Block
+from gateway.journal.cipher import NO_KEYS, Keys
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
 from gateway.journal.quarantine import keep_copy
@@ -148,6 +149,7 @@ class Store:
         view: View,
         tail: Tail,
         answers: Callable[[], bool] | None = None,
+        keys: Keys = NO_KEYS,
     ) -> None:
         """`answers`: whether the disk can be read at all, as `Home.answers` says; None for one who only looks."""
         self.disk = disk
@@ -157,6 +159,7 @@ class Store:
         self.view = view
         self.tail = tail
         self.answers = answers or always
+        self.keys = keys
         self.damages: deque[Damage] = deque()  # found by readers, taken by the journal
         self._keep_copies = answers is not None
         self._indexes: OrderedDict[int, BlockIndex] = OrderedDict()
@@ -202,7 +205,7 @@ class Blocks:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._codec = Codec()
+        self._codec = Codec(keys=store.keys)
         self._handles: OrderedDict[str, int] = OrderedDict()
         self._block: tuple[int, int, Records] | None = None  # (life, offset, records) read last
 

@@ -31,6 +31,7 @@ from gateway.journal import block as blocks
 from gateway.journal import record
 from gateway.journal.block import HEADER_BYTES, Header
 from gateway.journal.checkpoint import Image
+from gateway.journal.cipher import Keys
 from gateway.journal.compression import Codec
 from gateway.journal.folder import File, Folder
 from gateway.journal.lock import Hint
@@ -89,6 +90,7 @@ class Recovered(msgspec.Struct, kw_only=True):
     damages: list[Damage]
     changed: dict[int, Entry | None]  # index entries that were corrected: to be written with the first block
     report: Recovery
+    keys: Keys
 
 
 class Recoverer:
@@ -99,7 +101,7 @@ class Recoverer:
         self._hint = hint or Hint()
         self._folder = folder
         self._size = segment_size
-        self._codec = Codec()
+        self._codec = Codec(keys=folder.keys)
         self._image = Image()
         self._link = Link(0, 0, 0, 0)
         self._joined = 0  # life of the segment gone through before; 0: none yet
@@ -113,7 +115,7 @@ class Recoverer:
         self._copies: list[tuple[str, str, int, int]] = []  # segment, name of the copy, offset, length
 
     def run(self) -> Recovered:
-        """Recover. Raises NewerFormat, OSError when the folder cannot be read; nothing was changed then."""
+        """Recover. Raises NewerFormat, WrongKey, OSError when the folder cannot be read; nothing was changed then."""
         folder = self._folder
         if not folder.log_id and any(file.unreadable for file in folder.files.values()):
             raise OSError(errno.EIO, "none of the journal's segments can be read")  # a new log would hide them
@@ -125,12 +127,13 @@ class Recoverer:
             self._image.segments[entry.life] = entry
         if entry is not None:
             del self._image.segments[entry.life]
-            if self._report.checkpoints_skipped or not entry.end:
-                limit = 0  # what follows shall not depend on a damaged checkpoint: begin a segment
+            if self._report.checkpoints_skipped or not entry.end or not self._same_key(chain[-1]):
+                limit = 0  # what follows shall not depend on a damaged checkpoint, or an old key: begin a segment
         changed = self._reconcile(chain[0].head.life if chain and chain[0].head else 0)
         live = {each.name for each in self._image.segments.values()} | ({entry.name} if entry else set())
         self._heed(self._hint)
         self._report.unclean = not self._clean
+        self._check_keys(entry)
         for segment, name, offset, length in self._copies:
             if folder.write and keep_copy(folder.disk, folder.path, segment, name, offset, length):
                 self._report.set_aside.append(name)
@@ -154,7 +157,19 @@ class Recoverer:
             damages=self._damages,
             changed=changed,
             report=self._report,
+            keys=folder.keys,
         )
+
+    def _same_key(self, file: File) -> bool:
+        """Return whether a segment is encrypted as blocks are now: with the same key, or not at all."""
+        return file.head is not None and self._folder.keys.same(self._folder.log_id, file.head.mark)
+
+    def _check_keys(self, active: Entry | None) -> None:
+        """See that every live segment can be read. Raises WrongKey."""
+        for life in [*self._image.segments, *([active.life] if active is not None else [])]:
+            file = self._folder.lives.get(life)
+            if file is not None and file.head is not None:
+                self._folder.keys.check(self._folder.log_id, file.head.mark)
 
     def _heed(self, hint: Hint) -> None:
         """Count what the hint says there was behind the last block, and give none of its numbers out again."""

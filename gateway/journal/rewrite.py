@@ -127,7 +127,7 @@ class _Out:
         lanes = bytes(each.lane for each in part)
         payload = record.encode([each.raw for each in part], lanes, b"", sequences)
         deflated = blocks.deflate(payload, self._writer.codec)
-        return _Chunk(sequences, lanes, deflated, blocks.padded(len(deflated.stored), self._align))
+        return _Chunk(sequences, lanes, deflated, blocks.padded(deflated.size, self._align))
 
     def _place(self, chunk: _Chunk, output: _Output) -> None:
         spans = spans_of(chunk.lanes, chunk.sequences)

@@ -32,6 +32,7 @@ from gateway.journal import record
 from gateway.journal.batch import Block, Placed
 from gateway.journal.block import Deflate, Header
 from gateway.journal.checkpoint import SEGMENTS, Image
+from gateway.journal.cipher import Keys
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
 from gateway.journal.home import Home
@@ -73,6 +74,7 @@ class Writer:
         spares: list[str],
         names_taken: int,
         next_life: int,
+        keys: Keys,
     ) -> None:
         self.disk = disk
         self.folder = folder
@@ -80,7 +82,7 @@ class Writer:
         self.home = home
         self.log_id = log_id
         self.epoch = epoch
-        self.codec = Codec(options.level)
+        self.codec = Codec(options.level, keys)
         self._link = link
         self._position = position
         self._handle: int | None = None
@@ -127,7 +129,7 @@ class Writer:
         """Put a block on the disk and return when it is durable. Raises DiskRefused: nothing of it is, try again."""
         if block.payload is None:
             block.payload = blocks.deflate(record.encode(block.raws, block.lanes, block.changes), self.codec)
-        length = blocks.padded(len(block.payload.stored), self.options.align)
+        length = blocks.padded(block.payload.size, self.options.align)
         try:
             self.check_home()
             position = self._position
@@ -237,11 +239,11 @@ class Writer:
 
         The rest of the page is written anyway; the next block then costs a page less.
         """
-        length = blocks.padded(len(payload.stored), self.options.align)
+        length = blocks.padded(payload.size, self.options.align)
         left = -(offset + length) % PAGE_BYTES
         if payload.raw or left >= length or not 0 < left <= FILL_UP_BYTES_MAX:
             return payload
-        return blocks.lengthened(payload, length + left - blocks.HEADER_BYTES - len(payload.stored))
+        return blocks.lengthened(payload, length + left - blocks.HEADER_BYTES - payload.size)
 
     def _pages(self, data: bytes, offset: int, limit: int) -> tuple[int, bytes]:
         """Return where to write and what, so that whole pages are written where that is possible.
@@ -279,7 +281,7 @@ class Writer:
             previous = (before.previous_life, before.previous_end)
         sealed = [before] if before and not fruitless else []
         payload = blocks.deflate(self.image.encode(sealed), self.codec)
-        needed = blocks.padded(len(payload.stored), self.options.align)
+        needed = blocks.padded(payload.size, self.options.align)
         if needed + length > self.options.segment_size:
             raise JournalError(f"a block of {length} bytes and a checkpoint of {needed} do not fit in one segment")
         name = self._take_or_reuse(block.leave, before.name if before and fruitless else None)
