@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from gateway.journal.block import ALIGN
+from gateway.secrets import Secret
 
 MIB: Final = 1024 * 1024
 RESERVE_SEGMENTS: Final = 3  # left alone by ordinary blocks:
@@ -36,6 +37,8 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     block_bytes: int = MIB  # a batch is closed at this size, uncompressed
     tail_bytes_max: int = 8 * MIB  # newest records kept in memory for readers
     level: int = 1  # zstd
+    key: Secret | None = None  # encrypts what is written from now on: 64 hex digits, from `openssl rand -hex 32`
+    old_keys: tuple[Secret, ...] = ()  # read what was written with the keys before
     preallocate: bool = True  # write the whole budget with zeros in the background, so that it is ours
 
     def __post_init__(self) -> None:
