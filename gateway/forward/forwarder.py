@@ -115,6 +115,7 @@ class Forwarder:
         self._judgement = Judgement(name, route, leaving, self._circuit, log, clock)
         self._more = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._given_up = asyncio.Event()  # the journal has given up something that may be in memory
         self._closing = False
         self._dirty = False  # there are cursors to put
         self._asked = False  # for a commit, and it has not come
@@ -133,6 +134,7 @@ class Forwarder:
         if any(progress.is_new for progress in self.progress):
             self._moved()  # from here on the journal keeps for this route
         async with asyncio.TaskGroup() as tasks:
+            checking = tasks.create_task(self._keep_checked(), name=f"gateway.forward[{self.name}].check")
             while not self._closing:
                 if circuit.down and not self._order.in_flight():
                     await self._come_back(loop)
@@ -143,12 +145,14 @@ class Forwarder:
                     await asyncio.sleep(0)
                 else:
                     await self._sleep(loop, now)
+            checking.cancel()
 
     def durable(self, batch: int) -> None:
         """Take note that a batch of the journal is on the disk: there may be new events, and cursors of ours."""
         self._drops.durable(batch)
         for progress in self._leaving:
             progress.durable(batch)
+        self._look()
         self._asked = False
         self._more.set()
 
@@ -201,8 +205,6 @@ class Forwarder:
         while True:
             for progress in self.progress:
                 progress.open_head()
-                if progress.to_check and (held := progress.begin_check()) is not None:
-                    tasks.create_task(self._check(progress, held), name=f"gateway.forward[{self.name}].check")
             for lane in self._lanes:  # the alarm lane is read before each sending
                 self._read_on(lane, tasks)
             sending = None if self._circuit.down or self._closing else self._order.next(now)
@@ -240,16 +242,28 @@ class Forwarder:
         if lane.position == position:  # else it has gone on elsewhere meanwhile
             self._received(lane, records, durable)
         self._more.set()
+        self._look()
 
-    async def _check(self, progress: Progress, held: Sequence[int]) -> None:
-        """Forget what the journal has given up: it is counted as dropped."""
-        gone = await asyncio.to_thread(progress.missing, held) if held else set()
-        progress.checked(gone)
-        for lane in progress.lanes:
-            self._circuit.forget(lane, gone)
-        if gone:
-            self._moved()
-        self._more.set()
+    def _look(self) -> None:
+        if any(progress.to_check for progress in self.progress):
+            self._given_up.set()
+
+    async def _keep_checked(self) -> None:
+        """Forget what the journal has given up, as soon as it has, outage or not: it is counted as dropped."""
+        while True:
+            await self._given_up.wait()
+            self._given_up.clear()
+            for progress in self.progress:
+                held = progress.begin_check() if progress.to_check else None
+                if held is None:  # nothing to do, or a read is under way: again when it is over
+                    continue
+                gone = await asyncio.to_thread(progress.missing, held) if held else set()
+                progress.checked(gone)
+                for lane in progress.lanes:
+                    self._circuit.forget(lane, gone)
+                if gone:
+                    self._moved()
+                self._more.set()
 
     def _tell_drops(self, now: float) -> None:
         """Make events of what was dropped, when the target is there to be told."""
@@ -262,7 +276,9 @@ class Forwarder:
 
     def _settled(self, cursor: str) -> bool:
         progress = self._by_key.get(cursor)
-        return progress is None or progress.settled
+        settled = progress is None or progress.settled
+        self._look()
+        return settled
 
     def _received(self, lane: RouteLane, records: Sequence[Record], durable: int) -> None:
         lane.received(records, durable)

@@ -14,7 +14,8 @@ over: with `heads_max` outages not drained yet no new head opens, and what is ne
 
 What the journal gives up (its table "gaps") while it is in memory here must not be delivered and be counted as dropped.
 When the count of this cursor has grown, what is held is looked up in the journal again; what is gone is forgotten, and
-what of it arrives all the same, or had arrived when its cursor was not on the disk yet, is taken off that count.
+what of it arrives all the same, or had arrived when its cursor was not on the disk yet, is taken off that count. What a
+kill or a cut catches in between, at most a window, has arrived and is counted.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Progress:
         self._snapshots: deque[Snapshot] = deque()
         self._durable = (0, 0)  # (taken, exposed) of the durable cursor
         self._doubtful: set[int] = set()  # over, but not by the cursor on the disk when the journal gave up something
+        self._given_up_to = 0  # the last sequence of what the journal had given up when that was seen
         self._taken_off: set[int] = set()  # what was over and is off the count, while `_recent` still has it
         self._counts = {key: row["count"] for key, row in self._gaps()}
         self._check_reader: Reader | None = None
@@ -130,7 +132,7 @@ class Progress:
             if self.to_check or self._taken_off or self.tail.checking:
                 over = {event.sequence for events in snapshot.resolved for event in events}
                 if self.to_check or self.tail.checking:
-                    self._doubtful |= over - self._taken_off
+                    self._doubtful.update(each for each in over - self._taken_off if each <= self._given_up_to)
                 self._taken_off -= over
 
     @property
@@ -184,7 +186,7 @@ class Progress:
         counts = {key: row["count"] for key, row in self._gaps()} if self._log.table(GAPS) else {}
         if any(count > self._counts.get(key, 0) for key, count in counts.items()):
             self.to_check = True
-            self._doubtful |= self._recent()
+            self._given_up_to = max(row["last"] for _, row in self._gaps())
         self._counts = counts
 
     @property
