@@ -12,7 +12,8 @@ import json
 import sys
 import time
 
-from simulators.journal import Findings, Run
+from simulators.journal import Run
+from simulators.model import Findings
 
 CUTS_PER_RUN = 20
 FAILED_SHOWN_MAX = 20
@@ -25,6 +26,8 @@ def cut(count: int, seed: int, progress: bool = False) -> dict[str, object]:
         found = Run(number).run(min(CUTS_PER_RUN, count - total.cuts))
         for name in ("cuts", "starts", "acknowledged", "evicted", "lost", "ghosts", "changed_ids", "refused_starts"):
             setattr(total, name, getattr(total, name) + getattr(found, name))
+        for reason, dropped in found.dropped.items():
+            total.dropped[reason] = total.dropped.get(reason, 0) + dropped
         if not found.sound:
             total.broken += [f"seed {number}: {what}" for what in found.broken]
             failed.append(number)
@@ -40,6 +43,7 @@ def cut(count: int, seed: int, progress: bool = False) -> dict[str, object]:
         "starts": total.starts,
         "acknowledged": total.acknowledged,
         "evicted_counted": total.evicted,
+        "dropped": total.dropped,
         "lost": total.lost,
         "ghosts": total.ghosts,
         "changed_ids": total.changed_ids,

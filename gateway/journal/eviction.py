@@ -1,38 +1,46 @@
-"""Giving up segments when the budget runs out: one step, all of it on the worker's thread, between two commits.
+"""Giving up what is beyond the budget and the lanes' limits: one step at a time, on the worker's thread.
 
-Decided by what is durable (the writer's image), never by what is still open: which segments nobody needs, or which
-records survive (retention.py), survivors copied (rewrite.py), what is lost counted for each cursor that had not had
-it. Then one small block of its own makes the switch: victims out of the index, survivors in, gap rows up. It may use
-the last free segment. Only when it is durable are the victims' files free.
+Decided by what is durable (the writer's image), never by what is still open. `step` makes room when the ring is full:
+which segments nobody needs, or which records survive (retention.py), survivors copied (rewrite.py), what is lost
+counted for each cursor that had not had it. `tend` keeps lanes within their limits (limiter.py) and a thinned lane
+evenly thin while there is room. Then one small block of its own makes the switch: victims out of the index, survivors
+in, limits and gap rows up. It may use the last free segment. Only when it is durable are the victims' files free.
 
 As it goes ahead of batches that are still open, gap rows that those carry are brought up to date by the loop
-(`added`), so that a row that is reported and deleted at the same moment leaves what was counted since.
+(gaps.py), so that a row that is reported and deleted at the same moment leaves what was counted since.
 
-A record that is on its way to a cloud at this moment may be counted as evicted and be delivered all the same: by at
+A record that is on its way to a cloud at this moment may be counted as given up and be delivered all the same: by at
 most one window of a route.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from gateway.errors import DiskRefused
 from gateway.event import Lane
-from gateway.journal import record, retention
-from gateway.journal.batch import Batch, Block, Placed
+from gateway.journal import limits, record, retention
+from gateway.journal.batch import Block, Placed
 from gateway.journal.checkpoint import SEGMENTS
+from gateway.journal.gaps import Gaps, added, count_lost
+from gateway.journal.limiter import Limiter, Situation
 from gateway.journal.options import LEAVE_SWITCH, RESERVE_SEGMENTS
 from gateway.journal.reader import Damage
-from gateway.journal.retention import Cursor
-from gateway.journal.rewrite import Lost, rewrite
+from gateway.journal.retention import Plan
+from gateway.journal.rewrite import rewrite
 from gateway.journal.segment import NO_SPANS, Entry
 from gateway.journal.writer import Writer
 
-Gap = dict[str, Any]
-"""A row of table "gaps": {cursor, lane, reason, count, first, last, first_ns, last_ns}."""
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """When a step is made."""
+
+    wall_ns: int
+    boot_ns: int
+    flags: int  # blocks.UNSYNCED, or 0
 
 
 class GivenUp(msgspec.Struct, gc=False):
@@ -40,67 +48,145 @@ class GivenUp(msgspec.Struct, gc=False):
 
     victims: list[Entry] = []
     survivors: list[Entry] = []
-    gaps: dict[str, Gap] = {}  # to be added to the rows of table "gaps"
+    gaps: Gaps = {}  # to be added to the rows of table "gaps"
+    limits: dict[str, Any] = {}  # rows of table "limits"
     damages: list[Damage] = []
     placed: Placed | None = None
 
 
 class Eviction:
-    """Makes room, one step at a time."""
+    """Makes room, and keeps limits, one step at a time."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._limiter = Limiter(writer)
         self._refused: tuple[GivenUp, Block, int] | None = None  # a switch the disk refused, and the blocks before it
 
-    def step(self, wall_ns: int, boot_ns: int, flags: int) -> GivenUp:
+    def step(self, moment: Moment) -> GivenUp:
         """Give up what nobody needs, else evict. BLOCKING. Raises DiskRefused: then nothing is given up.
 
         While the file system gives less than the budget only what nobody needs is given up.
         """
-        refused, self._refused = self._refused, None
-        if refused is not None and refused[2] == self._writer.blocks:  # what was decided then still holds
-            self._writer.pool.restore(entry.name for entry in refused[0].survivors)
-            return self._switch(refused[0], refused[1])
-        done = self._choose(wall_ns, boot_ns)
-        if done.victims:
-            return self._switch(done, self._block(done, wall_ns, boot_ns, flags))
-        return done
+        return self._again() or self._finish(self._make_room(moment), moment)
 
-    def _choose(self, wall_ns: int, boot_ns: int) -> GivenUp:
-        """Decide, and copy survivors."""
+    def tend(self, moment: Moment) -> GivenUp:
+        """Keep the lanes within their limits; it did all when it did nothing. BLOCKING. Raises DiskRefused."""
+        return self._again() or self._finish(self._keep_limits(moment), moment)
+
+    def _again(self) -> GivenUp | None:
+        """Make the switch that the disk refused, if what was decided then still holds."""
+        refused, self._refused = self._refused, None
+        if refused is None or refused[2] != self._writer.blocks:
+            return None
+        self._writer.pool.restore(entry.name for entry in refused[0].survivors)
+        return self._switch(refused[0], refused[1])
+
+    def _finish(self, done: GivenUp, moment: Moment) -> GivenUp:
+        return self._switch(done, self._block(done, moment)) if done.victims or done.limits else done
+
+    # -- deciding ----------------------------------------------------------------------------------------
+
+    def _make_room(self, moment: Moment) -> GivenUp:
+        """Choose what to give up, and copy survivors."""
         writer = self._writer
         entries = dispensable(writer.image.segments.values())
-        cursors = retention.cursors_of(writer.image.rows("cursors"))
-        ready = retention.delivered(entries, cursors)
-        if ready:
-            victims = ready[: max(1, RESERVE_SEGMENTS + 1 - writer.pool.available)]
-            done = GivenUp(victims=victims)
-            for entry in victims:
-                span = entry.spans[Lane.DEAD_LETTER]
-                if span.count:
-                    _add(done.gaps, _letters(span.count, span.first, span.last, entry.wall_first, entry.wall_last))
-            return done
-        done = GivenUp()
-        if writer.pool.cramped:
-            return done
-        outputs_max = min(retention.OUTPUTS_MAX, writer.pool.available - writer.leave_survivors)
-        for plan in retention.plans(entries, cursors, writer.segment_size, outputs_max):
-            try:
-                rewritten = rewrite(writer, plan, outputs_max, wall_ns, boot_ns)
-            except OSError as error:
-                raise DiskRefused(f"survivors cannot be written: {error.strerror or error}") from error
-            if rewritten is not None:
-                done = GivenUp(victims=rewritten.victims, survivors=rewritten.survivors, damages=rewritten.damages)
-                for lost in rewritten.lost:
-                    count_lost(done.gaps, lost, cursors)
-                break
+        try:
+            now = self._limiter.situation(entries)
+            ready = retention.delivered(entries, now.cursors)
+            if not ready and writer.pool.cramped:
+                return self._spare_no_letters(now)
+            if ready:
+                return GivenUp(victims=ready[: max(1, RESERVE_SEGMENTS + 1 - writer.pool.available)])
+            outputs_max = min(retention.OUTPUTS_MAX, writer.pool.available - writer.leave_survivors)
+            return (
+                self._thin(now, moment, outputs_max, further=False)
+                or self._first(retention.packings(entries, now.cursors, writer.segment_size, outputs_max), now, moment)
+                or self._by_policy(now, moment, outputs_max)
+                or self._first(retention.losses(entries, now.cursors, writer.segment_size, outputs_max), now, moment)
+                or GivenUp()
+            )
+        except OSError as error:
+            raise DiskRefused(f"survivors cannot be written: {error.strerror or error}") from error
+
+    def _by_policy(self, now: Situation, moment: Moment, outputs_max: int) -> GivenUp | None:
+        """Give up undelivered telemetry as its policy says; None when that finds nothing."""
+        policy = self._writer.options.telemetry.policy
+        if policy == "thin":
+            return self._thin(now, moment, outputs_max, further=True)
+        if policy == "newest" and self._limiter.refuse(now, self._writer.segment_size):
+            return _limited(now)
+        return None
+
+    def _keep_limits(self, moment: Moment) -> GivenUp:
+        """Choose what is beyond a limit, or thin what has not been thinned yet."""
+        writer = self._writer
+        try:
+            now = self._limiter.situation(dispensable(writer.image.segments.values()))
+            self._limiter.tidy(now)
+            if not moment.flags:
+                self._limiter.expire(now, moment.wall_ns, moment.boot_ns)
+            beyond = self._limiter.fit(now)
+            if now.gaps or writer.pool.cramped:
+                return _limited(now)
+            outputs_max = min(retention.OUTPUTS_MAX, writer.pool.available - writer.leave_survivors)
+            done = self._thin(now, moment, outputs_max, further=beyond > 0)
+            if done is None and beyond:
+                self._limiter.drop_oldest(now, Lane.TELEMETRY, beyond)
+            return done or _limited(now)
+        except OSError as error:
+            raise DiskRefused(f"limits cannot be kept: {error.strerror or error}") from error
+
+    def _thin(self, now: Situation, moment: Moment, outputs_max: int, *, further: bool) -> GivenUp | None:
+        """Thin some telemetry; None when there is nothing to thin, or nothing to gain by it."""
+        if self._writer.options.telemetry.policy != "thin" or outputs_max < 1:
+            return None
+        before, changed = now.limits[Lane.TELEMETRY], dict(now.changed)
+        while (plan := self._limiter.thinning(now, further=further)) is not None:
+            done = self._carry_out(plan, now, moment, outputs_max)
+            if done is not None:
+                return done
+        now.limits[Lane.TELEMETRY], now.changed = before, changed
+        return None
+
+    def _first(self, plans: Iterable[Plan], now: Situation, moment: Moment) -> GivenUp | None:
+        """Carry out the first plan that gets anywhere."""
+        outputs_max = min(retention.OUTPUTS_MAX, self._writer.pool.available - self._writer.leave_survivors)
+        return next((done for plan in plans if (done := self._carry_out(plan, now, moment, outputs_max))), None)
+
+    def _carry_out(self, plan: Plan, now: Situation, moment: Moment, outputs_max: int) -> GivenUp | None:
+        """Copy a plan's survivors and count what is lost; None when it gets nowhere. Raises OSError."""
+        rewritten = rewrite(self._writer, plan, outputs_max, moment.boot_ns)
+        if rewritten.futile:
+            if plan.thinner is not None:
+                self._limiter.even(rewritten.victims or plan.victims[:1], plan.thinner.bucket_s)
+            return None
+        for lost in rewritten.lost:
+            count_lost(now.gaps, lost, plan.cursors, plan.reason)
+        done = _limited(now)
+        done.victims, done.survivors, done.damages = rewritten.victims, rewritten.survivors, rewritten.damages
         return done
 
-    def _block(self, done: GivenUp, wall_ns: int, boot_ns: int, flags: int) -> Block:
+    def _spare_no_letters(self, now: Situation) -> GivenUp:
+        """Give up what only dead letters hold back: the file system is full, and acknowledgements wait for room."""
+        others = [cursor for cursor in now.cursors if cursor.key != retention.LETTERS]
+        ready = retention.delivered(now.dispensable, others)[:1]
+        for entry in ready:
+            self._limiter.count_letters(now, entry)
+        done = _limited(now)
+        done.victims = ready
+        return done
+
+    # -- the switch --------------------------------------------------------------------------------------
+
+    def _block(self, done: GivenUp, moment: Moment) -> Block:
         """Return the block that makes what was done so."""
         durable = self._writer.image.rows("gaps")
-        rows: dict[str, dict[str, Any]] = {SEGMENTS: {str(entry.life): None for entry in done.victims}}
-        rows[SEGMENTS].update({str(entry.life): entry for entry in done.survivors})
+        rows: dict[str, dict[str, Any]] = {}
+        if done.victims:
+            rows[SEGMENTS] = {str(entry.life): None for entry in done.victims}
+            rows[SEGMENTS].update({str(entry.life): entry for entry in done.survivors})
+        if done.limits:
+            rows[limits.TABLE] = done.limits
         if done.gaps:
             rows["gaps"] = {key: added(durable.get(key), gap) for key, gap in done.gaps.items()}
         return Block(
@@ -110,9 +196,9 @@ class Eviction:
             lanes=b"",
             spans=NO_SPANS,
             changes=record.encode_changes(rows),
-            wall_ns=wall_ns,
-            boot_ns=boot_ns,
-            flags=flags,
+            wall_ns=moment.wall_ns,
+            boot_ns=moment.boot_ns,
+            flags=moment.flags,
             leave=LEAVE_SWITCH,
         )
 
@@ -134,62 +220,6 @@ def dispensable(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in ordered if entry.life != newest]
 
 
-def count_lost(gaps: dict[str, Gap], lost: Lost, cursors: Iterable[Cursor]) -> None:
-    """Add what one victim held to the gaps of every cursor that had not had it."""
-    for cursor in cursors:
-        for lane in cursor.lanes:
-            count, first, last = retention.missed(cursor, lost.sequences.get(lane, ()))
-            if count:
-                _add(gaps, _gap(cursor.key, lane, (count, first, last), (lost.wall_first, lost.wall_last)))
-    letters = lost.sequences.get(Lane.DEAD_LETTER, ())
-    if letters:
-        _add(gaps, _letters(len(letters), letters[0], letters[-1], lost.wall_first, lost.wall_last))
-
-
-def added(row: Mapping[str, Any] | None, gap: Gap) -> Gap:
-    """Return a row of "gaps" with one more gap in it."""
-    if row is None:
-        return gap
-    return {
-        **row,
-        "count": row["count"] + gap["count"],
-        "first": min(row["first"], gap["first"]),
-        "last": max(row["last"], gap["last"]),
-        "first_ns": min(row["first_ns"], gap["first_ns"]),
-        "last_ns": max(row["last_ns"], gap["last_ns"]),
-    }
-
-
-def catch_up(gaps: Mapping[str, Gap], table: dict[str, Gap], batch: Batch, closed: Iterable[Block]) -> None:
-    """Add gaps that are on the disk to the rows in memory, and to those that batches behind the switch carry."""
-    for key, gap in gaps.items():
-        table[key] = added(table.get(key), gap)
-        if key in batch.changes.get("gaps", {}):
-            batch.put("gaps", key, added(batch.changes["gaps"][key], gap))
-        for block in closed:
-            if key in block.table_changes.get("gaps", {}):
-                block.change("gaps", key, added(block.table_changes["gaps"][key], gap))
-
-
-def _add(gaps: dict[str, Gap], gap: Gap) -> None:
-    lane = "" if gap["cursor"].endswith(f":{gap['lane']}") else f":{gap['lane']}"
-    key = f"{gap['cursor']}{lane}:{gap['reason']}"
-    gaps[key] = added(gaps.get(key), gap)
-
-
-def _gap(cursor: str, lane: Lane, records: tuple[int, int, int], times: tuple[int, int]) -> Gap:
-    count, first, last = records
-    return {
-        "cursor": cursor,
-        "lane": lane.name.lower(),
-        "reason": "evicted",
-        "count": count,
-        "first": first,
-        "last": last,
-        "first_ns": times[0],
-        "last_ns": times[1],
-    }
-
-
-def _letters(count: int, first: int, last: int, first_ns: int, last_ns: int) -> Gap:
-    return _gap("dead_letters", Lane.DEAD_LETTER, (count, first, last), (first_ns, last_ns))
+def _limited(now: Situation) -> GivenUp:
+    """Return the rows that a situation has come to."""
+    return GivenUp(gaps=now.gaps, limits={lane.name.lower(): limit.row() for lane, limit in now.changed.items()})

@@ -26,9 +26,10 @@ from gateway.journal.cipher import NO_KEYS, Keys
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.folder import Folder
-from gateway.journal.reader import Reader, Store, Tail, View
+from gateway.journal.reader import Reader, Store, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
 from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk
+from gateway.journal.tail import Tail
 from gateway.journal.unreadable import always, around
 
 LOOKS_MAX: Final = 8  # at a folder that changes while it is looked at

@@ -9,7 +9,7 @@ to one worker, and `Reader.read`, which may live anywhere. At most one block is 
 What is appended or put is visible to `get` at once and to readers when it is durable.
 
 Formats: block.py (a block), record.py (its payload), segment.py (files), checkpoint.py (state). Start: recovery.py.
-What is given up when the byte budget is full: retention.py, eviction.py.
+What is given up, for room or by the lanes' limits: retention.py, limits.py, thinning.py, eviction.py.
 
 Identity: event id ``<log id>-<epoch hex>-<counter hex>``; the log id is made with the journal, the epoch is one more
 at each start and is in the first block of that start. Sequences are dense; a start after an unclean stop leaves out
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,21 +32,22 @@ from gateway.clock import Clock
 from gateway.errors import DiskRefused, GatewayError, JournalError
 from gateway.event import EVENT_BYTES_MAX, LANES, Event, Lane, encode, stamp
 from gateway.journal import block as blocks
-from gateway.journal import ledger
-from gateway.journal.batch import Batch, Block, Placed, unsynced
+from gateway.journal import ledger, limits
+from gateway.journal.batch import Batch, Block, Placed
 from gateway.journal.checkpoint import SEGMENTS
+from gateway.journal.chore import Chore, Chores
 from gateway.journal.cipher import keys_of
-from gateway.journal.chore import Chore
 from gateway.journal.disk import Disk, OsDisk
-from gateway.journal.eviction import Eviction, GivenUp, catch_up
 from gateway.journal.folder import Folder
+from gateway.journal.gaps import catch_up
 from gateway.journal.home import Home
 from gateway.journal.lock import LOG_ID_BYTES, Hint, Lock
-from gateway.journal.options import RESERVE_SEGMENTS, SEQUENCE_SKIP, JournalOptions
-from gateway.journal.reader import Reader, Store, Tail, View
+from gateway.journal.options import SEQUENCE_SKIP, JournalOptions
+from gateway.journal.reader import Reader, Store, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
 from gateway.journal.segment import Entry
 from gateway.journal.tables import Tables
+from gateway.journal.tail import Tail
 from gateway.journal.writer import Position, Writer
 
 BATCH_SHARE: Final = 4  # a batch is at most this part of a segment, so that block and checkpoint fit in one
@@ -84,10 +84,9 @@ class Journal:
         self.flight: Block | None = None  # sealed and not settled
         self._sealing = False
         self._closed: list[Block] = []  # batches closed because they were full, oldest first
-        self._chore: Chore | None = None
-        self._futile = False  # giving up was tried since the last commit, in vain
-        self._eviction = Eviction(self._writer)
+        self._chores = Chores(self._writer, options, clock)
         self._tables = Tables(found.image.values())
+        self._over = limits.over(self._tables.of(limits.TABLE))
         tail = Tail(options.tail_bytes_max, self.durable_sequence)
         self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, home.answers, found.keys)
         self._writer.readback.report = self.store.damaged
@@ -245,7 +244,7 @@ class Journal:
         assert block is self.flight, "settle what was sealed"
         self.flight = None
         self._placed(placed)
-        self._futile = False
+        self._chores.futile = False
         block.table_changes, block.changes = {}, b""
         if block.raws:
             self.durable_sequence = block.last
@@ -258,7 +257,7 @@ class Journal:
         Ids and sequences stay. False, and nothing done, when both together are too large for one block.
         """
         assert block is self.flight, "reopen what was sealed"
-        self._futile = False
+        self._chores.futile = False
         if self._closed or block.size + self._open.size > self._batch_bytes_max:
             block.make_way(self._open.lanes, *(each.lanes for each in self._closed))
             return False
@@ -271,7 +270,7 @@ class Journal:
 
         Raises DiskRefused; what was refused is then still in flight, and the next commit tries it again.
         """
-        self._futile = False
+        self._chores.futile = False
         block = self.flight or self.seal()
         while block is not None:
             self._press()
@@ -312,9 +311,12 @@ class Journal:
         """Whether the disk refused two segments in a row and has taken nothing since."""
         return self._writer.read_only
 
-    def reader(self, lane: Lane) -> Reader:
-        """Return a reader of one lane; it may be used on another thread."""
-        return Reader(self.store, lane)
+    def reader(self, lane: Lane, *, given_up: bool = False) -> Reader:
+        """Return a reader of one lane; it may be used on another thread.
+
+        `given_up`: it also reads what routes shall not have any more (limits.py) and what is still there.
+        """
+        return Reader(self.store, lane, given_up=given_up)
 
     def count(self, lane: Lane, after: int) -> int:
         """Return how many durable records of a lane lie behind a sequence: exact, from the index."""
@@ -338,27 +340,20 @@ class Journal:
 
     def chore(self) -> Chore | None:
         """Return the next blocking work between commits, or None. One at a time, and not while a block is written."""
-        if self._chore is not None:
-            return None
-        if self._writer.pool.available <= RESERVE_SEGMENTS and not self._futile:
-            clock = self._clock
-            step = partial(self._eviction.step, clock.wall_ns(), clock.boot_ns(), unsynced(clock))
-            self._chore = Chore(step, pressing=True)
-        elif self._writer.idle_work:
-            self._chore = Chore(self._writer.idle)
-        return self._chore
+        return self._chores.next()
 
     def finish(self, chore: Chore) -> None:
         """Take note of a chore that was run (or failed: `result` is None)."""
-        assert chore is self._chore
-        self._chore = None
-        done = chore.result or GivenUp()
-        self._futile = chore.pressing and done.placed is None
+        done = self._chores.finish(chore)
         if done.placed is not None:
             for victim in done.victims:
                 self._segments.pop(victim.life, None)
                 self.store.tail.forget(victim.last)
             self._segments.update({survivors.life: survivors for survivors in done.survivors})
+            if done.limits:
+                for lane, row in done.limits.items():
+                    self._tables.set(limits.TABLE, lane, row)
+                self._over = limits.over(self._tables.of(limits.TABLE))
             self._placed(done.placed)
             self.store.view = self._view()
         waiting = [*([self.flight] if self.flight else []), *self._closed]
@@ -370,6 +365,7 @@ class Journal:
         """Take note of where a block went."""
         for entry in placed.sealed:
             self._segments[entry.life] = entry
+        self._chores.sealed += len(placed.sealed)
         began = self._active is None or self._active.life != placed.active.life
         self._active = placed.active
         if began:
@@ -382,7 +378,7 @@ class Journal:
 
     def _view(self) -> View:
         live = sorted(self._segments.values(), key=lambda entry: (entry.first, entry.life))
-        return View((*live, *([self._active] if self._active else [])), self.durable_sequence)
+        return View((*live, *([self._active] if self._active else [])), self.durable_sequence, self._over)
 
     def _close_batch(self, *, force: bool = False) -> None:
         """Turn the open batch into a block, unless there is nothing in it."""

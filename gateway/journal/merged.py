@@ -14,11 +14,14 @@ REFUSED_S = 0.5  # between two reads of a disk that is gone
 
 
 class Merged:
-    """Reads what is durable in several lanes; belongs to the one thread that calls it at a time."""
+    """Reads what is durable in several lanes; belongs to the one thread that calls it at a time.
+
+    It reads what is there, given up for routes or not: rules need it whatever the cloud does.
+    """
 
     def __init__(self, journal: Journal, lanes: Sequence[Lane]) -> None:
         self._journal = journal
-        self._readers = [journal.reader(lane) for lane in lanes]
+        self._readers = [journal.reader(lane, given_up=True) for lane in lanes]
 
     def read(self, after: int, limit: int) -> tuple[Sequence[tuple[int, bytes]], int]:
         """Return (sequence, bytes) behind `after`, oldest first, and up to where there is nothing else. BLOCKING.

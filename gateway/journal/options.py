@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,7 +18,12 @@ SEGMENTS_MIN: Final = 8  # one in use, the one before, the reserve, one ahead, a
 PAGE_BYTES: Final = 4096  # what the file system writes and accounts, however little of it changes
 SEGMENT_BYTES_MIN: Final = 16 * 1024
 STRANGERS_PERCENT: Final = 75  # of tables_bytes_max
+SEGMENT_BYTES: Final = 8 * MIB
 SEGMENT_BYTES_MAX: Final = 64 * MIB
+SEGMENTS_GOAL: Final = 32  # what arrived last is in one or two segments and not thinned yet: that should be little
+SEGMENT_BYTES_ENOUGH: Final = MIB  # a segment is not made smaller than this for SEGMENTS_GOAL
+LETTERS_SHARE: Final = 16  # dead letters may take this part of the budget
+DAY_S: Final = 86_400.0
 SEQUENCE_SKIP: Final = 1 << 20  # numbers left out after an unclean stop; more than a lost tail can hold
 STARTS_MAX: Final = 32  # starts remembered in table "starts"
 DAMAGES_MAX: Final = 256  # places of damage remembered in table "damage", the rest is summed under "more"
@@ -26,13 +31,54 @@ QUARANTINE_BYTES_MAX: Final = 32 * MIB
 QUARANTINE_FILES_MAX: Final = 64
 
 
+class TelemetryLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much telemetry may wait for its routes, and what gives way beyond that (or when the journal is full)."""
+
+    policy: Literal["thin", "oldest", "newest"] = "thin"  # thin: keep an even sample in time; else which end goes
+    bytes_max: int | None = None  # on the disk; default: what the journal has
+    age_max_s: float | None = None  # by the wall clock, never while it is not synced; default: no limit
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work (ValueError)."""
+        _check(self.bytes_max, self.age_max_s)
+
+
+class AlarmLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many alarms may wait for their routes; the oldest give way."""
+
+    bytes_max: int | None = None  # on the disk; default: what the journal has
+    age_max_s: float | None = None  # by the wall clock, never while it is not synced; default: no limit
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work (ValueError)."""
+        _check(self.bytes_max, self.age_max_s)
+
+
+class DeadLetterLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many dead letters are kept; the oldest give way."""
+
+    bytes_max: int | None = None  # on the disk; default: a sixteenth of the journal
+    age_max_s: float | None = 90 * DAY_S  # by the wall clock, never while it is not synced
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work (ValueError)."""
+        _check(self.bytes_max, self.age_max_s)
+
+
+def _check(bytes_max: int | None, age_max_s: float | None) -> None:
+    if bytes_max is not None and bytes_max <= 0:
+        raise ValueError("bytes_max is more than 0; leave it out for no limit")
+    if age_max_s is not None and age_max_s <= 0:
+        raise ValueError("age_max_s is more than 0; leave it out for no limit")
+
+
 class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator may choose."""
 
     bytes_max: int = 256 * MIB  # all segment files together: a ring, written with zeros ahead of use
-    segment_bytes: int = 8 * MIB  # one file; made smaller when bytes_max would not hold SEGMENTS_MIN of them
+    segment_bytes: int = SEGMENT_BYTES  # one file; made smaller so that there are 8, or 32 of 1 MiB or more
     align: int = ALIGN  # blocks start on multiples of this; 4096 for cards whose sectors are doubtful
-    max_delay_ms: float = 20.0  # how long telemetry may wait for its commit: latency against wear
+    max_delay_ms: float = 100.0  # how long telemetry may wait for its commit under lasting load: latency against wear
     cursor_delay_s: float = 5.0  # how long table changes without events may wait
     block_bytes: int = MIB  # a batch is closed at this size, uncompressed
     tail_bytes_max: int = 8 * MIB  # newest records kept in memory for readers
@@ -40,6 +86,9 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Secret | None = None  # encrypts what is written from now on: 64 hex digits, from `openssl rand -hex 32`
     old_keys: tuple[Secret, ...] = ()  # read what was written with the keys before
     preallocate: bool = True  # write the whole budget with zeros in the background, so that it is ours
+    telemetry: TelemetryLimits = TelemetryLimits()  # what may wait for routes
+    alarm: AlarmLimits = AlarmLimits()
+    dead_letters: DeadLetterLimits = DeadLetterLimits()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work (ValueError)."""
@@ -51,17 +100,28 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.bytes_max < SEGMENTS_MIN * SEGMENT_BYTES_MIN:
             raise ValueError(f"journal.bytes_max must be at least {SEGMENTS_MIN * SEGMENT_BYTES_MIN}")
+        for name in ("telemetry", "alarm", "dead_letters"):
+            limit = getattr(self, name).bytes_max
+            if limit is not None and limit > self.bytes_max:
+                raise ValueError(f"journal.{name}.bytes_max is more than journal.bytes_max ({self.bytes_max})")
 
     @property
     def segment_size(self) -> int:
-        """Bytes of one segment file: `segment_bytes`, or less so that the budget holds SEGMENTS_MIN of them."""
+        """Bytes of one segment file: `segment_bytes`, or less so that the budget holds enough of them."""
         unit = max(self.align, PAGE_BYTES)
-        return min(self.segment_bytes, self.bytes_max // SEGMENTS_MIN) // unit * unit
+        enough = max(self.bytes_max // SEGMENTS_GOAL, SEGMENT_BYTES_ENOUGH)
+        goal = enough if self.segment_bytes <= SEGMENT_BYTES else self.segment_bytes
+        return min(self.segment_bytes, goal, self.bytes_max // SEGMENTS_MIN) // unit * unit
 
     @property
     def segments_max(self) -> int:
         """How many segment files the budget allows."""
         return self.bytes_max // self.segment_size
+
+    @property
+    def letters_bytes_max(self) -> int:
+        """What dead letters may take on the disk."""
+        return self.dead_letters.bytes_max or self.bytes_max // LETTERS_SHARE
 
     @property
     def tables_bytes_max(self) -> int:

@@ -28,19 +28,19 @@ import msgspec
 from gateway.errors import DiskRefused, JournalError
 from gateway.event import Lane
 from gateway.journal import block as blocks
-from gateway.journal import record
-from gateway.journal.batch import Block
+from gateway.journal import limits, record
 from gateway.journal.cipher import NO_KEYS, Keys
 from gateway.journal.compression import Codec
 from gateway.journal.disk import Disk
+from gateway.journal.limits import Ranges
 from gateway.journal.quarantine import keep_copy
 from gateway.journal.record import Records
 from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk
+from gateway.journal.tail import Tail
 from gateway.journal.unreadable import READ_TRIES, always, around
 
 INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
 HANDLES_MAX: Final = 4  # files one reader keeps open
-TAIL_BLOCKS_MAX: Final = 256  # blocks looked at under one lock
 LANES: Final = len(Lane)
 
 
@@ -56,6 +56,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
     segments: tuple[Entry, ...]
     durable: int
+    over: dict[Lane, Ranges] = {}  # given up for routes, though it may still be there
 
 
 class Damage(msgspec.Struct, frozen=True, gc=False):
@@ -67,54 +68,6 @@ class Damage(msgspec.Struct, frozen=True, gc=False):
     end: int
     blocks: int
     records: int
-
-
-class Tail:
-    """The newest blocks in memory, at most `bytes_max` of events."""
-
-    def __init__(self, bytes_max: int, after: int) -> None:
-        self._bytes_max = bytes_max
-        self._lock = threading.Lock()
-        self._blocks: list[Block | None] = []  # those that left memory are None, and cut off now and then
-        self._lasts: list[int] = []  # last sequence of each
-        self._gone = 0  # how many leading ones have left
-        self._bytes = 0
-        self.after = after
-        """Everything with a greater sequence is here."""
-
-    def add(self, block: Block) -> None:
-        """Take a durable block that holds events; the oldest leave."""
-        with self._lock:
-            self._blocks.append(block)
-            self._lasts.append(block.last)
-            self._bytes += block.size
-            while self._bytes > self._bytes_max:
-                self._drop()
-            if self._gone > 1024 and self._gone * 2 > len(self._blocks):
-                del self._lasts[: self._gone], self._blocks[: self._gone]
-                self._gone = 0
-
-    def forget(self, through: int) -> None:
-        """Drop what lies at or before a sequence: its segment was given up, what survives of it is on the disk."""
-        with self._lock:
-            while self._gone < len(self._blocks) and self.after < through:
-                self._drop()
-
-    def _drop(self) -> None:
-        old = self._blocks[self._gone]
-        assert old is not None
-        self._blocks[self._gone] = None
-        self._bytes -= old.size
-        self.after = old.last
-        self._gone += 1
-
-    def blocks_after(self, after: int) -> list[Block] | None:
-        """Return the first TAIL_BLOCKS_MAX blocks behind sequence `after`; None when some have left memory."""
-        with self._lock:
-            if after < self.after:
-                return None
-            start = bisect_right(self._lasts, after, self._gone)
-            return self._blocks[start : start + TAIL_BLOCKS_MAX]  # type: ignore[return-value]
 
 
 class BlockIndex:
@@ -287,11 +240,12 @@ class Blocks:
 
 
 class Reader(Blocks):
-    """Reads one lane, in order. One thread at a time."""
+    """Reads one lane, in order. One thread at a time. What is given up is passed over, unless it is asked for."""
 
-    def __init__(self, store: Store, lane: Lane) -> None:
+    def __init__(self, store: Store, lane: Lane, *, given_up: bool = False) -> None:
         super().__init__(store)
         self.lane = lane
+        self._given_up = given_up
 
     def in_memory(self, after: int) -> bool:
         """Return whether a read behind `after` is served from memory: it may then run on an event loop's thread."""
@@ -303,6 +257,18 @@ class Reader(Blocks):
         At least one when there is any. Blocking: may read from the disk. Damage is skipped. Raises DiskRefused while
         the disk is gone.
         """
+        while over := self._over():
+            records = self._read(limits.beyond(over, after), limit, bytes_max)
+            kept = [record for record in records if not limits.given_up(over, record.sequence)]
+            if kept or not records:
+                return kept
+            after = records[-1].sequence
+        return self._read(after, limit, bytes_max)
+
+    def _over(self) -> Ranges:
+        return () if self._given_up else self._store.view.over.get(self.lane, ())
+
+    def _read(self, after: int, limit: int, bytes_max: int) -> list[Stored]:
         found = _Found(self.lane, after, limit, bytes_max)
         reached = after
         while (young := self._store.tail.blocks_after(reached)) is not None:
@@ -316,6 +282,13 @@ class Reader(Blocks):
 
     def count(self, after: int) -> int:
         """Return how many durable records of the lane lie behind sequence `after`; estimated while the disk is gone."""
+        total = self._count(after)
+        for first, last in self._over():
+            if last > after:
+                total -= self._count(max(after, first - 1)) - self._count(last)
+        return total
+
+    def _count(self, after: int) -> int:
         total = 0
         for entry in self._store.view.segments:
             span = entry.spans[self.lane]
@@ -333,7 +306,8 @@ class Reader(Blocks):
         for entry in self._store.view.segments:
             span = entry.spans[self.lane]
             if span.last > after:
-                behind = min(1.0, (span.last - after) / (span.last - span.first + 1))
+                parts = limits.without(self._over(), max(span.first, after + 1), span.last)
+                behind = sum(last - first + 1 for first, last in parts) / (span.last - span.first + 1)
                 total += entry.end * behind * span.count / sum(each.count for each in entry.spans)
         return round(total)
 

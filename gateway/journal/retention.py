@@ -1,17 +1,21 @@
-"""What may be given up, and in which order: pure decisions over the segment index and the cursors.
+"""Which segments may be given up, and in which order: pure decisions over the segment index and the cursors.
 
 A cursor is a row of table "cursors":
 ``{"after": sequence, "done": [[first, last], ...], "parked": [[sequence, attempts], ...]}``.
 Everything up to `after` and inside `done` is over for it, except what is parked. Its key says which lanes it
 reads: ``route:<name>:<lane>`` one lane, ``commands`` the commands, ``rules`` alarms, telemetry and timers;
-any other key is taken to read all lanes. A lane that no cursor reads holds nothing back.
+any other key is taken to read all lanes. A lane that no cursor reads holds nothing back. What a lane's limit has given
+up (limits.py) is over for routes. Dead letters are wanted by a cursor of their own that nothing moves but their limit.
 
 The budget is a ring. Delivered segments stay for history until room is needed. Order of loss:
 
 1. segments whose every record is over for every cursor, oldest first: nothing is lost;
 2. neighbours that are mostly over: the records still wanted are copied together into fewer segments of survivors,
    with their ids and sequences; nothing is lost;
-3. the oldest segments with undelivered telemetry: the telemetry is lost and counted, the rest survives in the same way;
+3. undelivered telemetry, by the lane's policy; the rest of its segments survives in the same way:
+   `thin`    all of it is thinned to a bucket of time, which grows when that is not enough;
+   `newest`  that in the newest sealed segments is given up;
+   `oldest`  (and when the others find nothing) that in the oldest segments is lost;
 4. when there is no telemetry left to lose, the oldest segment: alarms make way only for newer alarms.
 
 The newest sealed segment is never given up: its checkpoint stands in for a damaged newest one.
@@ -27,13 +31,16 @@ from typing import Any, Final
 import msgspec
 
 from gateway.event import Lane
+from gateway.journal.limits import Limit, Ranges, beyond, given_up, joined
 from gateway.journal.segment import Entry, Span
+from gateway.journal.thinning import Thinner
 
 VICTIMS_MAX: Final = 8  # segments given up at a time
 OUTPUTS_MAX: Final = 2  # segments of survivors written at a time
 FULL_SHARE: Final = 0.9  # how full of survivors a segment is planned to be
 _ALL = frozenset(Lane)
 _RULES = frozenset({Lane.ALARM, Lane.TELEMETRY, Lane.TIMER})
+LETTERS: Final = "dead_letters"  # key of the cursor that wants dead letters
 
 
 class Cursor(msgspec.Struct, frozen=True, gc=False):
@@ -52,6 +59,18 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
         done = sorted((int(first), int(last)) for first, last in fields.get("done", ()))
         parked = sorted(int(sequence) for sequence, *_ in fields.get("parked", ()))
         return cls(key, lanes_of(key), int(fields.get("after", 0)), tuple(done), tuple(parked))
+
+    def limited(self, over: Ranges) -> Cursor:
+        """Return this cursor with given-up ranges counted as over."""
+        if not over:
+            return self
+        done = joined(over, self.done)
+        parked = tuple(sequence for sequence in self.parked if not given_up(over, sequence))
+        return Cursor(self.key, self.lanes, beyond(done, self.after), done, parked)
+
+    def routes(self, lane: Lane) -> bool:
+        """Return whether it is a route's, of this lane: a lane's limit is about these."""
+        return self.key.startswith("route:") and len(self.lanes) == 1 and lane in self.lanes
 
     def over(self, sequence: int) -> bool:
         """Return whether one record is over for this consumer."""
@@ -96,9 +115,22 @@ def lanes_of(key: str) -> frozenset[Lane]:
     return _RULES if kind == "rules" else _ALL
 
 
-def cursors_of(table: Mapping[str, Any]) -> list[Cursor]:
-    """Read table "cursors"."""
-    return [Cursor.read(key, row) for key, row in table.items()]
+def cursors_of(table: Mapping[str, Any], limits: Mapping[Lane, Limit] | None = None) -> list[Cursor]:
+    """Read table "cursors", with what `limits` have given up as over; with them comes the one of dead letters."""
+    cursors = [Cursor.read(key, row) for key, row in table.items()]
+    if limits is None:
+        return cursors
+    limited = [
+        next((cursor.limited(limit.over) for lane, limit in limits.items() if cursor.routes(lane)), cursor)
+        for cursor in cursors
+    ]
+    letters = Cursor(LETTERS, frozenset({Lane.DEAD_LETTER}), 0)
+    return [*limited, letters.limited(limits[Lane.DEAD_LETTER].over)]
+
+
+def slowest(cursors: Iterable[Cursor], lane: Lane) -> int | None:
+    """Return up to where every route has had a lane; None when no route reads it."""
+    return min((cursor.after for cursor in cursors if cursor.routes(lane)), default=None)
 
 
 def wanted(entry: Entry, cursors: Iterable[Cursor]) -> frozenset[Lane]:
@@ -117,10 +149,20 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     victims: tuple[Entry, ...]
     keep: frozenset[Lane]  # lanes whose undelivered records survive
     cursors: tuple[Cursor, ...]
+    reason: str = "evicted"  # under which undelivered records that do not survive are counted
+    thinner: Thinner | None = None  # asked about telemetry that only routes still want
 
     def survives(self, lane: int, sequence: int) -> bool:
-        """Return whether a record is copied out."""
+        """Return whether a record is copied out, as far as cursors say."""
         return lane in self.keep and any(lane in cursor.lanes and not cursor.over(sequence) for cursor in self.cursors)
+
+    def thins(self, sequence: int) -> bool:
+        """Return whether a telemetry record is wanted by routes alone."""
+        telemetry = Lane.TELEMETRY
+        return not any(
+            telemetry in cursor.lanes and not cursor.routes(telemetry) and not cursor.over(sequence)
+            for cursor in self.cursors
+        )
 
 
 def delivered(entries: Sequence[Entry], cursors: Sequence[Cursor]) -> list[Entry]:
@@ -128,15 +170,19 @@ def delivered(entries: Sequence[Entry], cursors: Sequence[Cursor]) -> list[Entry
     return [entry for entry in entries if not wanted(entry, cursors)]
 
 
-def plans(entries: Sequence[Entry], cursors: Sequence[Cursor], size: int, outputs_max: int) -> Iterator[Plan]:
-    """Say what to give up when nothing is delivered, best first; the first that gets anywhere is to be taken.
+def packings(entries: Sequence[Entry], cursors: Sequence[Cursor], size: int, outputs_max: int) -> Iterator[Plan]:
+    """Say which neighbours fit in fewer segments, nothing lost; the first that gets anywhere is to be taken.
 
     `size`: bytes of a segment; `outputs_max`: how many segments of survivors may be written.
     """
-    need = [wanted(entry, cursors) for entry in entries]
-    shares = [_share(entry, lanes) for entry, lanes in zip(entries, need, strict=True)]
+    shares = [_share(entry, wanted(entry, cursors)) for entry in entries]
     for run in _compact(entries, shares, size, outputs_max):
         yield Plan(run, _ALL, tuple(cursors))
+
+
+def losses(entries: Sequence[Entry], cursors: Sequence[Cursor], size: int, outputs_max: int) -> Iterator[Plan]:
+    """Say what to lose: the oldest telemetry, and when there is none the oldest alarms."""
+    need = [wanted(entry, cursors) for entry in entries]
     at = next((at for at, lanes in enumerate(need) if Lane.TELEMETRY in lanes), None)
     if at is not None:
         shares = [_share(entry, lanes - {Lane.TELEMETRY}) for entry, lanes in zip(entries, need, strict=True)]
@@ -144,6 +190,22 @@ def plans(entries: Sequence[Entry], cursors: Sequence[Cursor], size: int, output
             yield Plan(_shed(entries, shares, start, at, size, outputs_max), _ALL - {Lane.TELEMETRY}, tuple(cursors))
     elif entries:
         yield Plan((entries[0],), frozenset(), tuple(cursors))
+
+
+def coarse(entries: Sequence[Entry], cursors: Sequence[Cursor], bucket_s: int, even: Mapping[int, int]) -> list[Entry]:
+    """Return the oldest neighbours with waiting telemetry that are not thinned to a bucket, VICTIMS_MAX at most.
+
+    `even`: life -> bucket for which there was nothing to take out of a segment.
+    """
+    found: list[Entry] = []
+    routes = [cursor for cursor in cursors if cursor.routes(Lane.TELEMETRY)]
+    for entry in entries:
+        thin = max(entry.bucket_s, even.get(entry.life, 0)) >= bucket_s
+        if not thin and wanted(entry, routes) and len(found) < VICTIMS_MAX:
+            found.append(entry)
+        elif found:
+            break
+    return found
 
 
 def _compact(

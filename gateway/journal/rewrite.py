@@ -8,6 +8,9 @@ names.
 
 What is lost is not counted here but listed, lane by lane, so that the journal can count it for each cursor as the
 cursors are when the switch is made.
+
+A block of survivors bears the wall time of the block that its last record was written in: how old records are is not
+forgotten when they are copied.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from gateway.errors import JournalError
 from gateway.event import Lane
 from gateway.journal import block as blocks
 from gateway.journal import record
@@ -46,6 +50,7 @@ class Rewritten(msgspec.Struct, gc=False):
     survivors: list[Entry] = []
     lost: list[Lost] = []
     damages: list[Damage] = []
+    futile: bool = False  # nothing was written: it would gain no segment and rid no segment of anything
 
 
 class Survivor(NamedTuple):
@@ -54,6 +59,8 @@ class Survivor(NamedTuple):
     sequence: int
     lane: int
     raw: bytes
+    wall_ns: int  # of the block it was written in
+    unsynced: bool
 
 
 class _Chunk(msgspec.Struct, gc=False):
@@ -63,6 +70,9 @@ class _Chunk(msgspec.Struct, gc=False):
     lanes: bytes
     payload: Deflate
     size: int  # on the disk
+    wall_first: int
+    wall_ns: int
+    flags: int
 
 
 class _Output(msgspec.Struct, gc=False):
@@ -77,9 +87,8 @@ class _Output(msgspec.Struct, gc=False):
 class _Out:
     """The new segments, filled block by block, at most `outputs_max`."""
 
-    def __init__(self, writer: Writer, wall_ns: int, boot_ns: int, outputs_max: int) -> None:
+    def __init__(self, writer: Writer, boot_ns: int, outputs_max: int) -> None:
         self._writer = writer
-        self._wall_ns = wall_ns
         self._boot_ns = boot_ns
         self._outputs_max = outputs_max
         self._align = writer.options.align
@@ -108,14 +117,14 @@ class _Out:
             self._place(chunk, self._outputs[-1])
         return True
 
-    def finish(self) -> list[Entry]:
-        """Write and sync the segments. Raises OSError: then none of them is taken."""
+    def finish(self, bucket_s: int) -> list[Entry]:
+        """Write and sync the segments, thinned to a bucket. Raises OSError: then none of them is taken."""
         done: list[Entry] = []
         try:
             for output in self._outputs:
                 assert output.entry is not None
                 name = self._writer.write_whole(bytes(output.data))
-                done.append(msgspec.structs.replace(output.entry, name=name))
+                done.append(msgspec.structs.replace(output.entry, name=name, bucket_s=bucket_s))
         except OSError:
             for entry in done:
                 self._writer.pool.give_back(entry.name)
@@ -127,7 +136,9 @@ class _Out:
         lanes = bytes(each.lane for each in part)
         payload = record.encode([each.raw for each in part], lanes, b"", sequences)
         deflated = blocks.deflate(payload, self._writer.codec)
-        return _Chunk(sequences, lanes, deflated, blocks.padded(deflated.size, self._align))
+        size = blocks.padded(deflated.size, self._align)
+        flags = blocks.UNSYNCED if any(each.unsynced for each in part) else 0
+        return _Chunk(sequences, lanes, deflated, size, part[0].wall_ns, part[-1].wall_ns, flags)
 
     def _place(self, chunk: _Chunk, output: _Output) -> None:
         spans = spans_of(chunk.lanes, chunk.sequences)
@@ -140,16 +151,16 @@ class _Out:
             durable_through=0,
             first=chunk.sequences[0],
             records_before=output.link.records_next,
-            wall_ns=self._wall_ns,
+            wall_ns=chunk.wall_ns,
             boot_ns=self._boot_ns,
             events=len(chunk.sequences),
             counts=tuple(span.count for span in spans),
-            flags=blocks.SURVIVORS,
+            flags=blocks.SURVIVORS | chunk.flags,
         )
         data, header = blocks.encode(header, chunk.payload, self._align)
         output.data += data
         output.link = Link.of(header)
-        entry = output.entry or started(header, "")
+        entry = output.entry or msgspec.structs.replace(started(header, ""), wall_first=chunk.wall_first)
         output.entry = entry.grown(header, len(output.data), spans, chunk.sequences[-1])
 
 
@@ -167,12 +178,9 @@ def _parts(survivors: list[Survivor]) -> Iterator[list[Survivor]]:
         yield part
 
 
-def rewrite(writer: Writer, plan: Plan, outputs_max: int, wall_ns: int, boot_ns: int) -> Rewritten | None:
-    """Copy a plan's survivors into new segments and list what is lost. Blocking. Raises OSError.
-
-    None, and nothing is written, when it would gain no segment and rid no segment of anything.
-    """
-    out = _Out(writer, wall_ns, boot_ns, outputs_max)
+def rewrite(writer: Writer, plan: Plan, outputs_max: int, boot_ns: int) -> Rewritten:
+    """Copy a plan's survivors into new segments and list what is lost. Blocking. Raises OSError."""
+    out = _Out(writer, boot_ns, outputs_max)
     done = Rewritten()
     for victim in plan.victims:
         survivors, lost, damages = _sift(writer, plan, victim)
@@ -181,10 +189,14 @@ def rewrite(writer: Writer, plan: Plan, outputs_max: int, wall_ns: int, boot_ns:
         done.victims.append(victim)
         done.lost.append(lost)
         done.damages += damages
-    rid = Lane.TELEMETRY not in plan.keep and any(Lane.TELEMETRY in lost.sequences for lost in done.lost)
+    losing = plan.thinner is not None or Lane.TELEMETRY not in plan.keep
+    rid = losing and any(Lane.TELEMETRY in lost.sequences for lost in done.lost)
     if len(done.victims) <= out.outputs and not rid:
-        return None
-    done.survivors = out.finish()
+        done.futile = True
+        return done
+    buckets = [victim.bucket_s for victim in done.victims if victim.spans[Lane.TELEMETRY].count]
+    bucket_s = min(buckets, default=0)
+    done.survivors = out.finish(max(bucket_s, plan.thinner.bucket_s) if plan.thinner else bucket_s)
     return done
 
 
@@ -194,19 +206,11 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
     lost = Lost({}, victim.wall_first, victim.wall_last)
     damages: list[Damage] = []
     wanted_lanes = {lane for cursor in plan.cursors for lane in cursor.lanes}
+    thinner = plan.thinner
+    thin = thinner is not None and victim.bucket_s >= thinner.bucket_s
     handle = writer.disk.open(writer.folder / victim.name, write=False)
     try:
-        walk = Walk(
-            writer.reading(handle),
-            writer.log_id,
-            victim.life,
-            victim.end,
-            align=writer.options.align,
-            codec=writer.codec,
-            link=Link.before(victim),
-            closing=(victim.number_next, victim.records_next),
-        )
-        for part in walk:
+        for part in _walk(writer, victim, handle):
             if isinstance(part, Hole):
                 copy = f"{victim.life}-{part.offset}.block"
                 keep_copy(writer.disk, writer.folder, victim.name, copy, part.offset, part.end - part.offset)
@@ -214,12 +218,64 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
             if not isinstance(part, Found) or part.payload is None or not part.header.events:
                 continue
             records = record.decode(part.payload, part.header.first, part.header.events, survivors=victim.survivors)
+            wall_ns, unsynced = part.header.wall_ns, bool(part.header.flags & blocks.UNSYNCED)
             for at, lane in enumerate(records.lanes):
-                sequence = records.sequence(at)
-                if plan.survives(lane, sequence):
-                    survivors.append(Survivor(sequence, lane, records.raws[at]))
-                elif lane in wanted_lanes or lane == Lane.DEAD_LETTER:
+                sequence, raw = records.sequence(at), records.raws[at]
+                keep = plan.survives(lane, sequence)
+                if keep and thinner is not None and lane == Lane.TELEMETRY and plan.thins(sequence):
+                    keep = thinner.keeps(sequence, raw, wall_ns) or thin
+                if keep:
+                    survivors.append(Survivor(sequence, lane, raw, wall_ns, unsynced))
+                elif lane in wanted_lanes:
                     lost.sequences.setdefault(lane, array("Q")).append(sequence)
     finally:
         writer.disk.close(handle)
     return survivors, lost, damages
+
+
+def _walk(writer: Writer, entry: Entry, handle: int, *, inside: bool = True) -> Walk:
+    """Return a walk through one segment, to the end that the index knows; not `inside`: headers alone."""
+    return Walk(
+        writer.reading(handle),
+        writer.log_id,
+        entry.life,
+        entry.end,
+        align=writer.options.align,
+        codec=writer.codec if inside else None,
+        link=Link.before(entry),
+        closing=(entry.number_next, entry.records_next),
+    )
+
+
+def headers(writer: Writer, entry: Entry) -> Iterator[Header]:
+    """Go through the headers of one segment. Blocking. Raises OSError."""
+    handle = writer.disk.open(writer.folder / entry.name, write=False)
+    try:
+        for part in _walk(writer, entry, handle, inside=False):
+            if isinstance(part, Found):
+                yield part.header
+    finally:
+        writer.disk.close(handle)
+
+
+def lane_records(writer: Writer, entry: Entry, lane: Lane) -> Iterator[tuple[Header, list[int], list[bytes]]]:
+    """Go through the blocks of one segment that hold a lane: its sequences and bytes. Blocking. Raises OSError.
+
+    What does not hold is passed over: it is lost, and counted as damage by who is to read it.
+    """
+    handle = writer.disk.open(writer.folder / entry.name, write=False)
+    try:
+        for part in _walk(writer, entry, handle, inside=False):
+            if not isinstance(part, Found) or not part.header.counts[lane]:
+                continue
+            header = part.header
+            try:
+                stored = writer.reading(handle)(header.stored, part.offset + blocks.HEADER_BYTES)
+                payload = blocks.payload_of(header, stored, writer.codec)
+                records = record.decode(payload, header.first, header.events, survivors=entry.survivors)
+            except JournalError:
+                continue
+            places = [at for at, each in enumerate(records.lanes) if each == lane]
+            yield header, [records.sequence(at) for at in places], [records.raws[at] for at in places]
+    finally:
+        writer.disk.close(handle)

@@ -84,6 +84,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     wall_first: int = 0
     wall_last: int = 0
     spans: tuple[Span, ...] = NO_SPANS
+    unsynced: bool = False  # some block in it was written when nobody disciplined the wall clock
+    bucket_s: int = 0  # its telemetry was thinned to one event in this time; 0: all of it is there
 
     def grown(self, header: Header, end: int, spans: Sequence[Span], last: int) -> Entry:
         """Return this entry with one more block, which ends at offset `end` and sequence `last`."""
@@ -98,6 +100,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
             wall_first=self.wall_first or header.wall_ns,
             wall_last=header.wall_ns,
             spans=tuple(mine.joined(new) for mine, new in zip(self.spans, spans, strict=True)),
+            unsynced=self.unsynced or bool(header.flags & blocks.UNSYNCED),
         )
 
 

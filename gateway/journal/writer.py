@@ -110,6 +110,11 @@ class Writer:
         return self.options.segment_size
 
     @property
+    def active(self) -> Entry | None:
+        """The segment in use, as far as it is durable."""
+        return self._position.entry if self._position is not None else None
+
+    @property
     def leave_survivors(self) -> int:
         """How many free segments survivors must leave: what the block that switches to them may need."""
         position = self._position

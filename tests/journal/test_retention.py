@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.event import Lane
-from gateway.journal.retention import Cursor, delivered, lanes_of, missed, plans, wanted
+from gateway.journal.retention import Cursor, delivered, lanes_of, losses, missed, packings, wanted
 from gateway.journal.segment import Entry, Span
 
 SIZE = 1000
@@ -78,7 +78,7 @@ def test_delivered_segments_go_first_oldest_first() -> None:
 def test_what_is_mostly_over_is_packed_without_loss() -> None:
     """A few alarms in each of three segments become one segment, before any telemetry is lost."""
     entries = [entry(n, telemetry=95, alarms=5) for n in (1, 2, 3)]
-    plan = next(plans(entries, [cursor("alarm"), cursor("telemetry", 10**6)], SIZE, 2))
+    plan = next(packings(entries, [cursor("alarm"), cursor("telemetry", 10**6)], SIZE, 2))
     assert len(plan.victims) >= 2
     assert Lane.TELEMETRY in plan.keep
 
@@ -86,7 +86,7 @@ def test_what_is_mostly_over_is_packed_without_loss() -> None:
 def test_the_oldest_telemetry_goes_and_alarms_survive() -> None:
     """When all is undelivered the oldest segment's telemetry is lost; its alarms are copied with a neighbour's."""
     entries = [entry(n, telemetry=95, alarms=5) for n in (1, 2, 3)]
-    plan = next(plans(entries, [cursor("alarm"), cursor("telemetry")], SIZE, 2))
+    plan = next(losses(entries, [cursor("alarm"), cursor("telemetry")], SIZE, 2))
     assert lives(plan.victims) == [1, 2]
     assert plan.survives(Lane.ALARM, 150)
     assert not plan.survives(Lane.TELEMETRY, 150)
@@ -95,16 +95,16 @@ def test_the_oldest_telemetry_goes_and_alarms_survive() -> None:
 def test_telemetry_alone_goes_one_segment_at_a_time() -> None:
     """Nothing survives of it, so no more is given up than has to be."""
     entries = [entry(n, telemetry=100) for n in (1, 2, 3)]
-    assert lives(next(plans(entries, [cursor("telemetry")], SIZE, 2)).victims) == [1]
+    assert lives(next(losses(entries, [cursor("telemetry")], SIZE, 2)).victims) == [1]
 
 
 def test_alarms_go_only_when_there_is_no_telemetry_left() -> None:
     """Full segments of undelivered alarms: the oldest goes, whole; with telemetry anywhere that goes first."""
     alarms = [entry(n, alarms=100) for n in (1, 2, 3)]
-    plan = list(plans(alarms, [cursor("alarm")], SIZE, 2))[-1]
+    plan = list(losses(alarms, [cursor("alarm")], SIZE, 2))[-1]
     assert lives(plan.victims) == [1]
     assert not plan.keep
     mixed = [entry(1, alarms=100), entry(2, alarms=60, telemetry=40), entry(3, alarms=100)]
-    for each in plans(mixed, [cursor("alarm"), cursor("telemetry")], SIZE, 2):
+    for each in losses(mixed, [cursor("alarm"), cursor("telemetry")], SIZE, 2):
         assert 2 in lives(each.victims)
         assert Lane.ALARM in each.keep
