@@ -24,6 +24,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.event import Event, Lane
+from gateway.journal.cipher import keys_of
 from gateway.journal.compression import Codec
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
@@ -31,6 +32,7 @@ from gateway.journal.record import decode
 from gateway.journal.segment import Entry, Found, Walk
 from simulators.disk import SECTOR, SimDisk
 from simulators.journal import FOLDER, LANES, PIECE, SimClock
+from simulators.keys import keyed
 
 OPTIONS = JournalOptions(bytes_max=40 * 16 * 1024, segment_bytes=16 * 1024, preallocate=False)
 FAILED_SHOWN_MAX = 20
@@ -50,6 +52,7 @@ class Case:
     """One journal, hurt once."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.random = random.Random(seed)
         self.disk = SimDisk(seed)
         self.clock = SimClock()
@@ -71,7 +74,8 @@ class Case:
         return self.faults
 
     def _open(self) -> Journal:
-        return Journal.open(FOLDER, OPTIONS, self.clock, self.disk, random=self.random.randbytes)
+        self.options = keyed(OPTIONS, self.seed, self.random)
+        return Journal.open(FOLDER, self.options, self.clock, self.disk, random=self.random.randbytes)
 
     def _build(self) -> None:
         chance = self.random
@@ -99,7 +103,7 @@ class Case:
         probe = SimDisk(0)
         for name in self.disk.names(FOLDER):
             probe.add(FOLDER / name, self.disk.image(FOLDER / name))
-        journal = Journal.open(FOLDER, OPTIONS, self.clock, probe, random=self.random.randbytes)
+        journal = Journal.open(FOLDER, self.options, self.clock, probe, random=self.random.randbytes)
         extents = [extent for entry in journal.store.view.segments for extent in self._blocks(entry, journal)]
         held = {sequence for extent in extents for sequence in extent.sequences}
         self.written = {sequence: raw for sequence, raw in self.written.items() if sequence in held}
@@ -113,7 +117,7 @@ class Case:
             entry.life,
             entry.end,
             align=OPTIONS.align,
-            codec=Codec(),
+            codec=Codec(keys=keys_of(self.options)),
         )
         found = [part for part in walk if isinstance(part, Found)]
         return [

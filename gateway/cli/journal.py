@@ -79,7 +79,6 @@ def verify(words: argparse.Namespace) -> int:
 
 
 def _inspection(words: argparse.Namespace) -> Inspection:
-    from gateway.config.places import places
-    from gateway.journal.inspection import Inspection
+    from gateway.cli.offline import inspected
 
-    return Inspection(words.folder or places(words.config).journal)
+    return inspected(words.config, words.folder)

@@ -46,9 +46,9 @@ def opened(config: Path, *, follow: bool = False) -> Iterator[Records]:
         with client:
             yield _Live(client)
         return
-    from gateway.journal.inspection import Inspection
+    from gateway.cli.offline import inspected
 
-    yield _Stored(Inspection(where.journal), where.state)
+    yield _Stored(inspected(config), where.state)
 
 
 class _Live:

@@ -29,6 +29,7 @@ from gateway.config.load import read as read_config
 from gateway.errors import GatewayError
 from gateway.history.file import NAME as HISTORY
 from gateway.journal.archive import CONFIG, ELSEWHERE, JOURNAL, BackupError, Kept, Manifest, Take, read
+from gateway.journal.cipher import keys_of
 from gateway.journal.disk import OsDisk
 from gateway.journal.inspection import Inspection
 from gateway.journal.journal import Journal
@@ -36,6 +37,7 @@ from gateway.journal.lock import Lock
 from gateway.journal.options import JournalOptions
 from gateway.journal.restore import Staging
 from gateway.journal.segment import SEGMENT
+from gateway.secrets import Secret
 
 if TYPE_CHECKING:
     from gateway.config.load import Config
@@ -122,6 +124,7 @@ class _Placing:
     def run(self) -> Restored:
         """Do it."""
         self._refuse()
+        options = self._options()
         self._journal.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             lock = self._lock()
@@ -130,7 +133,7 @@ class _Placing:
             staging = self._journal.with_name(f".{self._journal.name}.restoring")
             shutil.rmtree(staging, ignore_errors=True)  # of a restore that was killed
             stack.callback(shutil.rmtree, staging, ignore_errors=True)
-            started = self._stage(staging)
+            started = self._stage(staging, options)
             for kept in self._others:
                 self._put(kept)
             self._swap(staging)
@@ -164,9 +167,8 @@ class _Placing:
         """Keep gateways away from the journal that is replaced. Raises JournalError when one has it."""
         return Lock.acquire(OsDisk(), self._journal) if self._journal.is_dir() else None
 
-    def _stage(self, folder: Path) -> Journal:
+    def _stage(self, folder: Path, options: JournalOptions) -> Journal:
         """Put the journal together and start it once."""
-        options = self._options()
         staging = Staging(folder)
         wanted = {kept.name: kept for kept in self._manifest.files if kept.name.startswith(f"{JOURNAL}/")}
 
@@ -188,12 +190,28 @@ class _Placing:
         config, _ = read_config(self._look.folder / self._manifest.config)
         if config is None:
             raise BackupError(f"{self._file}: its config cannot be read; nothing was touched")
-        return msgspec.structs.replace(config.journal, preallocate=False)
+        options = config.journal
+        keys = [self._at_home(secret) for secret in (options.key, *options.old_keys)]
+        options = msgspec.structs.replace(
+            options, preallocate=False, key=keys[0], old_keys=tuple(secret for secret in keys[1:] if secret)
+        )
+        keys_of(options)  # before anything is made: without its key a journal cannot be started
+        return options
+
+    def _at_home(self, secret: Secret | None) -> Secret | None:
+        """Return where a key is: in the backup, or else where the config means it once it is in place."""
+        if secret is None or secret.place != "file":
+            return secret
+        looked, path = self._look.folder / CONFIG, Path(secret.name)
+        if path.is_relative_to(looked):
+            return secret if path.exists() else Secret("file", str(self._home / path.relative_to(looked)))
+        inside = Path(self._look.folder, ELSEWHERE, *path.parts[1:])
+        return Secret("file", str(inside)) if inside.exists() else secret
 
     def _reached(self, options: JournalOptions) -> tuple[int, int]:
         """Return epoch and sequence of the journal that is replaced, when it is the same log."""
         with suppress(GatewayError, OSError):
-            there = Inspection(self._journal, align=options.align)
+            there = Inspection(self._journal, align=options.align, keys=keys_of(options))
             if there.log_id == self._manifest.journal.log_id:
                 return there.epoch, there.last_sequence
         return 0, 0

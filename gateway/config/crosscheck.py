@@ -34,6 +34,7 @@ class CrossCheck:
         yield from self._words_of_routes()
         yield from self._ports()
         yield from self._missing_files()
+        yield from self._keys()
 
     def warnings(self) -> Iterator[Fault]:
         """Yield what works, but probably was not meant."""
@@ -117,6 +118,15 @@ class CrossCheck:
         for at, path in _find(self._config, Path):
             if at[0] in ("sources", "targets") and not path.exists():
                 yield self._fault(at, f"there is no file {path}")
+
+    def _keys(self) -> Iterator[Fault]:
+        """Read the journal's keys: without them there is no start."""
+        from gateway.journal.cipher import keys_of
+
+        try:
+            keys_of(self._config.journal)
+        except ConfigError as error:
+            yield from error.faults
 
     def _fault(self, at: Place, what: str, hint: str | None = None) -> Fault:
         return self._document.fault(at, what, hint)

@@ -15,6 +15,8 @@ Everything that was acknowledged before the first look is in the copy: it was on
 What the disk refuses to read is zeros in the copy, and counted: a start from it sees damaged blocks there and says how
 many records they held.
 
+An encrypted journal is copied as it is stored; its key is read because the index is encrypted, too.
+
 Not copied: free and spare segments, what lies behind the last block, the quarantine folder, the lock.
 """
 
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.journal.archive import JOURNAL, PIECE_BYTES, ArchiveWriter, BackupError, JournalPart, Kept
+from gateway.journal.cipher import keys_of
 from gateway.journal.disk import Disk, OsDisk
 from gateway.journal.inspection import Inspection
 from gateway.journal.options import JournalOptions
@@ -51,6 +54,7 @@ class JournalCopy:
         self._disk = disk or OsDisk()
         self._folder = folder
         self._align = options.align
+        self._keys = keys_of(options)
         self._archive = archive
         self._progress = progress
         self._copied: dict[int, tuple[int, Kept, int]] = {}  # life -> end, line of the manifest, bytes not readable
@@ -68,7 +72,7 @@ class JournalCopy:
         raise BackupError("the gateway uses its segments again faster than they can be copied: give it a larger budget")
 
     def _look(self) -> Inspection:
-        return Inspection(self._folder, align=self._align, disk=self._disk)
+        return Inspection(self._folder, align=self._align, disk=self._disk, keys=self._keys)
 
     def _copy(self, entries: tuple[Entry, ...]) -> None:
         """Copy the segments that are not copied yet, or have grown."""
