@@ -1,9 +1,10 @@
 """One journal's life on a disk that fails, against a plain model of what must be true. One seed, one history.
 
-The workload appends to all lanes, puts rows, moves cursors, commits, reads, is refused, runs into its byte budget,
-is stopped, killed, cut off. After each start everything the journal shows is compared with the model:
+The workload appends to all lanes, puts rows, moves cursors, commits, reads, is refused, runs into its byte budget and
+the limits of its lanes (with each policy, while time passes and the clock is believed or not), is stopped, killed, cut
+off. After each start everything the journal shows is compared with the model:
 
-* lost: an acknowledged record is not there, although some cursor has not had it and no gap row counts it;
+* lost: an acknowledged record is not there, or given up, although some cursor has not had it and no gap row counts it;
 * ghosts: a record is there that was never appended, or that an earlier start or a commit had shown to be gone;
 * changed ids: a record is there with other bytes than were acknowledged (its id and number are among them);
 * refused starts: `Journal.open` raised although the disk refused nothing;
@@ -17,25 +18,25 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from gateway.clock import rfc3339
 from gateway.errors import DiskRefused, JournalError
 from gateway.event import Event, Lane
 from gateway.journal.batch import Block
 from gateway.journal.cipher import keys_of
 from gateway.journal.compression import Codec
 from gateway.journal.journal import Journal
-from gateway.journal.options import JournalOptions
+from gateway.journal.limits import LIMITED
+from gateway.journal.limits import read as read_limits
+from gateway.journal.options import AlarmLimits, DeadLetterLimits, JournalOptions, TelemetryLimits
 from gateway.journal.record import decode
-from gateway.journal.retention import Cursor, cursors_of
 from gateway.journal.segment import Found, Link, Walk
 from simulators.disk import CHANGES, REFUSALS, PowerCut, SimDisk
 from simulators.keys import keyed
+from simulators.model import Findings, Flight, Model, Tables
 
 FOLDER = Path("/sim/journal")
 LANES = ("telemetry",) * 12 + ("alarm", "alarm", "command", "timer", "dead_letter")
@@ -43,23 +44,31 @@ CURSORS = ("route:cloud:telemetry", "route:cloud:alarm", "route:lan:telemetry", 
 KILLED_INSTEAD = 0.15  # share of interruptions that end the process only: memory keeps what was written
 PIECE = 1 << 20  # records and bytes read at a time
 
-Tables = dict[str, dict[str, Any]]
+
+START_NS = 1_795_000_000_000_000_000
 
 
 class SimClock:
     """A clock that moves a little with each look."""
 
     def __init__(self) -> None:
-        self._ns = 1_795_000_000_000_000_000
+        self._ns = START_NS
+        self.wrong_ns = 0
+        """How far the wall clock is off; it is not synced then."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass."""
+        self._ns += int(seconds * 1e9)
 
     def wall_ns(self) -> int:
         """See `gateway.clock.Clock`."""
         self._ns += 1_000_000
-        return self._ns
+        return self._ns + self.wrong_ns
 
     def boot_ns(self) -> int:
         """See `gateway.clock.Clock`."""
-        return self.wall_ns() - 1_795_000_000_000_000_000
+        self._ns += 1_000_000
+        return self._ns - START_NS
 
     def boot_id(self) -> str:
         """See `gateway.clock.Clock`."""
@@ -67,98 +76,7 @@ class SimClock:
 
     def synced(self) -> bool:
         """See `gateway.clock.Clock`."""
-        return True
-
-
-class Findings(msgspec.Struct):
-    """What a run counted."""
-
-    cuts: int = 0
-    starts: int = 0
-    acknowledged: int = 0
-    evicted: int = 0
-    lost: int = 0
-    ghosts: int = 0
-    changed_ids: int = 0
-    refused_starts: int = 0
-    broken: list[str] = []
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.lost or self.ghosts or self.changed_ids or self.refused_starts or self.broken)
-
-
-class Flight(msgspec.Struct):
-    """A sealed block whose fate is open: its records, and the tables as they are once it is durable."""
-
-    records: dict[int, bytes]
-    tables: Tables
-
-
-class Model:
-    """What must be on the disk: a dictionary and two sets."""
-
-    def __init__(self, findings: Findings) -> None:
-        self.findings = findings
-        self.acked: dict[int, bytes] = {}  # sequence -> bytes, evicted and delivered ones included
-        self.lanes: dict[int, Lane] = {}
-        self.tables: Tables = {}  # as of the last durable block
-        self.gone: set[int] = set()  # acknowledged, and shown to be there no more
-        self.missed: dict[str, set[int]] = {}  # cursor -> what it will never have
-
-    def durable(self, flight: Flight) -> None:
-        """Take note that a block was acknowledged."""
-        self.acked |= flight.records
-        self.tables = flight.tables
-        self.findings.acknowledged += len(flight.records)
-
-    def compare(self, shown: dict[int, bytes], tables: Tables, flights: list[Flight]) -> None:
-        """Compare what a start shows with what may be; from here on it is so."""
-        there = shown.keys() & {sequence for flight in flights for sequence in flight.records}
-        whole = [flight for flight in flights if flight.records.keys() == there]
-        if there and not whole:
-            self.findings.broken.append(f"a block in part: {len(there)} records")
-        for flight in whole:
-            if there or _rows(tables) == _rows(flight.tables):
-                self.durable(flight)
-                break
-        for sequence, raw in shown.items():
-            if self.acked.get(sequence) is None or sequence in self.gone:
-                self.findings.ghosts += 1
-            elif self.acked[sequence] != raw:
-                self.findings.changed_ids += 1
-        if _rows(tables) != _rows(self.tables):
-            self.findings.broken.append("tables are not those of the last block")
-        self.check(shown.keys(), tables)
-
-    def check(self, there: Iterable[int], tables: Tables) -> None:
-        """See that what is not there is over for every cursor, or counted as a gap of that cursor."""
-        absent = self.acked.keys() - set(there) - self.gone
-        self.gone |= absent
-        cursors = cursors_of(tables.get("cursors", {}))
-        uncounted: set[int] = set()
-        for cursor in cursors:
-            due = {sequence for sequence in absent if self._due(cursor, sequence)}
-            mine = self.missed.setdefault(cursor.key, set())
-            mine |= due
-            rows = [row for row in tables.get("gaps", {}).values() if row["cursor"] == cursor.key]
-            if sum(row["count"] for row in rows) != len(mine):
-                uncounted |= due
-                counted = sum(row["count"] for row in rows)
-                self.findings.broken.append(f"{cursor.key}: {counted} counted as evicted, {len(mine)} are")
-            if any(row["first"] < min(mine, default=0) or row["last"] > max(mine, default=0) for row in rows):
-                self.findings.broken.append(f"{cursor.key}: a gap row names records that are there")
-        self.findings.lost += len(uncounted)
-        self.findings.evicted = sum(map(len, self.missed.values()))
-
-    def _due(self, cursor: Cursor, sequence: int) -> bool:
-        return self.lanes[sequence] in cursor.lanes and not cursor.over(sequence)
-
-
-def _rows(tables: Tables) -> Tables:
-    """Return the rows that a workload puts; the journal keeps others of its own."""
-    return {name: dict(tables.get(name, {})) for name in ("values", "cursors")}
+        return not self.wrong_ns
 
 
 class Run:
@@ -172,12 +90,7 @@ class Run:
         self.model = Model(self.findings)
         align = self.random.choice((512, 512, 512, 4096))
         segment = self.random.choice((16, 16, 32) if align == 512 else (64,)) * 1024
-        self.options = JournalOptions(
-            bytes_max=segment * self.random.randrange(8, 14),
-            segment_bytes=segment,
-            tail_bytes_max=self.random.choice((0, 4096, 1 << 20)),
-            align=align,
-        )
+        self.options = self._options(segment, align)
         self.laziness = self.random.choice((0.0, 0.5, 0.95, 1.0))  # how seldom cursors move
         self.flights: list[Flight] = []  # what was tried since the last commit: one of them may be on the disk
         self.count = 0
@@ -199,6 +112,27 @@ class Run:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 self.findings.broken.append(f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
         return self.findings
+
+    def _options(self, segment: int, align: int) -> JournalOptions:
+        chance = self.random
+        size = segment * chance.randrange(8, 14)
+        limits: tuple[int | None, ...] = (None, None, segment, size // 3)
+        ages = (None, None, 0.1, 30.0)
+        return JournalOptions(
+            bytes_max=size,
+            segment_bytes=segment,
+            tail_bytes_max=chance.choice((0, 4096, 1 << 20)),
+            align=align,
+            telemetry=TelemetryLimits(
+                policy=chance.choice(("thin", "oldest", "newest")),
+                bytes_max=chance.choice(limits),
+                age_max_s=chance.choice(ages),
+            ),
+            alarm=AlarmLimits(bytes_max=chance.choice(limits), age_max_s=chance.choice(ages)),
+            dead_letters=DeadLetterLimits(
+                bytes_max=chance.choice((None, 2000, segment)), age_max_s=chance.choice(ages)
+            ),
+        )
 
     # -- one life ---------------------------------------------------------------------------------------
 
@@ -264,11 +198,15 @@ class Run:
                     for place, lane in enumerate(records.lanes):
                         self.model.lanes[records.sequence(place)] = Lane(lane)
                         shown[records.sequence(place)] = records.raws[place]
-        lane = self.random.choice(list(Lane))
-        reader = journal.reader(lane)
+        lane, given_up = self.random.choice(list(Lane)), self.random.random() < 0.5
+        reader = journal.reader(lane, given_up=given_up)
         mine = {each.sequence: each.raw for each in reader.read(0, PIECE, PIECE)}
+        count = reader.count(0)
         reader.close()
-        if mine != {sequence: raw for sequence, raw in shown.items() if self.model.lanes[sequence] is lane}:
+        over = () if given_up else read_limits(journal.table("limits"))[lane].over if lane in LIMITED else ()
+        due = {sequence for sequence in shown if self.model.lanes[sequence] is lane}
+        due -= {sequence for sequence in due if any(first <= sequence <= last for first, last in over)}
+        if mine != {sequence: shown[sequence] for sequence in due} or count != len(due):
             self.findings.broken.append(f"a reader of {lane.name} does not see what is on the disk")
         return shown
 
@@ -282,7 +220,9 @@ class Run:
                 journal.put("values", f"device{chance.randrange(5)}", {"seen": journal.last_sequence})
         elif what < 0.65:
             self._move_cursor(journal)
-        elif what < 0.7:
+        elif what < 0.68:
+            self._pass_time()
+        elif what < 0.72:
             self.disk.refuse = self._fault(0.2) if chance.random() < 0.5 else lambda _call: None
         else:
             self._commit(journal)
@@ -291,8 +231,21 @@ class Run:
         self.count += 1
         lane = self.random.choice(LANES)
         pad = self.random.randbytes(self.random.choice((4, 30, 60, 400))).hex()
-        event = Event(source="/gw/sim", type="temperature_changed", lane=lane, data={"n": self.count, "pad": pad})  # type: ignore[arg-type]
+        event = Event(
+            source="/gw/sim",
+            type="temperature_changed",
+            subject=f"house/{self.random.randrange(4)}",
+            time=rfc3339(self.clock.wall_ns()),
+            lane=lane,  # type: ignore[arg-type]
+            data={"n": self.count, "pad": pad},
+        )
         journal.append(event)
+
+    def _pass_time(self) -> None:
+        """Let some time pass; now and then the clock is wrong from then on, or right again."""
+        self.clock.pass_time(self.random.choice((0.1, 5.0, 100.0)))
+        if self.random.random() < 0.3:
+            self.clock.wrong_ns = 0 if self.clock.wrong_ns else self.random.choice((-START_NS, -(10**11), 10**11))
 
     def _move_cursor(self, journal: Journal) -> None:
         if self.random.random() < self.laziness:
@@ -341,15 +294,17 @@ class Run:
                 return
             finally:
                 journal.finish(chore)
+            if chore.result is not None:
+                self._look(journal)
             if not chore.pressing:
                 return
-            self._look(journal)
 
     def _look(self, journal: Journal) -> None:
         """After something was given up: what is gone must be over or counted, by what is durable."""
         cut_in, self.disk.cut_in = self.disk.cut_in, -1
         refuse, self.disk.refuse = self.disk.refuse, lambda _call: None
         tables = {"cursors": self.model.tables.get("cursors", {}), "gaps": dict(journal.table("gaps"))}
+        tables["limits"] = dict(journal.table("limits"))
         self.model.check(self._shown(journal), tables)
         self.disk.cut_in, self.disk.refuse = cut_in, refuse
 
@@ -389,4 +344,4 @@ def _piece(image: bytes, length: int, offset: int) -> bytes:
 
 
 def _tables(journal: Journal) -> Tables:
-    return {name: dict(journal.table(name)) for name in ("values", "cursors", "gaps")}
+    return {name: dict(journal.table(name)) for name in ("values", "cursors", "gaps", "limits")}
