@@ -60,7 +60,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     start: Literal["oldest", "newest"] = "oldest"  # a new route begins with what is kept, or with what comes
     order: Literal["device", "fresh"] = "device"  # behind an outage: each device in order, or what is new first
     window_max: int = 1000  # events sent and not yet over on the disk: what a kill may repeat
-    drain_per_s: float | None = None  # events a second of a backlog; alarms and live events are not slowed
+    drain_per_s: float | None = None  # events a second of a backlog; slows no alarm, and with "fresh" nothing live
     replayed_after_s: float = 10.0  # an outage as long as this marks what waited as `replayed`
     dropped_every_s: float = 300.0  # an `events_dropped` event of one counter at most so often
     retry_first_s: float = 1.0  # full jitter: a wait is uniform in 0..min(longest, first * 2**failures)

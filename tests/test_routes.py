@@ -107,6 +107,7 @@ def test_names_that_do_not_exist_are_found() -> None:
         ({"to": "x", "window_max": 0}, "window_max is at least 1"),
         ({"to": "x", "parked_max": PARKED_MAX + 1}, "at most"),
         ({"to": "x", "drain_per_s": 0.0}, "more than 0"),
+        ({"to": "x", "dropped_every_s": -1.0}, "at least 0"),
         ({"to": "x", "rooom": []}, "unknown field"),
         ({}, "missing required field `to`"),
     ],
