@@ -156,13 +156,25 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         """Return whether a record is copied out, as far as cursors say."""
         return lane in self.keep and any(lane in cursor.lanes and not cursor.over(sequence) for cursor in self.cursors)
 
+    def all_survive(self, entry: Entry, lane: Lane) -> bool | None:
+        """Say the same of all records of a lane in a segment; None: they have to be asked one by one."""
+        mine = [cursor for cursor in self.cursors if lane in cursor.lanes]
+        span = entry.spans[lane]
+        if lane not in self.keep or all(cursor.all_over(span) for cursor in mine):
+            return False
+        return True if any(cursor.after < span.first and not cursor.done for cursor in mine) else None
+
     def thins(self, sequence: int) -> bool:
         """Return whether a telemetry record is wanted by routes alone."""
+        return all(cursor.over(sequence) for cursor in self._others())
+
+    def thins_all(self, entry: Entry) -> bool:
+        """Return whether all telemetry in a segment is wanted by routes alone."""
+        return all(cursor.all_over(entry.spans[Lane.TELEMETRY]) for cursor in self._others())
+
+    def _others(self) -> list[Cursor]:
         telemetry = Lane.TELEMETRY
-        return not any(
-            telemetry in cursor.lanes and not cursor.routes(telemetry) and not cursor.over(sequence)
-            for cursor in self.cursors
-        )
+        return [each for each in self.cursors if telemetry in each.lanes and not each.routes(telemetry)]
 
 
 def delivered(entries: Sequence[Entry], cursors: Sequence[Cursor]) -> list[Entry]:

@@ -208,6 +208,8 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
     wanted_lanes = {lane for cursor in plan.cursors for lane in cursor.lanes}
     thinner = plan.thinner
     thin = thinner is not None and victim.bucket_s >= thinner.bucket_s
+    all_survive = [plan.all_survive(victim, lane) for lane in Lane]
+    thins_all = plan.thins_all(victim)
     handle = writer.disk.open(writer.folder / victim.name, write=False)
     try:
         for part in _walk(writer, victim, handle):
@@ -221,8 +223,10 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
             wall_ns, unsynced = part.header.wall_ns, bool(part.header.flags & blocks.UNSYNCED)
             for at, lane in enumerate(records.lanes):
                 sequence, raw = records.sequence(at), records.raws[at]
-                keep = plan.survives(lane, sequence)
-                if keep and thinner is not None and lane == Lane.TELEMETRY and plan.thins(sequence):
+                keep = all_survive[lane]
+                if keep is None:
+                    keep = plan.survives(lane, sequence)
+                if keep and thinner is not None and lane == Lane.TELEMETRY and (thins_all or plan.thins(sequence)):
                     keep = thinner.keeps(sequence, raw, wall_ns) or thin
                 if keep:
                     survivors.append(Survivor(sequence, lane, raw, wall_ns, unsynced))

@@ -14,7 +14,7 @@ from gateway.journal.journal import Journal
 from simulators.disk import PowerCut
 from simulators.journal import Run
 
-ACTIONS = ("append", "burst", "put", "cursor", "commit", "refuse", "accept", "cut soon", "stop", "kill", "cut")
+ACTIONS = ("append", "burst", "put", "cursor", "commit", "refuse", "accept", "cut soon", "stop", "kill", "cut", "time")
 
 
 class Acting(Run):
@@ -54,6 +54,8 @@ class Acting(Run):
             self._commit(journal)
         elif action == "refuse":
             self.disk.refuse = self._fault(0.3)
+        elif action == "time":
+            self._pass_time()
         elif action == "accept":
             self.disk.refuse = lambda _call: None
         elif action == "cut soon":
