@@ -8,7 +8,7 @@ them can be put together afterwards (simulators/powercuts.py). `refuse` makes it
 
 What the kernel believes to be on the card after a flush is there; what it wrote since may be lost, in any order.
 
-Needs root, /dev/fuse and loop devices. `private_mounts` first: then everything is gone with this process.
+Needs root, /dev/fuse and loop devices (`see_that_it_can`). After `private_mounts` all of it is gone with this process.
 """
 
 from __future__ import annotations
@@ -64,13 +64,22 @@ class Entry(NamedTuple):
     data: bytes | None
 
 
+Refusal = Callable[[str, bytes], int]
+"""("read", "write" or "flush", what is written) -> errno."""
+
+
+def none(_what: str, _data: bytes) -> int:
+    """Refuse nothing."""
+    return 0
+
+
 class Card:
     """The device. `serve` runs in a thread until the mount is gone."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.log: list[Entry] = []
-        self.refuse: Callable[[str], int] = lambda _what: 0  # "read", "write" or "flush" -> errno, 0: let it pass
+        self.refuse: Refusal = none  # errno for a call, 0: let it pass
         self._content = bytearray(size)
         self._fuse = -1
 
@@ -96,9 +105,10 @@ class Card:
             device = Path(_run("losetup", "--find", "--show", str(file)))
             yield device
         finally:
-            self.refuse = lambda _what: 0
+            self.refuse = none
             if device is not None:
-                _run("losetup", "--detach", str(device))
+                with suppress(CannotMount):
+                    _run("losetup", "--detach", str(device))
             _call("umount2", os.fsencode(file), _MNT_DETACH)
             server.join(UNMOUNT_TRIES * TRY_S)
             os.close(self._fuse)
@@ -125,7 +135,7 @@ class Card:
         """Return the answer's bytes, or an errno."""
         if opcode == _READ:
             _, offset, size, *_ = _RW.unpack_from(body)
-            return self.refuse("read") or bytes(self._content[offset : offset + size])
+            return self.refuse("read", b"") or bytes(self._content[offset : offset + size])
         if opcode == _WRITE:
             _, offset, size, *_ = _RW.unpack_from(body)
             return self._write(offset, bytes(body[_RW.size : _RW.size + size]))
@@ -148,21 +158,21 @@ class Card:
         return b"" if opcode in {_RELEASE, _FLUSH} else errno.ENOSYS
 
     def _write(self, offset: int, data: bytes) -> bytes | int:
-        if error := self.refuse("write"):
+        if error := self.refuse("write", data):
             return error
         self._content[offset : offset + len(data)] = data
         self.log.append(Entry(offset, data))
         return struct.pack("<II", len(data), 0)
 
     def _flush(self) -> bytes | int:
-        if error := self.refuse("flush"):
+        if error := self.refuse("flush", b""):
             return error
         self.log.append(Entry(0, None))
         return b""
 
 
-def private_mounts() -> None:
-    """Have mounts of our own from here on, in this thread and its children. Raises CannotMount."""
+def see_that_it_can() -> None:
+    """Raise CannotMount, with what is missing, where no card can be had."""
     missing = [tool for tool in TOOLS if _which(tool) is None]
     if os.geteuid():
         raise CannotMount("mounting a file system and making a block device needs root; type: sudo ./dev powercuts")
@@ -171,6 +181,11 @@ def private_mounts() -> None:
     for device in ("/dev/fuse", "/dev/loop-control"):
         if not os.access(device, os.W_OK):
             raise CannotMount(f"there is no {device} here (in a container it has to be passed in)")
+
+
+def private_mounts() -> None:
+    """Have mounts of our own from here on, in this thread and its children. Raises CannotMount."""
+    see_that_it_can()
     try:
         _call("unshare", _CLONE_NEWNS)
         _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
@@ -204,11 +219,19 @@ def mounted(device: Path, at: Path, options: str = "relatime") -> Iterator[Path]
 def unmount(at: Path) -> None:
     """Unmount, when those who use it are gone; at last whether they are or not."""
     for _ in range(UNMOUNT_TRIES):
+        if not at.is_mount():
+            return
         with suppress(CannotMount):
             _run("umount", str(at))
             return
         time.sleep(TRY_S)
-    _run("umount", "--lazy", str(at))
+    unmount_lazily(at)
+
+
+def unmount_lazily(at: Path) -> None:
+    """Take a mount out of sight, whoever uses it; nothing if there is none."""
+    with suppress(CannotMount):
+        _run("umount", "--lazy", str(at))
 
 
 def _which(tool: str) -> str | None:
