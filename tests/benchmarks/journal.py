@@ -26,6 +26,8 @@ from gateway.clock import SystemClock
 from gateway.event import Event, Lane, encode
 from gateway.journal.journal import Journal
 from gateway.journal.options import MIB, JournalOptions
+from gateway.secrets import Secret
+from simulators.keys import SECRETS
 
 BATCHES = (1, 10, 100, 1000)
 WARM_COMMITS = 400
@@ -76,9 +78,9 @@ def resident() -> float:
     return pages * resource.getpagesize() / MIB
 
 
-def commit_cost(folder: Path, batch: int, events: int) -> Meter:
+def commit_cost(folder: Path, batch: int, events: int, key: Secret | None = None) -> Meter:
     """Append and commit `events`, `batch` at a time, each with a cursor, on recycled segments."""
-    options = JournalOptions(bytes_max=12 * MIB, segment_bytes=MIB, preallocate=False)
+    options = JournalOptions(bytes_max=12 * MIB, segment_bytes=MIB, preallocate=False, key=key)
     journal = Journal.open(folder, options, SystemClock())
     made = 0
 
@@ -204,15 +206,20 @@ def main() -> int:
         folder = Path(name)
         encoding, append = appending(folder / "append", 100_000)
         print(f"event of {len(encode(event(1)))} bytes + id: encode {encoding:.2f} us, append {append:.2f} us\n")
-        print("events a commit |  CPU us/event   wall us/commit   bytes/event |  SQLite: CPU us/event   bytes/event")
+        print(
+            "events a commit |  CPU us/event   wall us/commit   bytes/event"
+            " |  encrypted: CPU us/event   bytes/event |  SQLite: CPU us/event   bytes/event"
+        )
         for batch in BATCHES:
             events = min(words.events, 2000 * batch)
             ours = commit_cost(folder / f"b{batch}", batch, events)
+            sealed = commit_cost(folder / f"e{batch}", batch, events, SECRETS[0])
             other = sqlite_cost(folder / f"s{batch}.db", batch, events)
             count = events // batch * batch
             print(
                 f"{batch:15} | {ours.cpu / count * 1e6:13.2f} {ours.wall / count * batch * 1e6:16.0f}"
-                f" {ours.bytes / count:13.0f} | {other.cpu / count * 1e6:21.2f} {other.bytes / count:13.0f}"
+                f" {ours.bytes / count:13.0f} | {sealed.cpu / count * 1e6:24.2f} {sealed.bytes / count:13.0f}"
+                f" | {other.cpu / count * 1e6:21.2f} {other.bytes / count:13.0f}"
             )
         print("\n   queued | CPU us/event in   bytes/event   MiB | start ms   MiB   CPU us/event out   MiB")
         for count in (10_000, words.queued):
