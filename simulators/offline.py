@@ -235,7 +235,8 @@ class Outage:
             "alarms_missing": sum(ids.get(each) != sequence for each, sequence in self.alarms.items()),
             "balanced": balanced,
             "bucket_s": bucket_s,
-            **self._evenness(bucket_s, per_day, whole_s / DAY_S, kept),
+            "kept_per_day": per_day,
+            **(self._evenness(bucket_s, per_day, whole_s / DAY_S, kept) if self.policy == "thin" else {}),
             "written_bytes": self._journal.usage()["written_bytes"],
         }
 
@@ -253,7 +254,6 @@ class Outage:
             default=0.0,
         )
         return {
-            "kept_per_day": list(per_day),
             "whole_from_day": round(whole_from_day, 2),
             "day_max_over_min": round(max(days) / max(1, min(days)), 3),
             "largest_gap_over_pause_and_bucket": round(worst, 3),

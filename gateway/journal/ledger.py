@@ -2,10 +2,12 @@
 
     starts   epoch as 8 hex digits -> {first, skipped, unclean, wall_ns, boot_ns, boot_id, synced}; the last STARTS_MAX
     damage   <life>:<offset>       -> {blocks, records, file, end, ns}; DAMAGES_MAX places, the rest summed under "more"
-    gaps     <cursor>[:<lane>]:evicted -> {cursor, lane, reason, count, first, last, first_ns, last_ns}
+    gaps     <cursor>[:<lane>]:<reason> -> {cursor, lane, reason, count, first, last, first_ns, last_ns}
 
 A row of "gaps" counts records that left before the cursor named had had them: sequences inclusive, times those of
-the blocks they were in. It is in the block that takes their segment out of the index (eviction.py), so it is durable
+the blocks they were in. The reason is `evicted` (the oldest made way), `thinned`, `expired` (too old) or `lane_full`
+(the newest made way); with any but the first, records between `first` and `last` may be there. It is in the block that
+takes their segment out of the index or gives them up in table "limits" (eviction.py, limits.py), so it is durable
 before their bytes can be overwritten. Whoever reports a gap deletes its row in the batch in which the report is
 delivered.
 Dead letters, which no cursor reads, are counted under the cursor "dead_letters".

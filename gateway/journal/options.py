@@ -87,8 +87,8 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     old_keys: tuple[Secret, ...] = ()  # read what was written with the keys before
     preallocate: bool = True  # write the whole budget with zeros in the background, so that it is ours
     telemetry: TelemetryLimits = TelemetryLimits()  # what may wait for routes
-    alarm: AlarmLimits = AlarmLimits()
-    dead_letters: DeadLetterLimits = DeadLetterLimits()
+    alarm: AlarmLimits = AlarmLimits()  # what may wait for routes
+    dead_letters: DeadLetterLimits = DeadLetterLimits()  # what is kept for a person
 
     def __post_init__(self) -> None:
         """Refuse what cannot work (ValueError)."""

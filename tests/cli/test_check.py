@@ -30,6 +30,13 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
     "bad size": (config("[journal]\nbytes_max = '5 elephants'\n"), "gateway.toml:2:", '"64MB"'),
     "value out of range": (config("[journal]\nalign = 100\n"), "gateway.toml:1:", "multiple of 512"),
     "bad choice": (config("[gateway]\ncommands = 'obsrve'\n"), "gateway.toml:2:", "did you mean 'observe'?"),
+    "bad policy": (config("[journal.telemetry]\npolicy = 'thinn'\n"), "gateway.toml:2:", "did you mean 'thin'?"),
+    "bad age": (config("[journal.alarm]\nage_max = '30d'\n"), "gateway.toml:2:", "did you mean 'age_max_s'?"),
+    "a lane larger than all": (
+        config("[journal]\nbytes_max = '64MB'\ntelemetry.bytes_max = '65MB'\n"),
+        "gateway.toml:1:",
+        "journal.telemetry.bytes_max is more than journal.bytes_max",
+    ),
     "bad timezone": (
         config("[gateway]\ntimezone = 'Europe/Berln'\n"),
         "gateway.toml:2:",
