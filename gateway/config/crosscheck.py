@@ -34,7 +34,8 @@ class CrossCheck:
         yield from self._words_of_routes()
         yield from self._ports()
         yield from self._missing_files()
-        yield from self._keys()
+        if not self._credential():
+            yield from self._keys()
 
     def warnings(self) -> Iterator[Fault]:
         """Yield what works, but probably was not meant."""
@@ -50,6 +51,8 @@ class CrossCheck:
                 secret()
             except ConfigError as error:
                 yield self._fault(at, error.faults[0].what, error.faults[0].hint)
+        if self._credential():
+            yield from self._keys()
 
     def routes(self) -> Mapping[str, Route]:
         """Return the routes as they work: the one that no routes mean, and ids for the names of devices."""
@@ -118,6 +121,11 @@ class CrossCheck:
         for at, path in _find(self._config, Path):
             if at[0] in ("sources", "targets") and not path.exists():
                 yield self._fault(at, f"there is no file {path}")
+
+    def _credential(self) -> bool:
+        """Return whether systemd gives the journal's keys to the service: then a person cannot read them."""
+        keys = (self._config.journal.key, *self._config.journal.old_keys)
+        return any(key is not None and key.place == "credential" for key in keys)
 
     def _keys(self) -> Iterator[Fault]:
         """Read the journal's keys: without them there is no start."""

@@ -81,6 +81,18 @@ def test_without_its_key_a_gateway_does_not_start_and_touches_nothing(site: Site
         assert site.run("check").code == 78
 
 
+def test_a_key_that_only_the_service_has(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where systemd holds the key, `check` warns a person who runs it by hand and is content; the service reads it."""
+    site.config.write_text(CONFIG.replace('file = "journal.key"', 'credential = "journal"'))
+    by_hand = site.run("check")
+    assert (by_hand.code, "there is no $CREDENTIALS_DIRECTORY" in by_hand.err + by_hand.out) == (0, True)
+    assert site.run("journal", "stat").code == 78
+    (site.folder / "journal.key").rename(site.folder / "journal")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(site.folder))
+    assert "CREDENTIALS" not in site.run("check").err
+    assert site.run("journal", "stat").code == 0
+
+
 def test_a_backup_does_not_hold_the_key(site: Site, tmp_path: Path) -> None:
     """What is encrypted stays so in a backup; to restore it the key must be in its place first."""
     file = tmp_path / "pi.tar.zst"
