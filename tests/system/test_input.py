@@ -156,7 +156,8 @@ def test_hostile_input_costs_only_itself(tmp_path: Path, mosquitto: Callable[...
     assert "\x1b" not in listed, "nothing of theirs reaches the terminal as it is"
     assert letters[0]["data"]["payload_bytes"] == len(LARGE)
     assert str(len(LARGE)) in shown
-    assert again.code == 0, again.err
+    assert again.code == 1, "it is as undecodable as before"
+    assert again.out.startswith("refused again: "), again.out
     assert (status["rejected"], status["unclaimed"]) == (len(REFUSED), len(COUNTED)), status
     assert status["qos"] == {"1": len(hostile) * 2 + 2 + len(ODD_NAMES)}
     door = [event["type"] for event in cloud.arrived if event["subject"] == "house/z2m:door"]
