@@ -170,7 +170,7 @@ class Limiter:
     def _older_than(self, entries: Sequence[Entry], cutoff_ns: int) -> int:
         """Return the last sequence that was surely written before a wall time; 0: none."""
         for entry in reversed(entries):
-            if entry.wall_first > cutoff_ns:
+            if entry.wall_first > cutoff_ns and not entry.unsynced:
                 continue
             if entry.wall_last <= cutoff_ns and not entry.unsynced:
                 return entry.last

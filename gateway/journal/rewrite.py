@@ -207,7 +207,6 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
     damages: list[Damage] = []
     wanted_lanes = {lane for cursor in plan.cursors for lane in cursor.lanes}
     thinner = plan.thinner
-    thin = thinner is not None and victim.bucket_s >= thinner.bucket_s
     all_survive = [plan.all_survive(victim, lane) for lane in Lane]
     thins_all = plan.thins_all(victim)
     handle = writer.disk.open(writer.folder / victim.name, write=False)
@@ -227,7 +226,7 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
                 if keep is None:
                     keep = plan.survives(lane, sequence)
                 if keep and thinner is not None and lane == Lane.TELEMETRY and (thins_all or plan.thins(sequence)):
-                    keep = thinner.keeps(sequence, raw, wall_ns) or thin
+                    keep = thinner.keeps(sequence, raw, wall_ns)
                 if keep:
                     survivors.append(Survivor(sequence, lane, raw, wall_ns, unsynced))
                 elif lane in wanted_lanes:
