@@ -1,15 +1,16 @@
 """`python -m simulators.damage --count N --seed S --json`: damage to a journal's files, and what the start makes of it.
 
 Each case builds a journal of a few segments, stops it (cleanly or by a power cut), hurts it in one to three ways (a
-flipped bit, zeroed bytes, a zeroed block, a truncated, deleted, swapped or copied segment, an empty checkpoint), and
-starts it. What must hold:
+flipped bit, zeroed bytes, a zeroed block, a truncated, deleted, swapped or copied segment, an empty checkpoint, sectors
+that cannot be read), and starts it. In every fourth case it is hurt while it is open, read by its readers, and in some
+of those its ring is turned, so that eviction goes over the damage. What must hold:
 
 * the start is not refused, and the journal takes and keeps new records;
 * no record is there with other bytes than were written, and none that was not written;
 * a record that is missing lay in a block that was hurt;
 * the journal counts exactly the records that are missing; but after an unclean stop, of hurt blocks at the very end of
   the log nobody can say whether they had been there, and when no checkpoint at all is left, nobody knows of segments
-  that vanished.
+  that vanished. What is hurt while it is open is counted exactly.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
 from gateway.journal.record import decode
 from gateway.journal.segment import Entry, Found, Walk
-from simulators.disk import SECTOR, SimDisk
+from simulators.disk import PAGE, SECTOR, SimDisk
 from simulators.journal import FOLDER, LANES, PIECE, SimClock
 from simulators.keys import keyed
 
 OPTIONS = JournalOptions(bytes_max=40 * 16 * 1024, segment_bytes=16 * 1024, preallocate=False)
 FAILED_SHOWN_MAX = 20
+OPEN = 0.25  # share of cases that are hurt while the journal is open
+TURNED = 0.2  # share of those in which the ring is turned afterwards
+UNREADABLE = 0.15  # share of cases with bad sectors, and nothing else
+TURN_COMMITS = 400
 
 
 class Extent(msgspec.Struct):
@@ -66,9 +71,11 @@ class Case:
         """Build, stop, hurt, start, check; returns what is wrong."""
         self._build()
         extents = self._extents()
-        hurt = self._hurt(extents)
         try:
-            self._check(extents, hurt)
+            if self.random.random() < OPEN:
+                self._check_open(extents)
+            else:
+                self._check(extents, self._hurt(extents))
         except Exception as error:  # noqa: BLE001 - any error at a start is what is looked for
             self.faults.append(f"start refused: {type(error).__name__}: {error}")
         return self.faults
@@ -125,12 +132,16 @@ class Case:
             for part in found
         ]
 
-    def _hurt(self, extents: list[Extent]) -> list[Extent]:
-        """Do some damage; returns the blocks that it touched."""
+    def _hurt(self, extents: list[Extent], *, stopped: bool = True) -> list[Extent]:
+        """Do some damage; returns the blocks that it touched. Files change places only while it is `stopped`."""
         ways: list[Callable[[list[Extent]], list[Extent]]] = [
             self._flip, self._flip, self._flip, self._zero, self._zero_block, self._zero_block,
-            self._truncate, self._delete, self._swap, self._copy, self._empty_checkpoint,
+            self._truncate, self._delete, self._empty_checkpoint,
         ]  # fmt: skip
+        if stopped:
+            ways += [self._swap, self._copy]
+        if self.random.random() < UNREADABLE:
+            ways = [self._unreadable]
         hurt: list[Extent] = []
         for _ in range(self.random.choice((1, 1, 1, 2, 3))):
             way = self.random.choice(ways)
@@ -168,6 +179,13 @@ class Case:
         if extent.name not in self.disk.names(FOLDER):
             return []
         return self._spoil(extents, extent.start, extent.end - extent.start, extent.name, None)
+
+    def _unreadable(self, extents: list[Extent]) -> list[Extent]:
+        extent = self.random.choice(extents)
+        page = self.random.randrange(extent.start, extent.end) // PAGE
+        self.disk.spoil(FOLDER / extent.name, page)
+        here = [each for each in extents if each.name == extent.name]
+        return [each for each in here if each.start < (page + 1) * PAGE and each.end > page * PAGE]
 
     def _empty_checkpoint(self, extents: list[Extent]) -> list[Extent]:
         heads = [extent for extent in extents if extent.start == 0 and extent.name in self.disk.names(FOLDER)]
@@ -212,11 +230,45 @@ class Case:
                 self.disk.add(copy, bytes(self.disk.contents(FOLDER / name)))
         return []
 
-    def _check(self, extents: list[Extent], hurt: list[Extent]) -> None:
+    def _check_open(self, extents: list[Extent]) -> None:
+        """Hurt it while it is open: readers go over it, and sometimes eviction."""
         journal = self._open()
-        shown = _shown(journal)
+        journal.commit()
+        self.what.append("while open")
+        hurt = self._hurt(extents, stopped=False)
+        missing = self._compare(_shown(journal), hurt)
+        journal.append(Event(source="/gw/sim", type="x_changed", data={"after": "damage"}))
+        journal.commit()
+        counted = sum(row["records"] for row in journal.table("damage").values())
+        if counted != len(missing):
+            self.faults.append(f"{counted} counted as lost while it was open, {len(missing)} are")
+        if self.random.random() < TURNED:
+            self._turn(journal)
+        before = _shown(journal).keys()
+        journal.close()
+        self.disk.crash()
+        if _shown(self._open()).keys() < before:
+            self.faults.append("what was there before a stop is not there after the next start")
+
+    def _turn(self, journal: Journal) -> None:
+        """Fill the ring: what is hurt is given up, alarms that are written meanwhile are kept."""
+        self.what.append("turned")
+        alarms = []
+        for lane in ("alarm", "telemetry"):
+            journal.put("cursors", f"route:cloud:{lane}", {"after": journal.durable_sequence, "done": []})
+        for number in range(TURN_COMMITS):
+            journal.append(Event(source="/gw/sim", type="x_changed", lane="alarm", data={"n": number}))
+            alarms.append(journal.last_sequence)
+            data = {"pad": self.random.randbytes(1500).hex()}
+            journal.append(Event(source="/gw/sim", type="x_changed", data=data))
+            journal.commit()
+        gone = set(alarms) - _shown(journal).keys()
+        if gone:
+            self.faults.append(f"{len(gone)} alarms were lost when the ring turned")
+
+    def _compare(self, shown: dict[int, bytes], hurt: list[Extent]) -> set[int]:
+        """See that nothing was changed, and that only what was hurt is missing; returns that."""
         allowed = {sequence for extent in hurt for sequence in extent.sequences}
-        tail = set() if self.clean else _end(extents, hurt)
         for sequence, raw in shown.items():
             if self.written.get(sequence) != raw:
                 self.faults.append(f"{sequence} is there and was not written so")
@@ -224,6 +276,13 @@ class Case:
         self.lost = len(missing)
         if missing - allowed:
             self.faults.append(f"lost more than the damaged blocks: {sorted(missing - allowed)[:5]}")
+        return missing
+
+    def _check(self, extents: list[Extent], hurt: list[Extent]) -> None:
+        journal = self._open()
+        shown = _shown(journal)
+        tail = set() if self.clean else _end(extents, hurt)
+        missing = self._compare(shown, hurt)
         journal.append(Event(source="/gw/sim", type="x_changed", data={"after": "damage"}))
         journal.commit()
         counted = sum(row["records"] for row in journal.table("damage").values()) + journal.recovery.missing_records

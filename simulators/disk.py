@@ -17,6 +17,7 @@ Fault model
   what was wished; the next fdatasync returns success and writes nothing. Only `refresh` shows the truth.
 * **Refusals**: any call may raise ENOSPC, EIO or EROFS, or write short (`refuse`); beyond `capacity_bytes`
   every growing write raises ENOSPC.
+* **Bad sectors** (`spoil`): a page that raises EIO when it is read, until it is written.
 * **Rot** (`contents`): bytes that were durable change; direct reads show it at once, others after `rotted`.
 * **The mount goes** (`unmount`): no name is found; handles go on working, as those of a detached mount do, unless it
   was `torn` away. `mount` brings it back, the same or as another device would be.
@@ -32,6 +33,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SECTOR = 512
+PAGE = 4096
 REFUSALS = (errno.ENOSPC, errno.EIO, errno.EROFS)
 CHANGES = frozenset({"pwrite", "fdatasync", "create", "rename", "unlink", "sync_folder", "refresh"})
 
@@ -47,8 +49,15 @@ class _File:
         self.seen = bytearray()
         self.medium = bytearray()
         self.unsynced: list[tuple[int, bytes]] = []
+        self.bad: set[int] = set()  # pages that cannot be read
+
+    def readable(self, length: int, offset: int) -> None:
+        """Raise EIO when there is a bad page in between."""
+        if self.bad and not self.bad.isdisjoint(range(offset // PAGE, -(-(offset + length) // PAGE))):
+            raise OSError(errno.EIO, "input/output error")
 
     def write(self, offset: int, data: bytes) -> None:
+        self.bad.difference_update(range(offset // PAGE, -(-(offset + len(data)) // PAGE)))
         grow(self.seen, offset + len(data))
         self.seen[offset : offset + len(data)] = data
         self.unsynced.append((offset, data))
@@ -128,6 +137,7 @@ class SimDisk:
         self._refusal("pread")
         self._living(handle)
         file = self._handles[handle]
+        file.readable(length, offset)
         seen = bytearray(file.medium)
         for at, data in file.unsynced:
             _put(seen, at, data)
@@ -160,6 +170,7 @@ class SimDisk:
         """Read what the cache shows."""
         self._refusal("pread")
         self._living(handle)
+        self._handles[handle].readable(length, offset)
         return bytes(self._handles[handle].seen[offset : offset + length])
 
     def fdatasync(self, handle: int) -> None:
@@ -184,6 +195,10 @@ class SimDisk:
     def size(self, handle: int) -> int:
         """Return the length that reads see."""
         return len(self._handles[handle].seen)
+
+    def named(self, handle: int) -> bool:
+        """Return whether the file still has a name."""
+        return any(file is self._handles[handle] for file in self._files.values())
 
     def sync_folder(self, folder: Path) -> None:
         """Make names durable."""
@@ -276,6 +291,10 @@ class SimDisk:
     def contents(self, path: Path) -> bytearray:
         """Return the durable bytes of a file, to be changed in place (rot); call `rotted` afterwards."""
         return self._durable[str(path)].medium
+
+    def spoil(self, path: Path, page: int) -> None:
+        """Let a page of a file be a bad sector."""
+        self._durable[str(path)].bad.add(page)
 
     def rotted(self) -> None:
         """Let reads see what was done to `contents`."""

@@ -68,6 +68,10 @@ class Disk(Protocol):
         """Return the file's length in bytes."""
         ...
 
+    def named(self, handle: int) -> bool:
+        """Return whether the file still has a name; if not, what is written to it is gone when it is closed."""
+        ...
+
     def sync_folder(self, folder: Path) -> None:
         """Make names created, renamed and unlinked in a folder durable."""
         ...
@@ -154,6 +158,10 @@ class OsDisk:
     def size(self, handle: int) -> int:
         """See `Disk.size`."""
         return os.fstat(handle).st_size
+
+    def named(self, handle: int) -> bool:
+        """See `Disk.named`."""
+        return os.fstat(handle).st_nlink > 0
 
     def sync_folder(self, folder: Path) -> None:
         """See `Disk.sync_folder`."""

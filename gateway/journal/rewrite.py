@@ -29,7 +29,7 @@ from gateway.journal.block import Deflate, Header
 from gateway.journal.quarantine import keep_copy
 from gateway.journal.reader import Damage
 from gateway.journal.retention import Plan
-from gateway.journal.segment import Entry, Found, Hole, Link, Walk, spans_of, started
+from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk, spans_of, started
 from gateway.journal.writer import Writer
 
 SURVIVORS_BLOCK_BYTES: Final = 256 * 1024  # of events in one block of survivors
@@ -209,9 +209,8 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
     thinner = plan.thinner
     all_survive = [plan.all_survive(victim, lane) for lane in Lane]
     thins_all = plan.thins_all(victim)
-    handle = writer.disk.open(writer.folder / victim.name, write=False)
-    try:
-        for part in _walk(writer, victim, handle):
+    with writer.opened(victim.name) as read:
+        for part in _walk(writer, victim, read):
             if isinstance(part, Hole):
                 copy = f"{victim.life}-{part.offset}.block"
                 keep_copy(writer.disk, writer.folder, victim.name, copy, part.offset, part.end - part.offset)
@@ -231,15 +230,13 @@ def _sift(writer: Writer, plan: Plan, victim: Entry) -> tuple[list[Survivor], Lo
                     survivors.append(Survivor(sequence, lane, raw, wall_ns, unsynced))
                 elif lane in wanted_lanes:
                     lost.sequences.setdefault(lane, array("Q")).append(sequence)
-    finally:
-        writer.disk.close(handle)
     return survivors, lost, damages
 
 
-def _walk(writer: Writer, entry: Entry, handle: int, *, inside: bool = True) -> Walk:
+def _walk(writer: Writer, entry: Entry, read: Read, *, inside: bool = True) -> Walk:
     """Return a walk through one segment, to the end that the index knows; not `inside`: headers alone."""
     return Walk(
-        writer.reading(handle),
+        read,
         writer.log_id,
         entry.life,
         entry.end,
@@ -252,13 +249,10 @@ def _walk(writer: Writer, entry: Entry, handle: int, *, inside: bool = True) -> 
 
 def headers(writer: Writer, entry: Entry) -> Iterator[Header]:
     """Go through the headers of one segment. Blocking. Raises OSError."""
-    handle = writer.disk.open(writer.folder / entry.name, write=False)
-    try:
-        for part in _walk(writer, entry, handle, inside=False):
+    with writer.opened(entry.name) as read:
+        for part in _walk(writer, entry, read, inside=False):
             if isinstance(part, Found):
                 yield part.header
-    finally:
-        writer.disk.close(handle)
 
 
 def lane_records(writer: Writer, entry: Entry, lane: Lane) -> Iterator[tuple[Header, list[int], list[bytes]]]:
@@ -266,19 +260,16 @@ def lane_records(writer: Writer, entry: Entry, lane: Lane) -> Iterator[tuple[Hea
 
     What does not hold is passed over: it is lost, and counted as damage by who is to read it.
     """
-    handle = writer.disk.open(writer.folder / entry.name, write=False)
-    try:
-        for part in _walk(writer, entry, handle, inside=False):
+    with writer.opened(entry.name) as read:
+        for part in _walk(writer, entry, read, inside=False):
             if not isinstance(part, Found) or not part.header.counts[lane]:
                 continue
             header = part.header
             try:
-                stored = writer.reading(handle)(header.stored, part.offset + blocks.HEADER_BYTES)
+                stored = read(header.stored, part.offset + blocks.HEADER_BYTES)
                 payload = blocks.payload_of(header, stored, writer.codec)
                 records = record.decode(payload, header.first, header.events, survivors=entry.survivors)
             except JournalError:
                 continue
             places = [at for at, each in enumerate(records.lanes) if each == lane]
             yield header, [records.sequence(at) for at in places], [records.raws[at] for at in places]
-    finally:
-        writer.disk.close(handle)

@@ -20,7 +20,8 @@ Which files it may use: pool.py.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -151,6 +152,8 @@ class Writer:
         """See that the folder is still the journal's. Raises OSError."""
         last = self._position.entry if self._position is not None else None
         self.home.check(self.log_id, self.epoch, last, self._moved, doubt=self._suspect or self.failures > 0)
+        if self._handle is not None and not self.disk.named(self._handle):
+            self._suspect = True  # somebody has deleted the file; what is written there is gone when we close it
 
     @property
     def idle_work(self) -> bool:
@@ -166,9 +169,23 @@ class Writer:
             return True
         return self.pool.fill()
 
-    def reading(self, handle: int) -> Read:
-        """Return a read of an open segment that goes around what the disk cannot read."""
-        return around(lambda length, offset: self.disk.pread(handle, length, offset), self.home.answers)
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Read]:
+        """Open a segment for a read that goes around what the disk cannot read. Raises OSError when that is gone.
+
+        A file that is not there any more reads as nothing: what it held is damage.
+        """
+        try:
+            handle = self.disk.open(self.folder / name, write=False)
+        except OSError:
+            if not self.home.answers():
+                raise
+            yield lambda _length, _offset: b""
+            return
+        try:
+            yield around(lambda length, offset: self.disk.pread(handle, length, offset), self.home.answers)
+        finally:
+            self.disk.close(handle)
 
     def _moved(self) -> None:
         """Let go of everything that belongs to a mount that is gone: the log goes on in a new segment."""

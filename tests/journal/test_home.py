@@ -157,6 +157,35 @@ def test_zeros_ahead_of_use_do_not_go_elsewhere() -> None:
     assert disk._files == files
 
 
+def test_what_comes_after_the_segment_in_use_was_deleted_is_kept() -> None:
+    """Found by damage to an open journal: nothing is acknowledged into a file that has no name any more."""
+    disk = SimDisk(13)
+    journal = opened(disk)
+    before = append(journal, 3)
+    disk.remove(FOLDER / journal.store.view.segments[-1].name)
+    after = append(journal, 3)
+    assert stored(journal) == after
+    journal.commit()
+    assert sum(row["records"] for row in journal.table("damage").values()) == len(before)
+    disk.crash()
+    assert stored(opened(disk)) == after
+
+
+def test_a_deleted_segment_does_not_stop_eviction() -> None:
+    """Found by damage to an open journal: a full ring gives up a segment whose file is gone, and counts its records."""
+    disk = SimDisk(14)
+    journal = opened(disk)
+    for lane in ("alarm", "telemetry"):
+        journal.put("cursors", f"route:cloud:{lane}", {"after": 0, "done": []})
+    append(journal, 60)
+    gone = journal.store.view.segments[0]
+    disk.remove(FOLDER / gone.name)
+    alarms = append(journal, 3, "alarm")
+    append(journal, 1000)
+    assert stored(journal, Lane.ALARM) == alarms
+    assert sum(row["records"] for row in journal.table("damage").values()) == gone.last - gone.first + 1
+
+
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
