@@ -49,6 +49,7 @@ ALARM_EVERY_S = 0.1
 REST_S = 2.0  # in which a gateway that has settled uses
 IDLE_SHARE = 0.01  # of a core at most
 TIMEOUT_S = 600.0
+PUBACK_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,17 @@ class Alarms:
 
     def _publish(self) -> None:
         with wire.dial("127.0.0.1", self._source_port, "alarm-devices") as devices:
-            over = False
+            over, unanswered = False, 0
             while not over:  # one at least
                 over = self._stop.wait(self.every_s)
                 n = len(self.sent)
                 self.sent.append(time.monotonic())
                 devices.sendall(wire.publish(f"load/leak/{n}", b'{"leak":true}', n % 60_000 + 1))
+                unanswered += PUBACK_BYTES
+            devices.settimeout(TIMEOUT_S)
+            while unanswered > 0:  # who closes before takes back what was not read yet
+                answers = devices.recv(1 << 16)
+                unanswered = unanswered - len(answers) if answers else 0
 
     def _receive(self) -> None:
         rest = b""
