@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
         "secrets",
         "clock",
         "backoff",
+        "hours",
     },  # vocabulary
     {"mqtt"},  # sans-io, but for its asyncio shell
     {"profiles", "framing", "journal"},
