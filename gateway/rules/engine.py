@@ -9,7 +9,7 @@ An index by type and device finds the rules, so an event costs the same with one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -59,7 +59,12 @@ class Engine:
         self._conditions = Conditions(site, conditions, self._begin, self._end)
         self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed)
 
-    def step(self, raws: Sequence[bytes], upto: int, now_ns: int, live_after: int = 0) -> Outcome:
+    @property
+    def outcome(self) -> Outcome:
+        """What has come so far of the step that is under way, or of the last one."""
+        return self._runner.outcome
+
+    def step(self, raws: Iterable[bytes], upto: int, now_ns: int, live_after: int = 0) -> Outcome:
         """Look at records in order; `upto` is the sequence of the last one. Raises nothing a rule raised.
 
         Stops early, with a smaller `upto`, when outputs are more than a batch of the journal should hold.

@@ -16,10 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from gateway.clock import NS_PER_S, rfc3339
-from gateway.event import Event, LaneName, encode
+from gateway.event import Event, LaneName
 from gateway.profiles.vocabulary import KIND_OF_CLASS, meaning
 from gateway.rules import alerts
 from gateway.rules.call import STATE_BYTES_MAX, Site, plain, state_prefix
@@ -29,28 +27,18 @@ from gateway.rules.definition import Condition, EventRule, Timer, duration_ns
 from gateway.rules.engine import Engine
 from gateway.rules.house import Device, House, UnknownName, field_name
 from gateway.rules.loader import Loaded, load
-from gateway.rules.protocol import DeviceEntry
-from gateway.rules.tables import MODES, RULE_STATE, TIMERS, Tables
+from gateway.rules.protocol import DeviceEntry, Outcome
+from gateway.rules.tables import MODES, RULE_STATE
+from gateway.rules.virtual import TimedTables, Unwatched, VirtualTime
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # a Monday
 MODES_OF_TESTS = ("home", "away", "night", "vacation")
 LATE_S = 60.0
-ROUNDS_MAX = 1000  # outputs that cause outputs, within one event
-TIMERS_MAX = 100_000  # fired within one `advance`
+SOURCE = "/test/house"
 
 
 class RuleFailed(AssertionError):
     """A rule raised in a test; the message has its file, line and stack."""
-
-
-class _Unwatched:
-    """Stands in for the blame slot: nobody ends a test."""
-
-    def call(self, rule: int, sequence: int, ordinal: int) -> None:
-        """Do nothing."""
-
-    def done(self) -> None:
-        """Do nothing."""
 
 
 class SimulatedHouse:
@@ -67,8 +55,7 @@ class SimulatedHouse:
         self._entries: dict[str, DeviceEntry] = {entry.id: entry for entry in devices}
         self._values: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, dict[str, Any]] = {}
-        self._now_ns = round(START.timestamp()) * NS_PER_S
-        self._sequence = 0
+        self._time = VirtualTime(round(START.timestamp()) * NS_PER_S, self._take, source=SOURCE, log_id="test")
         self._engine = self._build()
         self.raises = True  # a rule that raises fails the test; False: see `faults`
         self.faults: list[str] = []
@@ -112,21 +99,11 @@ class SimulatedHouse:
 
     def advance(self, time: str | float) -> None:
         """Move the clock; timers that are due on the way fire at their time, in order."""
-        until = self._now_ns + duration_ns(time)
-        for _ in range(TIMERS_MAX):
-            waiting = self._rows.get(TIMERS, {})
-            key = min(waiting, key=lambda key: (waiting[key]["due"], key), default=None)
-            if key is None or waiting[key]["due"] > until:
-                break
-            due, hops = waiting[key]["due"], waiting[key]["hops"]
-            self._now_ns = max(self._now_ns, due)
-            late_s = (self._now_ns - due) / NS_PER_S
-            self._record("timer_fired", "", {"timer": key}, ago=late_s, lane="timer", hops=hops)
-        self._now_ns = until
+        self._time.advance(self._time.now_ns + duration_ns(time))
 
     def restart(self, *, off: str | float = 0) -> None:
         """Start again from what is durable, as after a power cut; timers due while the power was off fire late."""
-        self._now_ns += duration_ns(off)
+        self._time.now_ns += duration_ns(off)
         self.reload(self.loaded)
         self.advance(0)
 
@@ -153,7 +130,7 @@ class SimulatedHouse:
     @property
     def now(self) -> datetime:
         """What the house's clock shows."""
-        return datetime.fromtimestamp(self._now_ns / NS_PER_S, UTC)
+        return datetime.fromtimestamp(self._time.now_ns / NS_PER_S, UTC)
 
     @property
     def alerts(self) -> list[str]:
@@ -197,8 +174,11 @@ class SimulatedHouse:
         house.simulated = self
         definitions = self.loaded.definitions
         timers = {definition.run: definition.name for definition in definitions if isinstance(definition, Timer)}
-        site = Site(house, Tables(self._rows), "test", "test", self._modes, UTC, timers)
-        return Engine(definitions, site, _Unwatched(), late_s=LATE_S)
+        tables = TimedTables(self._rows)
+        site = Site(house, tables, "test", "test", self._modes, UTC, timers)
+        engine = Engine(definitions, site, Unwatched(), late_s=LATE_S)
+        self._time.use(engine, tables)
+        return engine
 
     def _known(self, name: str) -> Device:
         return self._engine.site.house.device(name)
@@ -218,24 +198,17 @@ class SimulatedHouse:
         self, event_type: str, subject: str, data: dict[str, Any], *, ago: str | float = 0, **attributes: Any
     ) -> None:
         """Put a record through the engine, and what follows from it."""
-        time = rfc3339(self._now_ns - duration_ns(ago))
-        event = Event(source="/test/house", type=event_type, subject=subject, time=time, data=data, **attributes)
-        waiting = [event]
-        for _ in range(ROUNDS_MAX):
-            if not waiting:
-                break
-            self._sequence += 1
-            event = waiting.pop(0)
-            identity = event.id or f"test-{self._sequence:x}"
-            raw = encode(msgspec.structs.replace(event, id=identity, sequence=f"{self._sequence:016d}"))
-            outcome = self._engine.step([raw], self._sequence, self._now_ns)
-            self._keep(outcome.puts)
-            self.outputs += outcome.outputs
-            self.logs += [text for _, text in outcome.logs]
-            waiting += [output for output in outcome.outputs if output.lane in ("alarm", "telemetry")]
-            self.faults += [str(fault) for fault in outcome.faults]
-            if outcome.faults and self.raises:
-                raise RuleFailed(f"{outcome.faults[0]}\n{outcome.faults[0].stack}")
+        time = rfc3339(self._time.now_ns - duration_ns(ago))
+        self._time.happen(Event(source=SOURCE, type=event_type, subject=subject, time=time, data=data, **attributes))
+
+    def _take(self, outcome: Outcome) -> None:
+        """Keep what came of a step."""
+        self._keep(outcome.puts)
+        self.outputs += outcome.outputs
+        self.logs += [text for _, text in outcome.logs]
+        self.faults += [str(fault) for fault in outcome.faults]
+        if outcome.faults and self.raises:
+            raise RuleFailed(f"{outcome.faults[0]}\n{outcome.faults[0].stack}")
 
     def _keep(self, puts: Sequence[tuple[str, str, Any]]) -> None:
         for table, key, row in puts:
