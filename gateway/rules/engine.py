@@ -21,11 +21,12 @@ from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.context import MODE_KEY
 from gateway.rules.definition import Condition, Declared, Definition, EventRule, Every
-from gateway.rules.house import Device
+from gateway.rules.house import OFFLINE, Device
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.runner import Runner, Watch, cooldown_key, stranger
 from gateway.rules.seen import Seen, decode, field_of, time_ns
 from gateway.rules.tables import ALERTS, HOLDS, MODES, RULE_STATE, TIMERS
+from gateway.rules.trace import CHANGED, COOLDOWN, MODE, SMALL, STEADY, WHERE, Trace, kept
 from gateway.rules.trouble import RETRY, Work
 
 AFTER, EVERY = "after", "every"  # kinds of timers
@@ -44,9 +45,12 @@ class Engine:
         late_s: float,
         complete: bool = True,
         blamed: Sequence[Blamed] = (),
+        trace: Trace | None = None,
     ) -> None:
         """Set up; `complete` says that no file failed to load, so what belongs to no rule belongs to nobody."""
         self.site = site
+        self.trace = trace or Trace(len(definitions))
+        self._looks = self.trace.looks
         self._complete = complete
         self._definitions: dict[str, Declared] = {definition.name: definition for definition in definitions}
         self._by_type: dict[str, list[EventRule]] = {}
@@ -57,7 +61,7 @@ class Engine:
         self._index: dict[str, dict[str, tuple[EventRule, ...]]] = {name: {} for name in self._by_type}
         conditions = [definition for definition in definitions if isinstance(definition, Condition)]
         self._conditions = Conditions(site, conditions, self._begin, self._end)
-        self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed)
+        self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed, self.trace)
 
     @property
     def outcome(self) -> Outcome:
@@ -108,9 +112,12 @@ class Engine:
             if conditions is None:
                 conditions = self._conditions.of(subject)
             for entry in conditions:
-                if touches(entry, seen.type, seen.data) and not self._conditions.steady(entry[0], entry[2]):
-                    runner.take(raw, seen)
-                    self._conditions.evaluate(entry[0], entry[2], runner.cause(seen))
+                if touches(entry, seen.type, seen.data):
+                    steady = self._conditions.steady(entry[0], entry[2])
+                    self._weighed(entry[0], entry[2], seen, steady)
+                    if not steady:
+                        runner.take(raw, seen)
+                        self._conditions.evaluate(entry[0], entry[2], runner.cause(seen))
             if runner.bytes > OUTCOME_BYTES_MAX:
                 break
         if runner.bytes > OUTCOME_BYTES_MAX:
@@ -147,24 +154,38 @@ class Engine:
         return rules
 
     def _offer(self, rule: EventRule, seen: Seen) -> None:
-        """Run a rule for an event unless its tests, mode or cooldown speak against it."""
+        """Run a rule for an event unless its tests, mode or cooldown speak against it; the trace says which did."""
         for name, test in rule.where:
             value = field_of(seen.data, name)
             if value is None and seen.subject:
                 device = self.site.house.devices.get(seen.subject)
                 value = None if device is None else device[name]
             if not test.holds(value):
-                return
+                value = value if type(value) in SMALL else kept(value)
+                return self._looks[rule.index].append((seen.sequence, WHERE, (name, value)))
         if rule.modes and self._mode() not in rule.modes:
-            return
-        if rule.cooldown_ns and self._cools(rule, seen):
-            return
-        self._runner.do(Work(rule.name, "event", self._runner.raw, int(seen.sequence), device=seen.subject), rule, seen)
+            return self._looks[rule.index].append((seen.sequence, MODE, self._mode()))
+        if rule.cooldown_ns and (left_ns := self._cools(rule, seen)):
+            return self._looks[rule.index].append((seen.sequence, COOLDOWN, left_ns))
+        work = Work(rule.name, "event", self._runner.raw, int(seen.sequence), device=seen.subject)
+        return self._runner.do(work, rule, seen)
 
-    def _cools(self, rule: EventRule, seen: Seen) -> bool:
-        """Return whether a rule ran for this device a short while ago; a clock that went back ends that."""
+    def _cools(self, rule: EventRule, seen: Seen) -> int:
+        """Return for how many ns a rule that ran for this device is still to rest; a clock that went back ends that."""
         row = self.site.tables.get(RULE_STATE, cooldown_key(rule, seen.subject))
-        return row is not None and 0 <= time_ns(seen, self._runner.now_ns) - row < rule.cooldown_ns
+        passed_ns = -1 if row is None else time_ns(seen, self._runner.now_ns) - row
+        return max(0, rule.cooldown_ns - passed_ns) if passed_ns >= 0 else 0
+
+    def _weighed(self, condition: Condition, scope: str, seen: Seen, steady: bool) -> None:
+        """Leave in the trace what a condition's fields were when an event touched it."""
+        last = self.site.house.devices[seen.subject]._values.get
+        values = []
+        for name, _ in condition.fields:
+            value = last(name)
+            values.append(value if type(value) in SMALL else kept(value))
+        if last("online") is False:
+            values.append(OFFLINE)
+        self._looks[condition.index].append((seen.sequence, STEADY if steady else CHANGED, (scope, values)))
 
     def _mode(self) -> str:
         row = self.site.tables.get(MODES, MODE_KEY)

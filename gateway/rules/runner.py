@@ -22,6 +22,7 @@ from gateway.rules.house import Device, Room
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.seen import Seen, time_ns
 from gateway.rules.tables import HOLDS, RULE_STATE
+from gateway.rules.trace import FAILED, OVER, PARKED, RAN, WHAT_CHARS_MAX, Trace
 from gateway.rules.trouble import Trouble, Work
 
 FAULTS_PER_BATCH_MAX = 100
@@ -51,8 +52,10 @@ class Runner:
         watch: Watch,
         late_s: float,
         blamed: Sequence[Blamed],
+        trace: Trace,
     ) -> None:
         self.site = site
+        self._trace = trace
         self.definitions = definitions
         self.conditions = conditions
         self.trouble = Trouble(site)
@@ -84,6 +87,7 @@ class Runner:
         """Make a call, all or nothing; a failure is the rule's own."""
         cause = self.cause(seen)
         if self.trouble.quarantined(rule.name):
+            self._trace.look(rule.index, seen.sequence, PARKED, (work.part, work.scope))
             self.outcome.outputs += self.trouble.hold_back(work, rule, seen, cause)
             return
         call = Call(self.site, rule, cause, scope=work.scope, device=work.device, name=work.name)
@@ -92,11 +96,14 @@ class Runner:
         call.claims_late = work.part in ("begin", "end")
         function, arguments = self._prepare(work, rule, seen, call)
         if function is None:
+            self._trace.look(rule.index, seen.sequence, OVER, (work.part, work.scope))
             return
         self._ordinal += 1
         here = int(self.seen.sequence)
         killed = self._blamed.get((rule.name, here, self._ordinal))
         fault = None if killed is None else RuleFault(rule.name, rule.file, rule.line, killed)
+        clock = self._trace.clock
+        began_ns = clock()
         if fault is None:
             self._watch.call(rule.index, here, self._ordinal)
             try:
@@ -106,9 +113,15 @@ class Runner:
             except USER_ERRORS as error:
                 fault = describe(error, rule)
             self._watch.done()
+        us = (clock() - began_ns) / 1000
         if fault is None:
+            self._trace.timed(rule.index, us)
+            did = (work.part, work.scope, call.name, len(call.outputs), call.rows.count, call.timers, us, call.late)
+            self._trace.look(rule.index, seen.sequence, RAN, did)
             self._went_well(call)
         else:
+            told = (work.part, work.scope, fault.what[:WHAT_CHARS_MAX], work.attempts + 1, us)
+            self._trace.look(rule.index, seen.sequence, FAILED, told)
             self._failed(work, rule, seen, fault, fatal=killed is not None)
 
     def _weigh(self, call: Call) -> None:
@@ -221,6 +234,9 @@ class Runner:
 
     def accept(self, call: Call) -> None:
         """Take over what a call of the engine's own changed and put out."""
+        if call.outputs:
+            did = ("engine", call.scope, call.name, len(call.outputs), call.rows.count, call.timers, 0.0, call.late)
+            self._trace.look(call.rule.index, self.seen.sequence, RAN, did)
         call.commit()
         self.outcome.outputs += call.outputs
 

@@ -83,6 +83,11 @@ class Overlay:
                 (found.discard if row is None else found.add)(key)
         return iter(sorted(found))
 
+    @property
+    def count(self) -> int:
+        """How many rows would change."""
+        return len(self._changes)
+
     def changed(self, table: str) -> list[str]:
         """Return the keys of a table that would change."""
         return [key for name, key in self._changes if name == table]
