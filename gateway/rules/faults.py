@@ -51,3 +51,14 @@ def line_of(error: BaseException, file: str) -> int | None:
             found = trace.tb_lineno
         trace = trace.tb_next
     return found
+
+
+def line_within(error: BaseException, folder: str) -> tuple[str, int] | None:
+    """Return the innermost file and line of a traceback that is below a folder."""
+    found: tuple[str, int] | None = None
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.startswith(f"{folder}/"):
+            found = (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        trace = trace.tb_next
+    return found

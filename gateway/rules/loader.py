@@ -1,13 +1,14 @@
 """Loads a folder of rule files: what they declare, every fault with file:line, and which events they want to see.
 
-Each ``rules/*.py`` is read, compiled and run by itself; helper modules lie in ``rules/lib`` (``from lib import sun``).
+Each ``rules/*.py`` is compiled and run by itself; helper modules lie in ``rules/lib`` (``from lib import sun``).
 A file with a fault is left out as a whole and never stops the others.  Names starting with ``_`` are skipped.
+All bytes come from a snapshot, so what a worker loads, tests and shows in a stack is one version of each file.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
+import linecache
 import re
 import signal
 import sys
@@ -21,15 +22,13 @@ from typing import Protocol
 
 from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS, event_types
-from gateway.rules import api
+from gateway.rules import api, library, snapshot
 from gateway.rules.checks import check_names, check_tree
 from gateway.rules.definition import Declared, EventRule
-from gateway.rules.faults import USER_ERRORS, line_of, what
+from gateway.rules.faults import USER_ERRORS, line_of, line_within, what
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
 from gateway.rules.protocol import DeviceEntry, RuleInfo
 
-FILES_MAX = 500
-FILE_BYTES_MAX = 256 * 1024
 LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
 ALWAYS_WANTED = ("timer_fired", "rules_loaded", "mode_changed", OFFLINE, ONLINE)
@@ -49,6 +48,7 @@ class Loaded:
     hints: list[Fault] = field(default_factory=list)  # worth a look
     modules: dict[str, ModuleType] = field(default_factory=dict)  # by file, also of files with faults in arguments
     fields: frozenset[str] | None = frozenset()  # names of fields rules may read; None: any
+    uses: dict[str, set[str]] = field(default_factory=dict)  # by file: what of lib it depends on; names in the folder
     hash: str = ""
 
     @property
@@ -71,100 +71,124 @@ def rule_files(folder: Path) -> list[Path]:
 def load(
     folder: Path,
     *,
+    source: Mapping[str, bytes] | None = None,
     house: House | None = None,
     modes: Sequence[str] = (),
     types: Collection[str] = (),
     excluded: Mapping[str, tuple[int, str]] | None = None,
     before: Callable[[str], None] = lambda _: None,
     files: Sequence[Path] | None = None,
+    last: Collection[str] = (),
     limit_s: float = 0,
 ) -> Loaded:
     """Load all files of a folder (or some).
 
+    source    the files' bytes by their names below the folder; None reads them
     house     devices and rooms to check names against, unless it knows none
     modes     the modes there are, unless empty
     types     event types that are known; others get a hint
     excluded  files not to run: line, and why
     before    is called with each file that is about to be run
+    files     only these rule files
+    last      names of files to be run after the others: when two rules have one name, theirs is the fault
     limit_s   for the top level of a file, where nobody else watches; 0 is none
     """
     loaded = Loaded()
-    paths = rule_files(folder) if files is None else list(files)
-    if len(paths) > FILES_MAX:
-        loaded.faults.append(Fault(folder, None, f"more than {FILES_MAX} rule files"))
-        paths = paths[:FILES_MAX]
-    _forget_modules(folder)
-    digest = hashlib.blake2b(digest_size=8)
-    read: set[str] | None = set()
+    if source is None:
+        found = snapshot.read(folder)
+        chosen = None if files is None else {path.name for path in files}
+        source = {name: each for name, each in found.files.items() if chosen is None or "/" in name or name in chosen}
+        loaded.faults += [fault for name, fault in found.faults.items() if chosen is None or name in chosen]
+        if chosen is not None:  # a draft or a file of any name, when it is asked for
+            source |= _read_others(folder, chosen - set(source) - set(found.faults), loaded)
+    trees = {name: _parse(str(folder / name), source[name], loaded) for name in sorted(source)}
+    direct = {name: set[str]() if tree is None else library.imported(name, tree) for name, tree in trees.items()}
+    loaded.uses = library.closure(trees, direct)
+    _make_way(folder, source)
+    rules = sorted((name for name in trees if snapshot.is_rule_file(name)), key=lambda name: (name in last, name))
+    by_file: dict[str, list[Declared]] = {}
     taken: dict[str, Declared] = {}
-    for path in [*sorted((folder / "lib").rglob("*.py")), *paths]:
-        source = _read(path, loaded)
-        if source is None:
-            continue
-        digest.update(path.name.encode() + b"\0" + source + b"\0")
-        tree = _parse(path, source, loaded)
+    for name in rules:
+        path, tree = str(folder / name), trees[name]
         if tree is None:
             continue
-        names = _names_read(tree)
-        read = None if names is None or read is None else read | names
-        if path not in paths:
+        if excluded and path in excluded:
+            loaded.faults.append(Fault(path, *excluded[path], "edit the file to have it tried again"))
             continue
-        if excluded and str(path) in excluded:
-            loaded.faults.append(Fault(str(path), *excluded[str(path)], "edit the file to have it tried again"))
-            continue
-        before(str(path))
+        before(path)
         with time_limit(limit_s):
-            collector, module = _run(path, tree)
+            collector, module = _run(path, tree, folder)
         if module is not None:
-            loaded.modules[str(path)] = module
+            loaded.modules[path] = module
         faults = collector.faults + _doubles(collector.declared, taken)
         if module is not None:
             names_faults, hints = check_names(collector.declared, house, modes, types)
-            faults += names_faults + check_tree(tree, str(path), house, modes)
+            faults += names_faults + check_tree(tree, path, house, modes)
             loaded.hints += hints
         loaded.faults += sorted(faults, key=lambda fault: fault.line or 0)
         if not faults:
-            mark = hashlib.blake2b(source, digest_size=4).hexdigest()
-            for declared in collector.declared:
-                taken[declared.name] = replace(declared, actor=f"rule:{declared.name}@{mark}")
-    loaded.definitions = [replace(declared, index=place) for place, declared in enumerate(taken.values())]
-    loaded.fields = None if read is None else frozenset(read | {field_name(name) for name in read})
-    loaded.hash = digest.hexdigest()
+            mark = _mark(source, name, loaded.uses[name])
+            by_file[name] = [replace(declared, actor=f"rule:{declared.name}@{mark}") for declared in collector.declared]
+            taken |= {declared.name: declared for declared in by_file[name]}
+    definitions = [declared for name in sorted(by_file) for declared in by_file[name]]
+    loaded.definitions = [replace(declared, index=place) for place, declared in enumerate(definitions)]
+    loaded.fields = _fields(trees.values())
+    loaded.hash = snapshot.digest(source)
     return loaded
 
 
-def _read(path: Path, loaded: Loaded) -> bytes | None:
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        loaded.faults.append(Fault(str(path), None, f"can't be read: {error.strerror}"))
-        return None
-    if len(source) > FILE_BYTES_MAX:
-        loaded.faults.append(Fault(str(path), None, f"larger than {FILE_BYTES_MAX} bytes"))
-        return None
-    return source
+def _read_others(folder: Path, names: Collection[str], loaded: Loaded) -> dict[str, bytes]:
+    """Read files that are asked for by name."""
+    found: dict[str, bytes] = {}
+    for name in sorted(names):
+        try:
+            found[name] = snapshot.read_file(folder / name)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            loaded.faults.append(Fault(str(folder / name), None, f"can't be read: {reason}"))
+    return found
 
 
-def _parse(path: Path, source: bytes, loaded: Loaded) -> ast.Module | None:
+def _mark(source: Mapping[str, bytes], name: str, uses: Collection[str]) -> str:
+    """Return what tells this version of a file from others: its text, and the texts of what it imports."""
+    return snapshot.digest({each: source[each] for each in (name, *uses) if each in source})[:8]
+
+
+def _fields(trees: Iterable[ast.Module | None]) -> frozenset[str] | None:
+    """Return the names of fields that files may read, or None for any."""
+    read: set[str] = set()
+    for tree in trees:
+        names = set[str]() if tree is None else _names_read(tree)
+        if names is None:
+            return None
+        read |= names
+    return frozenset(read | {field_name(name) for name in read})
+
+
+def _parse(path: str, source: bytes, loaded: Loaded) -> ast.Module | None:
     try:
-        return ast.parse(source, str(path))
+        return ast.parse(source, path)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         text = error.msg if isinstance(error, SyntaxError) else what(error)
-        loaded.faults.append(Fault(str(path), getattr(error, "lineno", None), f"not Python: {text}"))
+        loaded.faults.append(Fault(path, getattr(error, "lineno", None), f"not Python: {text}"))
         return None
 
 
-def _run(path: Path, tree: ast.Module) -> tuple[api.Collector, ModuleType | None]:
+def _run(path: str, tree: ast.Module, folder: Path) -> tuple[api.Collector, ModuleType | None]:
     """Run a file's top level; without a module if that raised."""
-    collector = api.Collector(str(path))
-    module = ModuleType(f"{MODULES}.{path.stem}")
-    module.__file__ = str(path)
+    collector = api.Collector(path)
+    module = ModuleType(f"{MODULES}.{Path(path).stem}")
+    module.__file__ = path
     sys.modules[module.__name__] = module
     try:
         with api.collecting(collector):
-            exec(compile(tree, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102 - that is what a rule file is
+            exec(compile(tree, path, "exec", dont_inherit=True), vars(module))  # noqa: S102 - that is what a rule file is
     except USER_ERRORS as error:
-        collector.fault(line_of(error, str(path)) or 1, *_explained(error))
+        within = line_within(error, str(folder / snapshot.LIB))
+        said, hint = _explained(error)
+        if within is not None:
+            said += f" (at {within[0]}:{within[1]})"
+        collector.fault(line_of(error, path) or 1, said, hint)
         return collector, None
     return collector, module
 
@@ -211,17 +235,15 @@ def _names_read(tree: ast.Module) -> set[str] | None:
     return None if names & _DYNAMIC else names
 
 
-def _forget_modules(folder: Path) -> None:
-    """Make `lib` the one of this folder, read anew."""
-    for name in [name for name in sys.modules if name == "lib" or name.startswith(("lib.", f"{MODULES}."))]:
+def _make_way(folder: Path, source: Mapping[str, bytes]) -> None:
+    """Make `lib` the one of these files, and stacks show their lines."""
+    for name in [name for name in sys.modules if name.startswith(f"{MODULES}.")]:
         del sys.modules[name]
     sys.modules[MODULES] = ModuleType(MODULES)
-    others = [path for path in sys.path if path not in _added]
-    sys.path[:] = [*others, str(folder)]
-    _added.add(str(folder))
-
-
-_added: set[str] = set()
+    library.Library(folder, source).put_in_place()
+    for name, each in source.items():
+        lines = each.decode(errors="replace").splitlines(keepends=True)
+        linecache.cache[str(folder / name)] = (len(each), None, lines, str(folder / name))
 
 
 class _Installed(Protocol):

@@ -110,8 +110,8 @@ def _sides(error: BaseException, file: str) -> list[str]:
 
 def _values(trace: TracebackType, file: str) -> Iterator[tuple[str, str]]:
     try:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse("".join(linecache.getlines(file)))  # the text that was run, whatever the file is by now
+    except (SyntaxError, ValueError):
         return
     asserts = [n for n in ast.walk(tree) if isinstance(n, ast.Assert) and n.lineno <= trace.tb_lineno]
     node = max((n for n in asserts if (n.end_lineno or 0) >= trace.tb_lineno), key=lambda n: n.lineno, default=None)
