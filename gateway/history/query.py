@@ -14,8 +14,9 @@ import msgspec
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import LANES, Lane, LaneName
 from gateway.history.index import LATER, STRETCH_RECORDS, Index, Key, Question, decode_seen, mark
+from gateway.journal.limits import given_up
 from gateway.journal.reader import Store
-from gateway.journal.sweep import Sweep
+from gateway.journal.sweep import Run, Sweep
 
 LIMIT_MAX: Final = 100_000  # events of the past in one answer
 AHEAD_S: Final = 3600  # how far a device's clock may be ahead of ours where no index knows the times
@@ -79,7 +80,11 @@ class Sieve:
 
 
 class Past:
-    """What a journal holds, for questions. May be asked on any thread; each answer reads by itself."""
+    """What a journal holds, for questions. May be asked on any thread; each answer reads by itself.
+
+    Events that routes shall not have any more are here as long as their bytes are: they happened. Dead letters beyond
+    their limit are not: they are counted as dropped, so nobody may send them after all.
+    """
 
     def __init__(
         self,
@@ -107,7 +112,7 @@ class Past:
         try:
             if wanted.limit is None:
                 for stretch in stretches:
-                    yield from _passing(sweep, sieve, *stretch)
+                    yield from self._passing(sweep, sieve, *stretch)
             elif wanted.limit:
                 yield from self._newest(sweep, sieve, stretches, wanted.limit)
         finally:
@@ -119,7 +124,7 @@ class Past:
         try:
             for run in sweep.runs(after, last, lanes):
                 for place in range(run.begin, run.end):
-                    if run.lanes[place] in lanes:
+                    if run.lanes[place] in lanes and not self._dropped(run, place):
                         yield run.sequence(place), run.raws[place]
         finally:
             sweep.close()
@@ -183,7 +188,7 @@ class Past:
         found: deque[list[tuple[int, bytes]]] = deque()
         enough = 0
         for stretch in reversed(stretches):
-            part = list(_passing(sweep, sieve, *stretch))
+            part = list(self._passing(sweep, sieve, *stretch))
             if part:
                 found.appendleft(part[-(limit - enough) :])
                 enough += len(found[0])
@@ -191,13 +196,18 @@ class Past:
                     break
         yield from chain.from_iterable(found)
 
+    def _passing(self, sweep: Sweep, sieve: Sieve, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        lanes, passes = sieve.lanes, sieve.passes
+        for run in sweep.runs(first - 1, last, lanes):
+            for place in range(run.begin, run.end):
+                if run.lanes[place] in lanes and passes(run.raws[place]) and not self._dropped(run, place):
+                    yield run.sequence(place), run.raws[place]
 
-def _passing(sweep: Sweep, sieve: Sieve, first: int, last: int) -> Iterator[tuple[int, bytes]]:
-    lanes, passes = sieve.lanes, sieve.passes
-    for run in sweep.runs(first - 1, last, lanes):
-        for place in range(run.begin, run.end):
-            if run.lanes[place] in lanes and passes(run.raws[place]):
-                yield run.sequence(place), run.raws[place]
+    def _dropped(self, run: Run, place: int) -> bool:
+        """Return whether a record is a dead letter that its lane's limit has taken."""
+        if run.lanes[place] != Lane.DEAD_LETTER:
+            return False
+        return given_up(self._store.view.over.get(Lane.DEAD_LETTER, ()), run.sequence(place))
 
 
 def _patterns(patterns: Sequence[str]) -> Callable[[str], object] | None:

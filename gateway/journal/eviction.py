@@ -9,8 +9,9 @@ in, limits and gap rows up. It may use the last free segment. Only when it is du
 As it goes ahead of batches that are still open, gap rows that those carry are brought up to date by the loop
 (gaps.py), so that a row that is reported and deleted at the same moment leaves what was counted since.
 
-A record that is on its way to a cloud at this moment may be counted as given up and be delivered all the same: by at
-most one window of a route.
+What is on its way to a cloud at this moment may be counted as given up and arrive all the same: the forwarder then
+takes it off the count (forward/progress.py). What had arrived when a kill came, and was not on the disk as delivered,
+stays counted: at most one window of a route.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from gateway.clock import SystemClock
-from gateway.event import Event, LaneName, derived_id
+from gateway.event import Event, Lane, LaneName, derived_id
 from gateway.history import keeper as keeping
 from gateway.history.keeper import HistoryOptions, Keeper
 from gateway.history.query import EVERY_LANE, EventFilter, Past
 from gateway.journal.journal import Journal
-from gateway.journal.options import JournalOptions
+from gateway.journal.options import DeadLetterLimits, JournalOptions
 from gateway.journal.sweep import Sweep
 
 OPTIONS = JournalOptions(
@@ -182,3 +182,24 @@ def test_a_file_that_cannot_be_written_stops_nothing(journal: Journal, tmp_path:
     keeper.follow()
     assert keeper.index is not None
     assert keeper.index.through > 300
+
+
+def test_letters_beyond_their_limit_are_not_listed(tmp_path: Path) -> None:
+    """A dead letter that is counted as dropped is found by nobody any more, though its bytes may still be there."""
+    capped = DeadLetterLimits(bytes_max=32 * 1024, age_max_s=None)
+    options = msgspec.structs.replace(OPTIONS, bytes_max=2 * 1024 * 1024, segment_bytes=64 * 1024, dead_letters=capped)
+    journal = Journal.open(tmp_path / "capped", options, SystemClock())
+    for number in range(100):
+        body = {"n": number, "reason": "unreadable", "raw": random.Random(number).randbytes(700).hex()}
+        journal.append(Event(source="/pi/house", type="message_rejected", lane="dead_letter", data=body))
+        journal.commit()
+        if (chore := journal.chore()) is not None:
+            chore()
+            journal.finish(chore)
+    kept = [record.sequence for record in journal.reader(Lane.DEAD_LETTER).read(0, 1000, 1 << 20)]
+    past = Past(journal.store, lambda: journal.durable_sequence)
+    listed = [sequence for sequence, _ in past.records(EventFilter(lanes=("dead_letter",)))]
+    searched = [sequence for sequence, _ in past.between(0, journal.durable_sequence, (Lane.DEAD_LETTER,))]
+    journal.close()
+    assert 0 < len(kept) < 100
+    assert listed == searched == kept
