@@ -245,6 +245,16 @@ class Inspection:
         finally:
             self._disk.close(handle)
 
+    @contextmanager
+    def walking(self, entry: Entry, codec: Codec) -> Iterator[Walk]:
+        """Go through the blocks of a segment, checkpoints among them. Raises OSError."""
+        handle = self._disk.open(self._folder / entry.name, write=False)
+        try:
+            read = around(lambda length, offset: self._disk.pread(handle, length, offset), always)
+            yield self._walk(entry, read, codec)
+        finally:
+            self._disk.close(handle)
+
     def _walk(self, entry: Entry, read: Read, codec: Codec) -> Walk:
         return Walk(
             read,

@@ -236,7 +236,9 @@ class Blocks:
             raise JournalError("no block of this segment")
         stored = memoryview(data)[blocks.HEADER_BYTES : blocks.HEADER_BYTES + header.stored]
         payload = blocks.payload_of(header, stored, self._codec)
-        return record.decode(payload, header.first, header.events, survivors=bool(header.flags & blocks.SURVIVORS))
+        found = record.decode(payload, header.first, header.events, survivors=bool(header.flags & blocks.SURVIVORS))
+        found.wall_ns = header.wall_ns
+        return found
 
 
 class Reader(Blocks):

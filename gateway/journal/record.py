@@ -37,6 +37,7 @@ class Records(msgspec.Struct, gc=False):
     raws: list[bytes]
     sequences: tuple[int, ...] | None
     changes: dict[str, dict[str, msgspec.Raw]]
+    wall_ns: int = 0  # when they were written, from the block's header
 
     def sequence(self, index: int) -> int:
         """Return the journal number of an event."""

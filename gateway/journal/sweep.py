@@ -26,6 +26,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     sequences: tuple[int, ...] | None  # None: `first` and what follows it
     begin: int
     end: int
+    wall_ns: int = 0  # when the block was written, as far as the gateway knew
 
     def sequence(self, place: int) -> int:
         """Return the number of the record at a place."""
@@ -57,7 +58,7 @@ class Sweep(Blocks):
                 if block.first > through:
                     return
                 if any(block.spans[lane].count for lane in lanes):
-                    yield _run(block.first, block.lanes, block.raws, None, reached, through)
+                    yield _run(block.first, block.lanes, block.raws, None, reached, through, block.wall_ns)
             reached = young[-1].last
 
     def _segment(self, entry: Entry, after: int, through: int, lanes: Collection[Lane]) -> Iterator[Run]:
@@ -71,16 +72,22 @@ class Sweep(Blocks):
             if any(index.counts[number * LANES + lane] for lane in lanes):
                 found = self._records(entry, index, number)
                 if found is not None:
-                    run = _run(found.first, found.lanes, found.raws, found.sequences, after, through)
+                    run = _run(found.first, found.lanes, found.raws, found.sequences, after, through, found.wall_ns)
                     if run.begin < run.end:
                         yield run
 
 
 def _run(
-    first: int, lanes: bytes, raws: list[bytes], sequences: tuple[int, ...] | None, after: int, through: int
+    first: int,
+    lanes: bytes,
+    raws: list[bytes],
+    sequences: tuple[int, ...] | None,
+    after: int,
+    through: int,
+    wall_ns: int,
 ) -> Run:
     if sequences is None:
         begin, end = max(0, after + 1 - first), min(len(raws), through + 1 - first)
     else:
         begin, end = bisect_right(sequences, after), bisect_left(sequences, through + 1)
-    return Run(first, lanes, raws, sequences, begin, end)
+    return Run(first, lanes, raws, sequences, begin, end, wall_ns)
