@@ -49,6 +49,7 @@ class Engine:
     ) -> None:
         """Set up; `complete` says that no file failed to load, so what belongs to no rule belongs to nobody."""
         self.site = site
+        self.definitions = definitions
         self.trace = trace or Trace(len(definitions))
         self._looks = self.trace.looks
         self._complete = complete

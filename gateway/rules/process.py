@@ -20,7 +20,8 @@ from pathlib import Path
 import msgspec
 
 from gateway.rules.blame import Activity, Blame, BlameSlot, shared_memory
-from gateway.rules.protocol import FRAME_BYTES_MAX, LENGTH, FromWorker, ToWorker, decode_from_worker, frame
+from gateway.rules.protocol import FRAME_BYTES_MAX, LENGTH, Answer, FromWorker, ToWorker, decode_from_worker, frame
+from gateway.rules.questions import Questions
 
 STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
 STACK_BYTES_MAX = 8192
@@ -37,6 +38,7 @@ class WorkerProcess(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self.ended = False
+        self.questions = Questions(self.send, self._busy_with)
         self.broken = ""  # why its frames can't be read
         self._slot_fd = shared_memory("edge-gateway-blame")
         self._stack_fd = os.memfd_create("edge-gateway-stack", os.MFD_CLOEXEC)
@@ -81,11 +83,15 @@ class WorkerProcess(asyncio.Protocol):
             except msgspec.MsgspecError as error:
                 self._give_up(str(error))
                 return
-            self._on_message(message)
+            if isinstance(message, Answer):
+                self.questions.answered(message)
+            else:
+                self._on_message(message)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Note the end (asyncio)."""
         self.ended = True
+        self.questions.lost()
         self._on_end()
 
     def _give_up(self, why: str) -> None:
@@ -102,6 +108,11 @@ class WorkerProcess(asyncio.Protocol):
     def blame(self) -> Blame:
         """Read what the worker was doing last."""
         return self._slot.read()
+
+    def _busy_with(self) -> str:
+        """Say what the worker is at, for a person."""
+        activity = self._slot.read().activity
+        return {Activity.CALL: "in a rule's call", Activity.LOAD: "loading the rules"}.get(activity, "catching up")
 
     def overdue(self, limit_s: float, load_s: float) -> Blame | None:
         """Return what the worker has been at for longer than its limit; call this a few times a limit."""

@@ -1,8 +1,9 @@
 """What the gateway and its rule worker say to each other: msgpack frames over a socketpair.
 
 A frame is its length (4 bytes, little endian) and a msgpack array whose first element names the message.
-The gateway sends `Start` once, then `Batch` and `Inventory`; the worker answers `Ready` once and one
-`Outcome` for each batch, in order.  Either side that reads a frame it can't understand gives the other up.
+The gateway sends `Start` once, then `Batch`, `Inventory` and `Ask`; the worker answers `Ready` once, one
+`Outcome` for each batch, in order, and one `Answer` for each `Ask`.  Either side that reads a frame it can't
+understand gives the other up.
 """
 
 from __future__ import annotations
@@ -98,6 +99,22 @@ class Inventory(msgspec.Struct, array_like=True, tag="inventory"):
     devices: list[DeviceEntry]
 
 
+class Ask(msgspec.Struct, array_like=True, tag="ask"):
+    """A person's question, answered between two batches."""
+
+    number: int
+    what: str
+    arguments: dict[str, Any] = {}
+
+
+class Answer(msgspec.Struct, array_like=True, tag="answer"):
+    """What was asked for; or, with `error`, why not."""
+
+    number: int
+    value: Any = None
+    error: str = ""
+
+
 class Ready(msgspec.Struct, array_like=True, tag="ready"):
     """What was loaded, and which events it wants to see."""
 
@@ -124,15 +141,15 @@ class Outcome(msgspec.Struct, array_like=True, tag="outcome"):
         return not (self.outputs or self.puts or self.faults or self.fired or self.logs)
 
 
-ToWorker = Start | Batch | Inventory
+ToWorker = Start | Batch | Inventory | Ask
 FromWorker = Ready | Outcome
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
-decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker | Answer).decode
 
 
-def frame(message: ToWorker | FromWorker) -> bytes:
+def frame(message: ToWorker | FromWorker | Answer) -> bytes:
     """Encode a message with its length in front."""
     body = encode(message)
     return LENGTH.pack(len(body)) + body

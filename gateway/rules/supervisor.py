@@ -25,6 +25,7 @@ from gateway.clock import Clock, rfc3339
 from gateway.event import Event
 from gateway.rules.backlog import Backlog, Record
 from gateway.rules.blame import Activity
+from gateway.rules.diary import Diary
 from gateway.rules.house import kind_of
 from gateway.rules.options import RuleOptions
 from gateway.rules.process import WorkerProcess
@@ -39,7 +40,9 @@ from gateway.rules.protocol import (
     RuleInfo,
     Start,
 )
+from gateway.rules.questions import NoAnswer
 from gateway.rules.schedule import Schedule
+from gateway.rules.trouble import quarantined
 from gateway.rules.verdicts import Verdicts, ending
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ TIMERS_PER_TURN_MAX = 100
 TIMER_CHECK_S_MAX = 30.0  # the machine may have slept
 CATCH_UP_POLL_S = 0.05
 FAULTS_KEPT_MAX = 100
+_LANES = frozenset(("alarm", "telemetry"))
 
 
 class State(Enum):
@@ -125,10 +129,10 @@ class RuleWorker:
         self._resting = False  # the watch waits for something to be sent
         self._stir = asyncio.Event()  # something was sent, or the worker ended
         self._timers_moved = asyncio.Event()
-        self._verdicts = Verdicts()
+        self.diary = Diary(clock)
+        self._verdicts = Verdicts(self.diary.ended)
         self.state = State.STOPPED
         self.faults: list[RuleFault] = []
-        self.fired: dict[str, int] = {}
         self.starts = 0
 
     def feed(self, events: Sequence[Event], raws: Sequence[bytes]) -> None:
@@ -212,8 +216,7 @@ class RuleWorker:
         self._fields = None if ready.fields is None else frozenset(ready.fields)
         self.state = State.RUNNING
         self.faults = list(ready.faults)
-        for fault in ready.faults:
-            log.error("rules: %s", fault)
+        self.diary.loaded(ready.faults)
         log.info("rules: %d loaded, worker %d", len(ready.rules), self._process.pid if self._process else 0)
         self._append(self._event("rules_loaded", "", {"hash": ready.hash, "rules": len(ready.rules)}))
         self._flush()
@@ -228,12 +231,7 @@ class RuleWorker:
 
     def _commit(self, outcome: Outcome) -> None:
         """Hand an outcome over with its cursor, and wait for the timers it sets."""
-        for fault in outcome.faults:
-            log.error("rules: %s", fault)
-        for rule, text in outcome.logs:
-            log.info("rule %s: %s", rule, text)
-        for rule, count in outcome.fired.items():
-            self.fired[rule] = self.fired.get(rule, 0) + count
+        self.diary.outcome(outcome)
         self.faults = (self.faults + outcome.faults)[-FAULTS_KEPT_MAX:]
         outcome.puts = [self._scheduled(*put) for put in outcome.puts]
         self._saved_cursor = self._backlog.committed
@@ -372,6 +370,12 @@ class RuleWorker:
         """The rules the running worker has loaded."""
         return self._ready.rules if self._ready else ()
 
+    async def ask(self, what: str, **arguments: Any) -> Any:
+        """Ask the worker; between two batches it answers. Raises NoAnswer."""
+        if self._process is None or self._ready is None:
+            raise NoAnswer(f"the rule worker is {self.state.value}")
+        return await self._process.questions.ask(what, **arguments)
+
     @property
     def seen(self) -> int:
         """The sequence up to which rules have had their say, or which no rule looks at."""
@@ -379,22 +383,17 @@ class RuleWorker:
 
     def quarantined(self) -> list[tuple[str, str]]:
         """Return the rules in quarantine, and why."""
-        rows = self._table("rule_state")
-        troubled = {key.partition("|")[0]: row for key, row in rows.items() if key.endswith("|trouble")}
-        return [(rule, row["why"]) for rule, row in sorted(troubled.items()) if row.get("quarantined")]
+        return quarantined(self._table("rule_state"))
 
     def status(self) -> dict[str, object]:
         """Say what `edge-gateway status` shows."""
         return {
             "state": self.state.value,
             "rules": len(self.rules),
-            "fired": sum(self.fired.values()),
+            "fired": sum(self.diary.fired.values()),
             "backlog": len(self._backlog),
             "behind": self._backlog.behind,
             "timers": len(self._schedule),
             "starts": self.starts,
             "faults": [str(fault) for fault in (self._ready.faults if self._ready else ())],
         }
-
-
-_LANES = frozenset(("alarm", "telemetry"))

@@ -8,11 +8,11 @@ our own, and the next start waits the longer the more of them there were in a ro
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.rules.blame import Activity, Blame
-from gateway.rules.protocol import Blamed, RuleInfo
+from gateway.rules.protocol import Blamed, RuleFault, RuleInfo
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ BACKOFF_S = (0.0, 0.2, 1.0, 5.0, 30.0)  # before a new worker, by deaths in a ro
 class Verdicts:
     """What was found out about workers that ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[RuleFault], None]) -> None:
+        """`tell` takes what is found out about a rule or a file, with the stack."""
+        self._tell = tell
         self._excluded: dict[str, tuple[Where, tuple[int, int]]] = {}  # file -> where and why, its (mtime, size) then
         self._blamed: list[Blamed] = []
         self._deaths = 0
@@ -35,9 +37,12 @@ class Verdicts:
             line = line_in(stack, blame.file) or 1
             self._excluded[blame.file] = ((line, f"loading it {reason}"), _fingerprint(blame.file))
             log.error("rules: %s:%d: loading it %s\n%s", blame.file, line, reason, stack)
+            self._tell(RuleFault("", blame.file, line, f"loading it {reason}", stack=stack))
         elif blame.activity is Activity.CALL and blame.rule < len(rules):
             rule = rules[blame.rule]
-            where = f"{rule.file}:{line_in(stack, rule.file) or rule.line}"
+            line = line_in(stack, rule.file) or rule.line
+            where = f"{rule.file}:{line}"
+            self._tell(RuleFault(rule.name, rule.file, line, reason, stack=stack))
             log.error("rules: %s: rule %s %s\n%s", where, rule.name, reason, stack)
             self._blamed.append(Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"))
         else:

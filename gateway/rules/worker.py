@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -30,6 +31,7 @@ from gateway.rules.loader import Loaded, load
 from gateway.rules.protocol import (
     FRAME_BYTES_MAX,
     LENGTH,
+    Ask,
     Batch,
     Inventory,
     Outcome,
@@ -40,8 +42,10 @@ from gateway.rules.protocol import (
     decode_to_worker,
     frame,
 )
+from gateway.rules.replies import reply
 from gateway.rules.seen import decode
 from gateway.rules.tables import Tables
+from gateway.rules.trace import Trace
 
 NO_PROCESSES = frozenset(
     {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
@@ -78,6 +82,8 @@ def main(arguments: list[str]) -> None:
                     gateway.sendall(frame(outcome))
             elif isinstance(message, Inventory):
                 engine.install(message.devices)
+            elif isinstance(message, Ask):
+                gateway.sendall(frame(reply(engine, message)))
 
 
 def outcomes(engine: Engine, batch: Batch) -> Iterator[Outcome]:
@@ -98,7 +104,10 @@ def make_engine(start: Start, slot: BlameSlot) -> tuple[Engine, Loaded]:
     zone = UTC if start.timezone == "UTC" else ZoneInfo(start.timezone)
     site = Site(house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers)
     complete = not loaded.faults
-    engine = Engine(loaded.definitions, site, slot, late_s=start.late_s, complete=complete, blamed=start.blamed)
+    trace = Trace(len(loaded.definitions), time.perf_counter_ns)
+    engine = Engine(
+        loaded.definitions, site, slot, late_s=start.late_s, complete=complete, blamed=start.blamed, trace=trace
+    )
     return engine, loaded
 
 
