@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.clock import rfc3339
 from gateway.event import Event, LaneName, derived_id
+from gateway.rules.acting import AS_USUAL, Acting
 from gateway.rules.definition import Definition
 from gateway.rules.house import House
 from gateway.rules.tables import RULE_STATE, TIMERS, Overlay, Tables
@@ -53,6 +54,7 @@ class Site:
     timezone: tzinfo
     timers: Mapping[Callable[..., object], str]  # functions declared with @timer
     state_bytes: dict[str, int] = field(default_factory=dict)  # rule -> size of its state
+    acting: Acting = AS_USUAL
 
     def __post_init__(self) -> None:
         """Measure the state there is."""
@@ -123,6 +125,11 @@ class Call:
         )
         self.outputs.append(event)
         return event
+
+    @property
+    def observed(self) -> bool:
+        """Whether what the rule commands is only recorded."""
+        return self.rule.commands == "observe" or self.rule.name in self.site.acting.observed
 
     def log(self, text: str) -> None:
         """Keep a line for the log; further ones of the call are dropped."""

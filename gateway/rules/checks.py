@@ -19,7 +19,8 @@ KINDS = CONTACT_KINDS | frozenset(KIND_OF_CLASS.values()) | {"valve"}
 """Kinds that need no device to be known; an installation adds its own."""
 GENERAL_TYPES = frozenset(
     {"alert_raised", "alert_cleared", "mode_changed", "device_online", "device_offline", "command_failed"}
-    | {"command_suppressed", "command_observed", "command_uncertain", "events_dropped", "gateway_heartbeat"}
+    | {"command_suppressed", "command_observed", "command_uncertain", "command_confirmed", "command_given"}
+    | {"claim_released", "device_overridden", "events_dropped", "gateway_heartbeat"}
 )
 """Event types of the gateway itself."""
 

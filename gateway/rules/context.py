@@ -216,12 +216,18 @@ class Context:
         *,
         lasts: str | float | None = None,
         priority: claims.Priority = "rule",
+        manual_hold: str | float | None = None,
         **fields: Any,
     ) -> None:
         """Claim fields of a device, such as ``on=True``: the strongest claim counts.
 
         The claim ends after `lasts`, with `release`, and in @when when the condition is over; then the next claim
-        counts, and after the last one what was before the first.  priority: "safety", "person" or "rule".
+        counts, and after the last one what was before the first.
+
+        lasts        how long, such as "5m"; without it until it is released
+        priority     "safety", "person" or "rule"
+        manual_hold  how long a change by hand counts against it; the installation's by default, 0 not at all
+        fields       what the device shall be: on=True, setpoint_heat=21
         """
         target, wanted = self._device(device), {field_name(name): plain(v, 1000) for name, v in fields.items()}
         if not wanted:
@@ -229,11 +235,12 @@ class Context:
         if priority not in claims.PRIORITIES:
             raise ValueError(f'priority={priority!r}: write "safety", "person" or "rule"')
         lasts_ns = 0 if lasts is None else duration_ns(lasts)
+        manual_ns = None if manual_hold is None else duration_ns(manual_hold)
         if self._call.late and not self._call.claims_late:
             for name, value in wanted.items():
                 self._suppressed(target, claims.command_for(name), value)
             return
-        claims.hold(self._call, target, wanted, lasts_ns, priority)
+        claims.hold(self._call, target, wanted, lasts_ns, priority, manual_ns)
         self._settle(target.id)
 
     def release(self, device: Device | str, *fields: str) -> None:
@@ -252,6 +259,8 @@ class Context:
             self._suppressed(target, command, value)
             return
         data = {"command": command, "value": value} | ({"once": True} if once else {})
+        if self._call.observed:
+            data["observe"] = True
         self._call.output("command_requested", data, lane="command", subject=target.id)
 
     def after(self, delay: str | float, function: Callable[..., object], **arguments: Any) -> None:

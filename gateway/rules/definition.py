@@ -16,6 +16,7 @@ from gateway.quantity import duration, duration_s
 NS_PER_S = 1_000_000_000
 Late = Literal["update", "run"]
 Per = Literal["device", "room", "house"]
+Commands = Literal["run", "observe"]
 DURATION_S_MAX = 10 * 366 * 86_400.0
 EVERY_S_MIN = 1.0
 
@@ -167,6 +168,7 @@ class Definition:
     file: str
     line: int
     late: Late = "update"
+    commands: Commands = "run"
     index: int = field(default=-1, compare=False)  # its place in Ready.rules
     actor: str = ""  # rule:<name>@<hash of the file>
 

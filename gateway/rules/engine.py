@@ -22,6 +22,7 @@ from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.context import MODE_KEY
 from gateway.rules.definition import Condition, Declared, Definition, EventRule, Every
 from gateway.rules.house import OFFLINE, Device
+from gateway.rules.overrides import ANSWERS, ECHO, Overrides
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.runner import Runner, Watch, cooldown_key, stranger
 from gateway.rules.seen import Seen, decode, field_of, time_ns
@@ -63,6 +64,7 @@ class Engine:
         conditions = [definition for definition in definitions if isinstance(definition, Condition)]
         self._conditions = Conditions(site, conditions, self._begin, self._end)
         self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed, self.trace)
+        self._overrides = Overrides(site, self._runner)
 
     @property
     def outcome(self) -> Outcome:
@@ -76,6 +78,7 @@ class Engine:
         """
         outcome = self._runner.begin(upto, now_ns, live_after)
         runner, devices, index, watched = self._runner, self.site.house.devices, self._index, self._conditions.watched
+        held = self.site.tables.of(HOLDS)
         for raw in raws:
             try:
                 seen = decode(raw)
@@ -93,6 +96,12 @@ class Engine:
             if device is not None:
                 if seen.actor == "device":
                     device.update(seen.data)
+                    if subject in held:
+                        runner.take(raw, seen)
+                        self._overrides.reported(seen)
+                elif seen.type in ANSWERS:
+                    runner.take(raw, seen)
+                    self._overrides.take(seen)
             elif subject:
                 self._meet(seen)
             elif seen.type == "mode_changed":
@@ -246,6 +255,8 @@ class Engine:
             call.late = self._runner.is_late(seen, cause)
             alerts.repeat_alert(call, row["alert"])
             self._runner.accept(call)
+        elif kind == ECHO:
+            self._overrides.time_passed(row, key, cause)
         elif rule.name in self._definitions:
             self._time_of(rule, kind, key, row, cause)
         else:
@@ -305,7 +316,8 @@ class Engine:
         """Release what rules hold, and clear what they raised, that don't exist any more."""
         for device in list(self.site.tables.keys(HOLDS)):
             row = self.site.tables.get(HOLDS, device)
-            for name in {claim["by"] for claim in row["claims"]} - set(self._definitions) if row else ():
+            owners = {claim["by"] for claim in row["claims"] if not claims.is_persons(claim)} if row else set()
+            for name in sorted(owners - set(self._definitions)):
                 call = Call(self.site, stranger(name), cause, name=f"{name}|gone|{device}")
                 claims.release(call, device, partial(_is_of, name))
                 self._runner.settle(call, [device])

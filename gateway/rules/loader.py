@@ -27,11 +27,12 @@ from gateway.rules.checks import check_names, check_tree
 from gateway.rules.definition import Declared, EventRule
 from gateway.rules.faults import USER_ERRORS, line_of, line_within, what
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
+from gateway.rules.overrides import ANSWERS
 from gateway.rules.protocol import DeviceEntry, RuleInfo
 
 LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
-ALWAYS_WANTED = ("timer_fired", "rules_loaded", "mode_changed", OFFLINE, ONLINE)
+ALWAYS_WANTED = ("timer_fired", "rules_loaded", "mode_changed", OFFLINE, ONLINE, *sorted(ANSWERS))
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _DYNAMIC = frozenset({"getattr", "vars", "fields", "__dict__", "__getattribute__"})

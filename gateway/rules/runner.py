@@ -247,5 +247,6 @@ def cooldown_key(rule: EventRule, device: str) -> str:
 
 
 def stranger(name: str) -> Definition:
-    """Stand in for a rule that does not exist any more."""
-    return Definition(name=name, title="", run=print, file="", line=0, actor=f"rule:{name}")
+    """Stand in for a rule that does not exist any more, or for a person."""
+    actor = name if ":" in name else f"rule:{name}"
+    return Definition(name=name, title="", run=print, file="", line=0, actor=actor)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 RULE_STATE, TIMERS, HOLDS, ALERTS, MODES = "rule_state", "timers", "holds", "alerts", "modes"
-NAMES = (RULE_STATE, TIMERS, HOLDS, ALERTS, MODES)
+INPUTS = "inputs"
+NAMES = (RULE_STATE, TIMERS, HOLDS, ALERTS, MODES, INPUTS)
 
 
 class Rows(Protocol):
@@ -39,6 +40,10 @@ class Tables:
     def get(self, table: str, key: str) -> Any | None:
         """Return a row, or None."""
         return self._tables[table].get(key)
+
+    def of(self, table: str) -> Mapping[str, Any]:
+        """Return a table as it is now and will be."""
+        return self._tables[table]
 
     def put(self, table: str, key: str, row: Any | None) -> None:
         """Set a row; None deletes it."""

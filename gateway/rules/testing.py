@@ -18,8 +18,9 @@ from typing import Any
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event, LaneName
-from gateway.profiles.vocabulary import KIND_OF_CLASS, meaning
-from gateway.rules import alerts
+from gateway.profiles.vocabulary import FIELDS, KIND_OF_CLASS, meaning
+from gateway.rules import alerts, claims
+from gateway.rules.acting import Acting
 from gateway.rules.call import STATE_BYTES_MAX, Site, plain, state_prefix
 from gateway.rules.checks import KINDS
 from gateway.rules.context import MODE_KEY
@@ -28,7 +29,7 @@ from gateway.rules.engine import Engine
 from gateway.rules.house import Device, House, UnknownName, field_name
 from gateway.rules.loader import Loaded, load
 from gateway.rules.protocol import DeviceEntry, Outcome
-from gateway.rules.tables import MODES, RULE_STATE
+from gateway.rules.tables import HOLDS, MODES, RULE_STATE
 from gateway.rules.virtual import TimedTables, Unwatched, VirtualTime
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # a Monday
@@ -45,9 +46,14 @@ class SimulatedHouse:
     """A house with the rules of one file, on a clock of its own."""
 
     def __init__(
-        self, loaded: Loaded, devices: Sequence[DeviceEntry] = (), modes: Sequence[str] = MODES_OF_TESTS
+        self,
+        loaded: Loaded,
+        devices: Sequence[DeviceEntry] = (),
+        modes: Sequence[str] = MODES_OF_TESTS,
+        acting: Acting | None = None,
     ) -> None:
         self.loaded = loaded
+        self._acting = acting or Acting()
         self._modes = tuple(modes)
         self._kinds = KINDS | {
             kind for d in loaded.definitions if isinstance(d, (EventRule, Condition)) for kind in d.selector.kind
@@ -87,11 +93,30 @@ class SimulatedHouse:
                     self._record(kind, device.id, {field: value}, ago=ago)
 
     def event(
-        self, event_type: str, name: str = "", *, ago: str | float = 0, lane: LaneName = "telemetry", **data: Any
+        self,
+        event_type: str,
+        name: str = "",
+        *,
+        ago: str | float = 0,
+        lane: LaneName = "telemetry",
+        actor: str = "device",
+        **data: Any,
     ) -> None:
         """Let something happen, about a device or none: ``event("button_pressed", "button-hall", button="single")``."""
         subject = self._known(name).id if name else ""
-        self._record(event_type, subject, data, ago=ago, lane=lane)
+        self._record(event_type, subject, data, ago=ago, lane=lane, actor=actor)
+
+    def send(self, name: str, command: str, value: Any = None) -> None:
+        """Let a person send a command, as `edge-gateway send` does."""
+        device = self._known(name)
+        data = {"command": command, "value": value}
+        field = next((field for field in FIELDS if claims.command_for(field) == command), None)
+        self._record("command_given", device.id, data | ({"field": field} if field else {}), actor="person:test")
+
+    def let_go(self, name: str, field: str | None = None) -> None:
+        """End the claims of persons on a device, as `edge-gateway devices release` does."""
+        data = {} if field is None else {"field": field_name(field)}
+        self._record("claim_released", self._known(name).id, data, actor="person:test")
 
     def offline(self, name: str) -> None:
         """Let a device fall silent."""
@@ -145,16 +170,29 @@ class SimulatedHouse:
     @property
     def commands(self) -> list[tuple[str, str, Any]]:
         """All commands so far: name of the device, command, value."""
+        return self._commands(observed=False)
+
+    @property
+    def observed(self) -> list[tuple[str, str, Any]]:
+        """The commands so far that were only recorded: name of the device, command, value."""
+        return self._commands(observed=True)
+
+    def _commands(self, *, observed: bool) -> list[tuple[str, str, Any]]:
         return [
             (self._engine.site.house.devices[event.subject].name, event.data["command"], event.data["value"])
             for event in self.outputs
-            if event.type == "command_requested"
+            if event.type == "command_requested" and bool(event.data.get("observe")) is observed
         ]
+
+    def held(self, name: str) -> dict[str, tuple[Any, str]]:
+        """Return what counts on a device: by field the value, and who claims it ("person:hand" or a rule)."""
+        row = self._engine.site.tables.get(HOLDS, self._known(name).id) or {"claims": []}
+        return {field: (claim["value"], claim["by"]) for field, claim in claims.strongest(row["claims"]).items()}
 
     @property
     def emitted(self) -> list[Event]:
         """The events rules put out with ctx.emit so far."""
-        ours = ("alert_", "command_", "mode_changed", "rule_failed")
+        ours = ("alert_", "command_", "mode_changed", "rule_failed", "device_overridden")
         return [event for event in self.outputs if not event.type.startswith(ours)]
 
     def state(self, rule: str) -> dict[str, Any]:
@@ -175,7 +213,7 @@ class SimulatedHouse:
         definitions = self.loaded.definitions
         timers = {definition.run: definition.name for definition in definitions if isinstance(definition, Timer)}
         tables = TimedTables(self._rows)
-        site = Site(house, tables, "test", "test", self._modes, UTC, timers)
+        site = Site(house, tables, "test", "test", self._modes, UTC, timers, acting=self._acting)
         engine = Engine(definitions, site, Unwatched(), late_s=LATE_S)
         self._time.use(engine, tables)
         return engine

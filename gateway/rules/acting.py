@@ -1,0 +1,35 @@
+"""What the installation says about acting: how long a person's change counts, which rules are only observed.
+
+Config makes it, the worker gets it with its start, and the simulated house of tests has one, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.clock import NS_PER_S
+
+MANUAL_HOLD_S = 3600.0
+ECHO_S = 10.0
+
+
+class Acting(msgspec.Struct, frozen=True):
+    """What all rules of an installation share when they act."""
+
+    manual_hold_s: float = MANUAL_HOLD_S  # how long a change by hand counts
+    manual_hold_of: Mapping[str, float] = {}  # of a device (its id) or a kind, where it differs
+    echo_s: float = ECHO_S  # for so long after a command, what a device says may be about the time before
+    observed: tuple[str, ...] = ()  # rules whose commands are only recorded
+
+    def manual_hold_ns(self, device: str, kind: str) -> int:
+        """Return how long a change by hand counts on a device."""
+        found = self.manual_hold_of.get(device)
+        if found is None:
+            found = self.manual_hold_of.get(kind, self.manual_hold_s)
+        return round(found * NS_PER_S)
+
+
+AS_USUAL = Acting()
+"""What counts where an installation says nothing."""
