@@ -23,7 +23,7 @@ from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
 from gateway.clock import Clock, SystemClock, rfc3339
-from gateway.commands import Commands
+from gateway.commands.commands import Commands
 from gateway.config.crosscheck import unknown_prefixes
 from gateway.config.load import Config
 from gateway.document import raise_faults

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.clock import NS_PER_S, SystemClock, rfc3339
-from gateway.commands import Commands
+from gateway.commands.commands import Commands
 from gateway.errors import DecodeError
 from gateway.event import Event
 from gateway.journal.committer import Committer
