@@ -19,6 +19,7 @@ from gateway.event import Event, LaneName, derived_id
 from gateway.rules.acting import AS_USUAL, Acting
 from gateway.rules.definition import Definition
 from gateway.rules.house import House
+from gateway.rules.recipients import Recipients
 from gateway.rules.tables import RULE_STATE, TIMERS, Overlay, Tables
 
 OUTPUTS_PER_CALL_MAX = 200
@@ -54,6 +55,7 @@ class Site:
     timezone: tzinfo
     timers: Mapping[Callable[..., object], str]  # functions declared with @timer
     state_bytes: dict[str, int] = field(default_factory=dict)  # rule -> size of its state
+    recipients: Recipients = field(default_factory=Recipients)  # who can be told
     acting: Acting = AS_USUAL
 
     def __post_init__(self) -> None:

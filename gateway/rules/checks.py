@@ -11,14 +11,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS
+from gateway.rules.alerts import TYPES as ALERT_TYPES
 from gateway.rules.context import Context
 from gateway.rules.definition import Condition, Declared, EventRule, Selector, duration_ns
 from gateway.rules.house import House
+from gateway.rules.notices import TYPES as NOTICE_TYPES
+from gateway.rules.recipients import Recipients
 
 KINDS = CONTACT_KINDS | frozenset(KIND_OF_CLASS.values()) | {"valve"}
 """Kinds that need no device to be known; an installation adds its own."""
 GENERAL_TYPES = frozenset(
-    {"alert_raised", "alert_cleared", "mode_changed", "device_online", "device_offline", "command_failed"}
+    {*ALERT_TYPES, *NOTICE_TYPES, "mode_changed", "device_online", "device_offline", "command_failed"}
     | {"command_suppressed", "command_observed", "command_uncertain", "command_confirmed", "command_given"}
     | {"claim_released", "device_overridden", "events_dropped", "gateway_heartbeat"}
 )
@@ -71,15 +74,18 @@ def _no(what: str, name: str, known: Iterable[str]) -> tuple[str, str | None]:
     return f"there is no {what} {name!r}", probably_meant(name, known)
 
 
-def check_tree(tree: ast.Module, file: str, house: House | None, modes: Sequence[str]) -> list[Fault]:
+def check_tree(
+    tree: ast.Module, file: str, house: House | None, modes: Sequence[str], recipients: Recipients | None = None
+) -> list[Fault]:
     """Return faults in the bodies of functions: what is asked of `ctx`, and texts given to it."""
     faults: list[Fault] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_ctx(node.value) and node.attr not in _KNOWN:
-            text = f"ctx has no {node.attr!r}" + (" in this version" if node.attr in ("notify", "http") else "")
+            text = f"ctx has no {node.attr!r}" + (" in this version" if node.attr == "http" else "")
             faults.append(Fault(file, node.lineno, text, probably_meant(node.attr, _KNOWN)))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_ctx(node.func.value):
             faults += _check_call(node, node.func.attr, file, house, modes)
+            faults += _check_told(node, node.func.attr, file, house, recipients or Recipients())
     return faults
 
 
@@ -95,8 +101,33 @@ def _check_call(node: ast.Call, name: str, file: str, house: House | None, modes
     if text is not None and name == "set_mode" and modes and text not in modes:
         yield Fault(file, node.lineno, *_no("mode", text, modes))
     durations = [first] if name == "after" else []
-    durations += [keyword.value for keyword in node.keywords if keyword.arg in ("lasts", "repeat")]
-    for value in durations:
+    durations += [keyword.value for keyword in node.keywords if keyword.arg in ("lasts", "repeat", "ttl")]
+    yield from _durations(durations, file)
+
+
+def _check_told(node: ast.Call, name: str, file: str, house: House | None, recipients: Recipients) -> Iterator[Fault]:
+    """Yield faults in whom a rule wants to tell: ``to=`` of ctx.notify, the steps of ``escalate=`` of ctx.alert."""
+    devices = house.devices.values() if house is not None and house.installed else ()
+    names = [name for device in devices for name in (device.name, device.id)]
+    for keyword in node.keywords:
+        if (name, keyword.arg) == ("notify", "to"):
+            told: list[ast.expr] = [keyword.value]
+        elif (name, keyword.arg) == ("alert", "escalate") and isinstance(keyword.value, (ast.List, ast.Tuple)):
+            steps = [step.elts for step in keyword.value.elts if isinstance(step, ast.Tuple) and len(step.elts) == 2]
+            yield from _durations([step[0] for step in steps], file)
+            told = [step[1] for step in steps] if names else []  # without devices it may be one
+        else:
+            continue
+        others = names if keyword.arg == "escalate" else []
+        for value in told:
+            text = value.value if isinstance(value, ast.Constant) else None
+            if isinstance(text, str) and text not in recipients and text not in others:
+                what = "recipient or device" if keyword.arg == "escalate" else "recipient"
+                yield Fault(file, value.lineno, f"there is no {what} {text!r}", recipients.hint(text, others))
+
+
+def _durations(values: Iterable[ast.expr | None], file: str) -> Iterator[Fault]:
+    for value in values:
         if isinstance(value, ast.Constant) and value.value is not None:
             try:
                 duration_ns(value.value)  # type: ignore[arg-type] # it says what is wrong with any constant

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gateway.clock import NS_PER_S
 from gateway.errors import probably_meant
-from gateway.rules import alerts, claims
+from gateway.rules import alerts, claims, notices
 from gateway.rules.call import (
     GONE,
     STATE_BYTES_MAX,
@@ -24,11 +24,14 @@ from gateway.rules.call import (
 )
 from gateway.rules.definition import duration_ns, is_type
 from gateway.rules.house import Device, Room, field_name
+from gateway.rules.recipients import EVERYONE
 from gateway.rules.seen import Seen, field_of
 from gateway.rules.tables import MODES, RULE_STATE
 
 MODE_KEY = "house"  # of the table "modes"
-RESERVED_TYPES = frozenset({"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed"})
+RESERVED_TYPES = frozenset(
+    {"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed", *alerts.TYPES, *notices.TYPES}
+)
 
 
 class Event:
@@ -194,21 +197,54 @@ class Context:
         key: str | None = None,
         lane: Literal["telemetry", "alarm"] = "telemetry",
         repeat: str | float | None = None,
+        escalate: Sequence[tuple[str | float, str]] = (),
     ) -> None:
         """Raise an alert: in @when it clears itself when the condition is over, elsewhere with `clear`.
 
-        key     what it is known by in the house, for `clear` and for who is told; the rule's name by default
-        lane    "alarm": leaves first and is kept longest
-        repeat  raise it again and again, such as "1h", until it is cleared
+        key       what it is known by in the house, for `clear` and `acknowledge`; the rule's name by default
+        lane      "alarm": leaves first, is kept longest, and reaches people in their quiet hours
+        repeat    say it again and again, such as "1h", until it is cleared or somebody acknowledges it
+        escalate  whom to tell how long after, or which device to hold on, until somebody acknowledges it:
+                  [("0m", "anna"), ("15m", "everyone"), ("1h", "siren-hall")]
         """
         if lane not in ("telemetry", "alarm"):
             raise ValueError(f'lane={lane!r}: write "telemetry" or "alarm"')
         repeat_ns = 0 if repeat is None else duration_ns(repeat)
-        alerts.raise_alert(self._call, str(text), key or self._call.rule.name, lane, repeat_ns)
+        steps = alerts.read_steps(self._call, escalate)
+        alerts.raise_alert(self._call, str(text), key or self._call.rule.name, lane, repeat_ns, steps, self._settle)
+
+    def acknowledge(self, key: str | None = None) -> None:
+        """Acknowledge the alerts with this key, or this rule's own, as a person does who pressed a button.
+
+        Nobody is told again and nothing is escalated; the alert stays until what it is about is over.
+        """
+        for at in alerts.named(self._call.rows, key or self._call.rule.name, self._call.scope or None):
+            alerts.acknowledge(self._call, at, self._call.rule.actor, self._settle)
 
     def clear(self, key: str | None = None) -> None:
         """Clear the alerts with this key, or this rule's own; in a @when only those about the device at hand."""
-        alerts.clear_alerts(self._call, key, self._call.scope or None)
+        alerts.clear_alerts(self._call, key, self._call.scope or None, self._settle)
+
+    def notify(
+        self,
+        text: str,
+        *,
+        to: str = EVERYONE,
+        key: str = "",
+        ttl: str | float = "1d",
+        title: str = "",
+        urgent: bool = False,
+    ) -> None:
+        """Tell somebody. It waits on the disk until it can be sent; LookupError says who was probably meant.
+
+        to      a recipient or a group of the config's [notify]; "everyone" by default
+        key     a newer one with the same key takes the place of one that still waits
+        ttl     how long it is worth sending, such as "1h": then it is dropped
+        title   the line above the text
+        urgent  send it in the recipient's quiet hours, too, and before others
+        """
+        ttl_ns = duration_ns(ttl)
+        notices.notify(self._call, to, str(text), title=str(title), key=str(key), ttl_ns=ttl_ns, urgent=bool(urgent))
 
     def hold(
         self,

@@ -221,12 +221,25 @@ class Engine:
         for at in list(call.rows.keys(ALERTS)):
             row = call.rows.get(ALERTS, at)
             if row and row["scope"] == scope and row["rule"] == condition.name:
-                alerts.clear(call, at, row)
+                alerts.clear(call, at, row, partial(self._settle, call))
         self._runner.settle(call, claims.release_scope(call, scope))
         self._runner.accept(call)
         if condition.end is not None:
             work = Work(condition.name, "end", self._runner.raw, cause.sequence, scope, device)
             self._runner.do(work, condition, self._runner.seen)
+
+    def _acknowledge(self, seen: Seen) -> None:
+        """Let a person acknowledge the alerts with a key, or the one with an id."""
+        cause = self._runner.cause(seen)
+        for at in alerts.named(self.site.tables, str(seen.data.get("alert", ""))):
+            row = self.site.tables.get(ALERTS, at) or {}
+            rule = self._definitions.get(row["rule"]) or stranger(row["rule"])
+            call = Call(self.site, rule, cause, device=row["device"], name=f"{rule.name}|acknowledged|{at}")
+            alerts.acknowledge(call, at, seen.actor, partial(self._settle, call))
+            self._runner.accept(call)
+
+    def _settle(self, call: Call, device: str) -> None:
+        self._runner.settle(call, [device])
 
     def _about(self, condition: Condition, scope: str) -> str:
         return scope if condition.per == "device" else ""
@@ -237,6 +250,9 @@ class Engine:
         """Look at a record of time."""
         if seen.type == "rules_loaded":
             self._loaded(self._runner.cause(seen))
+            return
+        if seen.type == alerts.ACKNOWLEDGE:
+            self._acknowledge(seen)
             return
         key = str(seen.data.get("timer", ""))
         row = self.site.tables.get(TIMERS, key)
@@ -250,10 +266,10 @@ class Engine:
             if claims.release(call, row["held"], lambda claim: claim.get("timer") == key):
                 self._runner.settle(call, [row["held"]])
             self._runner.accept(call)
-        elif kind == alerts.REPEAT:
+        elif kind in (alerts.REPEAT, alerts.ESCALATE):
             call = Call(self.site, rule, cause, scope=row["scope"], device=row["device"], name=f"{rule.name}|{key}")
             call.late = self._runner.is_late(seen, cause)
-            alerts.repeat_alert(call, row["alert"])
+            alerts.timer_fired(call, kind, row["alert"], self._runner.now_ns, partial(self._settle, call))
             self._runner.accept(call)
         elif kind == ECHO:
             self._overrides.time_passed(row, key, cause)
@@ -326,7 +342,7 @@ class Engine:
             row = self.site.tables.get(ALERTS, at)
             if row is not None and row["rule"] not in self._definitions:
                 call = Call(self.site, stranger(row["rule"]), cause, name=f"{row['rule']}|gone|{at}")
-                alerts.clear(call, at, row)
+                alerts.clear(call, at, row, partial(self._settle, call))
                 self._runner.accept(call)
 
 

@@ -27,17 +27,18 @@ from gateway.rules.checks import check_names, check_tree
 from gateway.rules.definition import Declared, EventRule
 from gateway.rules.faults import USER_ERRORS, line_of, line_within, what
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
+from gateway.rules.recipients import Recipients
 from gateway.rules.overrides import ANSWERS
 from gateway.rules.protocol import DeviceEntry, RuleInfo
 
 LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
-ALWAYS_WANTED = ("timer_fired", "rules_loaded", "mode_changed", OFFLINE, ONLINE, *sorted(ANSWERS))
+ALWAYS_WANTED = ("timer_fired", "rules_loaded", "acknowledge_requested", "mode_changed", OFFLINE, ONLINE, *sorted(ANSWERS))
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _DYNAMIC = frozenset({"getattr", "vars", "fields", "__dict__", "__getattribute__"})
 _UNEXPECTED = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
-_LATER = frozenset({"between", "days", "debounce", "over", "after", "within", "escalate"})
+_LATER = frozenset({"between", "days", "debounce", "over", "after", "within"})
 
 
 @dataclass
@@ -76,6 +77,7 @@ def load(
     house: House | None = None,
     modes: Sequence[str] = (),
     types: Collection[str] = (),
+    recipients: Recipients | None = None,
     excluded: Mapping[str, tuple[int, str]] | None = None,
     before: Callable[[str], None] = lambda _: None,
     files: Sequence[Path] | None = None,
@@ -88,6 +90,7 @@ def load(
     house     devices and rooms to check names against, unless it knows none
     modes     the modes there are, unless empty
     types     event types that are known; others get a hint
+    recipients  who can be told; None: nobody knows
     excluded  files not to run: line, and why
     before    is called with each file that is about to be run
     files     only these rule files
@@ -124,7 +127,7 @@ def load(
         faults = collector.faults + _doubles(collector.declared, taken)
         if module is not None:
             names_faults, hints = check_names(collector.declared, house, modes, types)
-            faults += names_faults + check_tree(tree, path, house, modes)
+            faults += names_faults + check_tree(tree, path, house, modes, recipients)
             loaded.hints += hints
         loaded.faults += sorted(faults, key=lambda fault: fault.line or 0)
         if not faults:
@@ -267,10 +270,15 @@ def entries(devices: Iterable[_Installed]) -> list[DeviceEntry]:
     return [DeviceEntry(d.id, d.name, d.room, d.kind or "", tuple(d.labels)) for d in devices]
 
 
-def inspect(folder: Path, devices: Iterable[_Installed] = (), modes: Sequence[str] = ()) -> Loaded:
+def inspect(
+    folder: Path,
+    devices: Iterable[_Installed] = (),
+    modes: Sequence[str] = (),
+    recipients: Recipients | None = None,
+) -> Loaded:
     """Load a folder to see what is wrong with it: `check`, `rules list`. Runs the files' top level in this process."""
     house = House(entries(devices), {})
-    return load(folder, house=house, modes=modes, types=known_types(), limit_s=LOAD_S_MAX)
+    return load(folder, house=house, modes=modes, types=known_types(), recipients=recipients, limit_s=LOAD_S_MAX)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ into being when they are named: "freezer-cellar" is a freezer in the room cellar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from gateway.rules.definition import Condition, EventRule, Timer, duration_ns
 from gateway.rules.engine import Engine
 from gateway.rules.house import Device, House, UnknownName, field_name
 from gateway.rules.loader import Loaded, load
+from gateway.rules.notices import REQUESTED
 from gateway.rules.protocol import DeviceEntry, Outcome
+from gateway.rules.recipients import Recipients
 from gateway.rules.tables import HOLDS, MODES, RULE_STATE
 from gateway.rules.virtual import TimedTables, Unwatched, VirtualTime
 
@@ -122,6 +124,10 @@ class SimulatedHouse:
         """Let a device fall silent."""
         self.set(name, online=False)
 
+    def acknowledge(self, key: str) -> None:
+        """Let a person acknowledge the alerts with a key."""
+        self._record(alerts.ACKNOWLEDGE, "", {"alert": key}, lane="timer", actor="person:test")
+
     def advance(self, time: str | float) -> None:
         """Move the clock; timers that are due on the way fire at their time, in order."""
         self._time.advance(self._time.now_ns + duration_ns(time))
@@ -168,6 +174,11 @@ class SimulatedHouse:
         return [row["text"] for row in alerts.raised(self._engine.site.tables)]
 
     @property
+    def notifications(self) -> list[tuple[str, str]]:
+        """Who was to be told what, so far: name of a recipient or group, text."""
+        return [(event.data["to"], event.data["text"]) for event in self.outputs if event.type == REQUESTED]
+
+    @property
     def commands(self) -> list[tuple[str, str, Any]]:
         """All commands so far: name of the device, command, value."""
         return self._commands(observed=False)
@@ -192,7 +203,7 @@ class SimulatedHouse:
     @property
     def emitted(self) -> list[Event]:
         """The events rules put out with ctx.emit so far."""
-        ours = ("alert_", "command_", "mode_changed", "rule_failed", "device_overridden")
+        ours = ("alert_", "command_", "notification_", "mode_changed", "rule_failed", "device_overridden")
         return [event for event in self.outputs if not event.type.startswith(ours)]
 
     def state(self, rule: str) -> dict[str, Any]:
@@ -213,7 +224,10 @@ class SimulatedHouse:
         definitions = self.loaded.definitions
         timers = {definition.run: definition.name for definition in definitions if isinstance(definition, Timer)}
         tables = TimedTables(self._rows)
-        site = Site(house, tables, "test", "test", self._modes, UTC, timers, acting=self._acting)
+        recipients = _OpenRecipients(house, self._kinds)
+        site = Site(
+            house, tables, "test", "test", self._modes, UTC, timers, recipients=recipients, acting=self._acting
+        )
         engine = Engine(definitions, site, Unwatched(), late_s=LATE_S)
         self._time.use(engine, tables)
         return engine
@@ -274,6 +288,19 @@ class _OpenHouse(House):
             self.install([entry])
             self.simulated.reindex()
             return self.devices[entry.id]
+
+
+class _OpenRecipients(Recipients):
+    """Anybody can be told whose name is not that of a device, as "siren-hall" is."""
+
+    def __init__(self, house: House, kinds: Collection[str]) -> None:
+        super().__init__()
+        self._house = house
+        self._kinds = kinds
+
+    def __contains__(self, name: str) -> bool:
+        known = any(name in (device.id, device.name) for device in self._house.devices.values())
+        return not known and name.partition("-")[0] not in self._kinds
 
 
 def _event_type(field: str, value: Any, kind: str) -> str | None:

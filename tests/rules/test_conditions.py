@@ -147,8 +147,8 @@ def test_an_alert_clears_itself_and_is_repeated_meanwhile(tmp_path: Path) -> Non
     here.set("door-front", open=False)
     here.advance("5h")
     told = [(event.type, event.data["alert"], event.data.get("count")) for event in here.outputs]
-    raised = [("alert_raised", "left_open", count) for count in (1, 2, 3)]
-    assert told == [*raised, ("alert_cleared", "left_open", None)]
+    raised = [("alert_raised", "left_open", 1), *(("alert_repeated", "left_open", count) for count in (2, 3))]
+    assert told == [*raised, ("alert_cleared", "left_open", 3)]
     assert {event.subject for event in here.outputs} == {"house/test:door-front"}
 
 

@@ -9,6 +9,7 @@ import pytest
 from gateway.rules.house import House
 from gateway.rules.loader import inspect, known_types, load
 from gateway.rules.protocol import DeviceEntry
+from gateway.rules.recipients import Recipients
 from tests.rules.scene import house, loaded
 
 DEVICES = [
@@ -45,7 +46,11 @@ WRONG = [
     ('@rule("door_opened")', "ctx.room('bat')", 4, "there is no room 'bat'", "did you mean 'bath'?"),
     ('@rule("door_opened")', "ctx.set_mode('awy')", 4, "there is no mode 'awy'", "did you mean 'away'?"),
     ('@rule("door_opened")', "ctx.alret('x')", 4, "ctx has no 'alret'", "did you mean 'alert'?"),
-    ('@rule("door_opened")', "ctx.notify('x')", 4, "ctx has no 'notify' in this version", None),
+    ('@rule("door_opened")', "ctx.http('x')", 4, "ctx has no 'http' in this version", None),
+    ('@rule("door_opened")', "ctx.notify('x', to='ana')", 4, "there is no recipient 'ana'", "did you mean 'anna'?"),
+    ('@rule("door_opened")', "ctx.notify('x', ttl='short')", 4, "is not a duration", None),
+    ('@rule("door_opened")', "ctx.alert('x', escalate=[('1m', 'siren-hal')])", 4, "no recipient or", "did you mean"),
+    ('@rule("door_opened")', "ctx.alert('x', escalate=[('soon', 'anna')])", 4, "is not a duration", None),
     ('@rule("door_opened")', "ctx.alert('x', repeat='often')", 4, "is not a duration", None),
     ('@rule("door_opened")', "ctx.after('soon', thing)", 4, "is not a duration", None),
     ('@rule("door_opened")', "x = = 1", 4, "not Python: invalid syntax", None),
@@ -61,12 +66,13 @@ def test_faults_have_file_line_and_fix(
 ) -> None:
     """Each mistake is one fault with its line and, where one is near, what was meant; the other file is loaded."""
     good = '@rule("door_closed")\ndef fine(event, ctx): pass\n'
-    found = loaded(tmp_path, RULE.format(decorator=decorator, body=body), good, house=House(DEVICES, {}), modes=MODES)
+    known = {"house": House(DEVICES, {}), "modes": MODES, "recipients": Recipients(["anna", "ben"])}
+    found = loaded(tmp_path, RULE.format(decorator=decorator, body=body), good, **known)
     (fault,) = found.faults
     assert str(fault.file).endswith("0.py")
     assert fault.line == line
     assert words in fault.what
-    assert hint is None or fault.hint == hint
+    assert hint is None or (fault.hint or "").startswith(hint)
     assert [definition.name for definition in found.definitions] == ["fine"]
 
 
