@@ -120,3 +120,10 @@ class Backlog:
             self._push_front([record for record in batch if record[0] > known])
         self._in_flight.clear()
         self._position = self.committed
+
+    def reread(self, upto: int) -> None:
+        """Have all records up to a sequence come from the journal, with those left out; nothing is in flight."""
+        if upto > self._position:
+            self._forgotten = max(self._forgotten, upto)
+        while self._lists and self._lists[0][0][0][0] <= upto:
+            self._push_front([record for record in self._pop() if record[0] > upto])

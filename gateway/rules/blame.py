@@ -30,6 +30,7 @@ class Activity(IntEnum):
     ENGINE = 0  # nothing of a user's
     CALL = 1  # a rule's function
     LOAD = 2  # a file's top level
+    TEST = 3  # a file's own test
 
 
 class Blame(NamedTuple):
@@ -40,7 +41,8 @@ class Blame(NamedTuple):
     ordinal: int
     rule: int  # index into Ready.rules
     activity: Activity
-    file: str  # only for LOAD
+    file: str  # only for LOAD and TEST
+    test: str = ""  # only for TEST
 
 
 class BlameSlot:
@@ -61,11 +63,18 @@ class BlameSlot:
 
     def load(self, file: str) -> None:
         """Say that a file's top level is run now."""
+        self._run(file, Activity.LOAD)
+
+    def test(self, file: str, name: str) -> None:
+        """Say that a file's own test is run now."""
+        self._run(f"{file}\0{name}", Activity.TEST)
+
+    def _run(self, what: str, activity: Activity) -> None:
         self._calls += 1
-        name = file.encode()[: SLOT_BYTES - _TEXT_AT]
+        name = what.encode()[: SLOT_BYTES - _TEXT_AT]
         _NAME.pack_into(self._memory, _NAME_AT, len(name))
         self._memory[_TEXT_AT : _TEXT_AT + len(name)] = name
-        _CALL.pack_into(self._memory, 0, self._calls, 0, 0, 0, Activity.LOAD)
+        _CALL.pack_into(self._memory, 0, self._calls, 0, 0, 0, activity)
 
     def done(self) -> None:
         """Say that nothing of a user's is running."""
@@ -77,7 +86,8 @@ class BlameSlot:
         (length,) = _NAME.unpack_from(self._memory, _NAME_AT)
         file = bytes(self._memory[_TEXT_AT : _TEXT_AT + min(length, SLOT_BYTES - _TEXT_AT)]).decode(errors="replace")
         known = Activity(activity) if activity in iter(Activity) else Activity.ENGINE
-        return Blame(calls, sequence, ordinal, rule, known, file if known is Activity.LOAD else "")
+        file, _, test = file.partition("\0") if known in (Activity.LOAD, Activity.TEST) else ("", "", "")
+        return Blame(calls, sequence, ordinal, rule, known, file, test)
 
 
 def shared_memory(name: str) -> int:

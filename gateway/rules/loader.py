@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Protocol
 
 from gateway.errors import Fault, probably_meant
@@ -29,8 +29,9 @@ from gateway.rules.faults import USER_ERRORS, line_of, line_within, what
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
 from gateway.rules.recipients import Recipients
 from gateway.rules.overrides import ANSWERS
-from gateway.rules.protocol import DeviceEntry, RuleInfo
+from gateway.rules.protocol import DOUBLE, DeviceEntry, RuleInfo
 
+TEST_PREFIX = "test_"
 LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
 ALWAYS_WANTED = ("timer_fired", "rules_loaded", "acknowledge_requested", "mode_changed", OFFLINE, ONLINE, *sorted(ANSWERS))
@@ -56,7 +57,7 @@ class Loaded:
     @property
     def rules(self) -> list[RuleInfo]:
         """The rules in the order of their index."""
-        return [RuleInfo(d.name, d.title, d.trigger, d.file, d.line) for d in self.definitions]
+        return [RuleInfo(d.name, d.title, d.trigger, d.file, d.line, d.actor) for d in self.definitions]
 
     @property
     def types(self) -> frozenset[str]:
@@ -209,6 +210,15 @@ def _explained(error: BaseException) -> tuple[str, str | None]:
     return f"@{found[1]} has no argument {found[2]!r}", probably_meant(found[2], arguments)
 
 
+def tests_in(module: ModuleType) -> dict[str, FunctionType]:
+    """Return the tests a rule file carries, by name."""
+    return {
+        name: function
+        for name, function in vars(module).items()
+        if name.startswith(TEST_PREFIX) and isinstance(function, FunctionType)
+    }
+
+
 def _doubles(declared: Sequence[Declared], taken: Mapping[str, Declared]) -> list[Fault]:
     """Return faults for names that exist already: state and timers are kept by name."""
     faults: list[Fault] = []
@@ -216,7 +226,7 @@ def _doubles(declared: Sequence[Declared], taken: Mapping[str, Declared]) -> lis
     for definition in declared:
         other = taken.get(definition.name) or here.get(definition.name)
         if other is not None:
-            text = f"there is a rule {definition.name!r} already, at {other.file}:{other.line}"
+            text = f"{DOUBLE}{definition.name!r} already, at {other.file}:{other.line}"
             faults.append(
                 Fault(definition.file, definition.line, text, "rules are known by their names: choose another")
             )

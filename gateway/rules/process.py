@@ -30,11 +30,14 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class WorkerProcess(asyncio.Protocol):
-    """A running worker. `ended` when its socket is closed; then `kill` it and ask `blame`."""
+    """A running worker. `ended` when its socket is closed; then `kill` it and ask `blame`.
+
+    `on_message` and `on_end` may be given to somebody else: to whoever loads it, then to whoever feeds it.
+    """
 
     def __init__(self, on_message: Callable[[FromWorker], None], on_end: Callable[[], None]) -> None:
-        self._on_message = on_message
-        self._on_end = on_end
+        self.on_message = on_message
+        self.on_end = on_end
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self.ended = False
@@ -86,13 +89,13 @@ class WorkerProcess(asyncio.Protocol):
             if isinstance(message, Answer):
                 self.questions.answered(message)
             else:
-                self._on_message(message)
+                self.on_message(message)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Note the end (asyncio)."""
         self.ended = True
         self.questions.lost()
-        self._on_end()
+        self.on_end()
 
     def _give_up(self, why: str) -> None:
         self.broken = f"sent what is no message: {why}"
@@ -121,7 +124,7 @@ class WorkerProcess(asyncio.Protocol):
         if blame.calls != calls or blame.activity is Activity.ENGINE:
             self._watched = (blame.calls, now, self._cpu_s()[1])
             return None
-        limit = load_s if blame.activity is Activity.LOAD else limit_s
+        limit = limit_s if blame.activity is Activity.CALL else load_s
         if now - since < limit:
             return None
         runnable, cpu_s = self._cpu_s()

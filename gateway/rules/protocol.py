@@ -1,8 +1,9 @@
 """What the gateway and its rule worker say to each other: msgpack frames over a socketpair.
 
 A frame is its length (4 bytes, little endian) and a msgpack array whose first element names the message.
-The gateway sends `Start` once, then `Batch`, `Inventory` and `Ask`; the worker answers `Ready` once, one
-`Outcome` for each batch, in order, and one `Answer` for each `Ask`.  Either side that reads a frame it can't
+The gateway sends `Load` once, answered by `Ready`; then, to a worker that is to test files, `Try`, answered by
+`Tried`; or, to one that is to run them, `Start` once with all tables, then `Batch`, `Inventory` and `Ask`, and gets
+one `Outcome` for each batch, in order, and one `Answer` for each `Ask`.  Either side that reads a frame it can't
 understand gives the other up.
 """
 
@@ -15,8 +16,10 @@ import msgspec
 
 from gateway.event import Event
 
-FRAME_BYTES_MAX = 64 * 1024 * 1024  # `Start` carries all tables; anything longer is a broken peer
+FRAME_BYTES_MAX = 64 * 1024 * 1024  # `Load` carries all files, `Start` all tables; anything longer is a broken peer
 LENGTH = struct.Struct("<I")
+
+DOUBLE = "there is a rule "  # what a fault about two rules of one name begins with: it may be due to either file
 
 Put = tuple[str, str, Any]
 """A change of a durable table: table, key, value (None deletes)."""
@@ -49,6 +52,7 @@ class RuleInfo(msgspec.Struct, frozen=True, array_like=True):
     trigger: str
     file: str
     line: int
+    actor: str = ""  # rule:<name>@<version>: who its outputs are by
 
 
 class RuleFault(msgspec.Struct, frozen=True, array_like=True):
@@ -68,20 +72,36 @@ class RuleFault(msgspec.Struct, frozen=True, array_like=True):
         return f"{where}{self.what}" + (f" ({self.hint})" if self.hint else "")
 
 
-class Start(msgspec.Struct, array_like=True, tag="start"):
-    """Everything a worker needs to go on where the last committed outcome ended."""
+class Load(msgspec.Struct, array_like=True, tag="load"):
+    """The rule files to load, as they were read."""
 
-    folder: str
+    folder: str  # where they are: for what faults and stacks say
+    files: dict[str, bytes]  # by name below the folder
+    devices: list[DeviceEntry]
+    modes: tuple[str, ...]
+    memory_bytes_max: int
+    last: list[str] = []  # to be run after the others: when two rules have one name, theirs is the fault
+    excluded: dict[str, tuple[int, str]] = {}  # path -> line, and why it is not loaded (it hung or killed a worker)
+
+
+class Try(msgspec.Struct, array_like=True, tag="try"):
+    """Run the tests that files carry; nothing else is asked of this worker."""
+
+    files: list[str]  # names below the folder
+
+
+class Start(msgspec.Struct, array_like=True, tag="start"):
+    """Everything a worker that has loaded needs to go on where the last committed outcome ended."""
+
     gateway: str
     log_id: str
     devices: list[DeviceEntry]
     modes: tuple[str, ...]
     timezone: str
     tables: dict[str, dict[str, Any]]
-    excluded: dict[str, tuple[int, str]]  # file -> line, and why it is not loaded (it hung or killed a worker)
     blamed: list[Blamed]
     late_s: float
-    memory_bytes_max: int
+    complete: bool = True  # no file is left out: what belongs to no rule belongs to nobody
 
 
 class Batch(msgspec.Struct, array_like=True, tag="batch"):
@@ -123,6 +143,15 @@ class Ready(msgspec.Struct, array_like=True, tag="ready"):
     types: list[str]  # event types rules react to
     fields: list[str] | None  # fields rules may read; None = any
     hash: str  # of all files
+    uses: dict[str, list[str]] = {}  # file -> what of lib it depends on; names below the folder
+    tested: list[str] = []  # files that carry tests
+
+
+class Tried(msgspec.Struct, array_like=True, tag="tried"):
+    """How the tests went."""
+
+    tests: int
+    faults: list[RuleFault]
 
 
 class Outcome(msgspec.Struct, array_like=True, tag="outcome"):
@@ -141,8 +170,8 @@ class Outcome(msgspec.Struct, array_like=True, tag="outcome"):
         return not (self.outputs or self.puts or self.faults or self.fired or self.logs)
 
 
-ToWorker = Start | Batch | Inventory | Ask
-FromWorker = Ready | Outcome
+ToWorker = Load | Try | Start | Batch | Inventory | Ask
+FromWorker = Ready | Tried | Outcome
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

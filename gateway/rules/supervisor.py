@@ -1,9 +1,12 @@
-"""The rule worker from the gateway's side: feed it, watch it, end it at its limit, start the next one.
+"""The rule worker from the gateway's side: feed it, watch it, end it at its limit, let another one take over.
 
 Runs on the event loop of the gateway and never waits for a rule.  `feed` takes records at append, before they
 are on the disk; the outcome of a batch comes back through `on_outcome`, to be appended in one journal batch with
 the cursor it carries.  So whatever happens to the worker, the tables hold the state of the last committed
 outcome, and the next worker starts from there and gets the same records again.
+
+A change of the rules is the same without a death: edits.py hands over a process that has loaded the new files; when
+no batch is in flight, it is told the tables as they are, and from that record on everything is its own.
 
 Bounds: `records_max` and `bytes_max` of backlog in memory (older records are read back from the journal),
 `FRAMES_IN_FLIGHT_MAX` batches of `BATCH_RECORDS` without an outcome, `call_s_max` a call.
@@ -17,31 +20,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from gateway.clock import Clock, rfc3339
+from gateway.clock import Clock
 from gateway.event import Event
-from gateway.rules.backlog import Backlog, Record
+from gateway.rules.backlog import Backlog
 from gateway.rules.blame import Activity
+from gateway.rules.candidate import Candidate, CandidateFailed, end
 from gateway.rules.diary import Diary
-from gateway.rules.house import kind_of
+from gateway.rules.edits import Edits, Succession
+from gateway.rules.feed import Behind, Feed
 from gateway.rules.options import RuleOptions
 from gateway.rules.process import WorkerProcess
-from gateway.rules.protocol import (
-    Batch,
-    DeviceEntry,
-    FromWorker,
-    Inventory,
-    Outcome,
-    Ready,
-    RuleFault,
-    RuleInfo,
-    Start,
-)
+from gateway.rules.protocol import DeviceEntry, FromWorker, Outcome, Ready, RuleFault, RuleInfo, Start
 from gateway.rules.questions import NoAnswer
-from gateway.rules.schedule import Schedule
+from gateway.rules.snapshot import is_rule_file
+from gateway.rules.timekeeper import Timekeeper
 from gateway.rules.trouble import quarantined
 from gateway.rules.verdicts import Verdicts, ending
 
@@ -51,17 +47,12 @@ __all__ = ["RuleOptions", "RuleOutcome", "RuleWorker"]
 
 RuleOutcome = Outcome
 TABLES = ("values", "rule_state", "timers", "holds", "alerts", "modes")  # what a worker starts from
+OWN_TABLES = ("rule_state", "timers", "holds", "alerts")  # with rows in them there is something to do without rules
 CURSOR_KEY = "rules"  # of the table "cursors"
-BATCH_RECORDS = 256
-FRAMES_IN_FLIGHT_MAX = 2
 WATCH_S = 0.1  # how often a running call is looked at
 FRAME_S_MAX = 30.0  # a batch without an outcome and without a call to blame
 IDLE_CURSOR_S = 5.0  # how often a cursor that moved over uninteresting records is written
-TIMERS_PER_TURN_MAX = 100
-TIMER_CHECK_S_MAX = 30.0  # the machine may have slept
-CATCH_UP_POLL_S = 0.05
 FAULTS_KEPT_MAX = 100
-_LANES = frozenset(("alarm", "telemetry"))
 
 
 class State(Enum):
@@ -70,11 +61,8 @@ class State(Enum):
     STARTING = "starting"
     RUNNING = "running"
     WAITING = "waiting"  # before the next start
+    NONE = "none"  # there are no rules
     STOPPED = "stopped"
-
-
-Behind = tuple[Sequence[Record], int]
-"""Records read back, and the sequence up to which everything durable was looked at."""
 
 
 class RuleWorker:
@@ -93,6 +81,7 @@ class RuleWorker:
         append: Callable[[Event], None],
         on_outcome: Callable[[RuleOutcome], None],
         last_sequence: int,
+        store: Path | None = None,
     ) -> None:
         """Wire it up.
 
@@ -102,277 +91,273 @@ class RuleWorker:
         * `append(event)` journals an event of the lane timer and feeds it like any other.
         * `on_outcome(outcome)` journals `outputs` (feeding them, too) and `puts`, in one batch.
         * `last_sequence` is the journal's at start.
+        * `store` is the folder for good versions of files; None keeps none over a restart.
         """
         self._options = options
         self._gateway = gateway
         self._log_id = log_id
-        self._clock = clock
         self._table = table
         self._devices = devices
-        self._read = read
-        self._append = append
         self._on_outcome = on_outcome
-        self._live_after = last_sequence
         saved = table("cursors").get(CURSOR_KEY)
         after = saved["after"] if saved else last_sequence  # a first start does not run over history
-        self._backlog = Backlog(after, last_sequence, options.records_max, options.bytes_max)
         self._saved_cursor = after
-        self._schedule = Schedule(clock)
+        self._backlog = Backlog(after, last_sequence, options.records_max, options.bytes_max)
+        self._feed = Feed(self._backlog, clock, last_sequence, read, partial(table, "values"), self._was_sent)
+        self.feed = self._feed.take
+        self.time = Timekeeper(gateway, clock, append)
+        self.diary = Diary(clock)
+        self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._woken)
         self._process: WorkerProcess | None = None
         self._ready: Ready | None = None
-        self._known: set[str] = set()  # devices the worker knows
-        self._types: frozenset[str] | None = None  # None: every event
-        self._fields: frozenset[str] | None = None
-        self._flush_wanted = False
-        self._catching_up: asyncio.Task[None] | None = None
-        self._sent_at = 0.0
+        self._next: Succession | None = None
         self._resting = False  # the watch waits for something to be sent
-        self._stir = asyncio.Event()  # something was sent, or the worker ended
-        self._timers_moved = asyncio.Event()
-        self.diary = Diary(clock)
+        self._stir = asyncio.Event()  # something was sent, the worker ended, or another one is there
+        self._wake = asyncio.Event()  # there is something to start
+        self._ending: set[asyncio.Task[None]] = set()  # workers that were followed by another one
         self._verdicts = Verdicts(self.diary.ended)
         self.state = State.STOPPED
-        self.faults: list[RuleFault] = []
+        self._faults: list[RuleFault] = []  # of what runs
         self.starts = 0
 
-    def feed(self, events: Sequence[Event], raws: Sequence[bytes]) -> None:
-        """Take appended events, in order: one set lookup for an event that no rule looks at."""
-        types, fields, known = self._types, self._fields, self._known
-        found: list[Record] = []
-        for event, raw in zip(events, raws, strict=True):
-            if (
-                types is None
-                or event.type in types
-                or ((fields is None or not fields.isdisjoint(event.data)) and event.lane in _LANES)
-            ):
-                if event.subject not in known:
-                    self._met(event.subject)
-                found.append((int(event.sequence), raw))
-        self._backlog.offered = int(events[-1].sequence)
-        if found:
-            self._backlog.add(found)
-            if not self._flush_wanted:
-                self._flush_wanted = True
-                asyncio.get_running_loop().call_soon(self._flush)
-
-    def _met(self, device: str) -> None:
-        """Tell the worker what a device is that it has not heard of yet."""
-        self._known.add(device)
-        kind = kind_of(DeviceEntry(device), self._table("values").get(device, {}))
-        if kind and self._process is not None and self._ready is not None:
-            self._process.send(Inventory([DeviceEntry(device, kind=kind)]))
-
-    def _flush(self) -> None:
-        """Send what waits, as long as the worker keeps up."""
-        self._flush_wanted = False
-        process, backlog = self._process, self._backlog
-        if process is None or self._ready is None:
-            return
-        if backlog.behind:
-            if self._catching_up is None or self._catching_up.done():
-                self._catching_up = asyncio.create_task(self._catch_up(process), name="gateway.rules[catch up]")
-            return
-        while backlog.in_flight < FRAMES_IN_FLIGHT_MAX:
-            records = backlog.take(BATCH_RECORDS)
-            if not records:
-                return
-            self._send(process, records)
-
-    def _send(self, process: WorkerProcess, records: Sequence[Record]) -> None:
-        self._sent_at = time.monotonic()
+    def _was_sent(self) -> None:
         if self._resting:  # whoever watches a busy worker looks every WATCH_S anyway
             self._stir.set()
-        raws = [raw for _, raw in records]
-        process.send(Batch(raws, records[-1][0], self._clock.wall_ns(), self._live_after))
 
-    async def _catch_up(self, process: WorkerProcess) -> None:
-        """Read from the journal until memory holds the rest."""
-        backlog = self._backlog
-        while backlog.behind and process is self._process:
-            if backlog.in_flight >= FRAMES_IN_FLIGHT_MAX:
-                await asyncio.sleep(CATCH_UP_POLL_S / 10)
-                continue
-            position = backlog.position
-            records, through = await asyncio.to_thread(self._read, position, BATCH_RECORDS)
-            if process is not self._process or backlog.position != position:
-                return
-            backlog.read(records, through)
-            if records:
-                self._send(process, records)
-            elif through <= position:
-                await asyncio.sleep(CATCH_UP_POLL_S)  # appended and not durable yet
-        if process is self._process:
-            self._flush()
+    # ---- what the worker says -----------------------------------------------------------------------
 
-    def _received(self, message: FromWorker) -> None:
-        if isinstance(message, Ready):
-            self._loaded(message)
-        else:
+    def _received(self, process: WorkerProcess, message: FromWorker) -> None:
+        if process is self._process and isinstance(message, Outcome):
             self._settle(message)
-
-    def _loaded(self, ready: Ready) -> None:
-        self._ready = ready
-        self._types = frozenset(ready.types)
-        self._fields = None if ready.fields is None else frozenset(ready.fields)
-        self.state = State.RUNNING
-        self.faults = list(ready.faults)
-        self.diary.loaded(ready.faults)
-        log.info("rules: %d loaded, worker %d", len(ready.rules), self._process.pid if self._process else 0)
-        self._append(self._event("rules_loaded", "", {"hash": ready.hash, "rules": len(ready.rules)}))
-        self._flush()
 
     def _settle(self, outcome: Outcome) -> None:
         self._backlog.done(outcome.upto)
         self._verdicts.outcome(outcome.upto)
-        self._sent_at = time.monotonic()
+        self._feed.sent_at = time.monotonic()
         if not outcome.empty:
             self._commit(outcome)
-        self._flush()
+        if self._next is None:
+            self._feed.flush()
+        else:
+            self._follow()
 
     def _commit(self, outcome: Outcome) -> None:
         """Hand an outcome over with its cursor, and wait for the timers it sets."""
         self.diary.outcome(outcome)
-        self.faults = (self.faults + outcome.faults)[-FAULTS_KEPT_MAX:]
-        outcome.puts = [self._scheduled(*put) for put in outcome.puts]
+        self._faults = (self._faults + outcome.faults)[-FAULTS_KEPT_MAX:]
+        outcome.puts = [self.time.scheduled(*put) for put in outcome.puts]
         self._saved_cursor = self._backlog.committed
         outcome.puts.append(("cursors", CURSOR_KEY, {"after": self._saved_cursor, "done": []}))
         self._on_outcome(outcome)
-
-    def _scheduled(self, table: str, key: str, row: Any) -> tuple[str, str, Any]:
-        if table == "timers":
-            self._schedule.remove(key)
-            if row is not None:
-                row = self._schedule.anchored(row)
-                self._schedule.add(key, row)
-            self._timers_moved.set()
-        return table, key, row
-
-    async def _keep_time(self) -> None:
-        """Append a `timer_fired` record for each timer that is due."""
-        while True:
-            wait = min(self._schedule.wait_s(), TIMER_CHECK_S_MAX)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):  # not wait_for: before 3.12 it may swallow a cancellation
-                    await self._timers_moved.wait()
-            self._timers_moved.clear()
-            for due in self._schedule.due(TIMERS_PER_TURN_MAX):
-                rule, kind = str(due.row.get("rule", "")), str(due.row.get("kind", ""))
-                data = {"timer": due.key, "rule": rule, "kind": kind, "due": rfc3339(int(due.row["due"]))}
-                event = self._event("timer_fired", f"rule:{rule}", data, due.wall_ns)
-                clock = event.clock if due.trusted else "unsynced"
-                self._append(msgspec.structs.replace(event, clock=clock, hops=int(due.row.get("hops", 0))))
 
     async def _keep_cursor(self) -> None:
         """Write a cursor that moved over records no rule looks at, so that the journal may reclaim them."""
         while True:
             await asyncio.sleep(IDLE_CURSOR_S)
             cursor = self._backlog.settle()
-            if cursor != self._saved_cursor:
+            if cursor != self._saved_cursor and not self._feed.asleep:
                 self._commit(Outcome(cursor))
 
-    def _event(self, event_type: str, subject: str, data: dict[str, Any], wall_ns: int | None = None) -> Event:
-        return Event(
-            source=f"/{self._gateway}/rules",
-            type=event_type,
-            subject=subject,
-            time=rfc3339(self._clock.wall_ns() if wall_ns is None else wall_ns),
-            lane="timer",
-            actor="gateway",
-            clock=None if self._clock.synced() else "unsynced",
-            data=data,
-        )
+    # ---- one after the other ------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep a worker running until cancelled."""
-        for key, row in self._table("timers").items():
-            self._schedule.add(key, row)
+        self.time.load(self._table("timers"))
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_time(), name="gateway.rules[time]")
+                tasks.create_task(self.time.run(), name="gateway.rules[time]")
                 tasks.create_task(self._keep_cursor(), name="gateway.rules[cursor]")
                 tasks.create_task(self._live(), name="gateway.rules[worker]")
+                tasks.create_task(self.edits.run(), name="gateway.rules[edits]")
         finally:
             self.state = State.STOPPED
+            await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _live(self) -> None:
         while True:
             await self._one_life()
             self.state = State.WAITING
-            await asyncio.sleep(self._verdicts.pause_s)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._verdicts.pause_s):
+                    await self._wake.wait()
 
     async def _one_life(self) -> None:
-        """Start a worker and stay with it to its end."""
+        """Start a worker and stay with it, and with those that follow it, to the end of the last one."""
+        self.state = State.STARTING
+        await self._something_to_run()
         self.state = State.STARTING
         self.starts += 1
-        process = WorkerProcess(self._received, self._stir.set)
         try:
-            await process.connect()
-            self._process, self._sent_at = process, time.monotonic()
-            process.send(self._start_message())
-            await self._watch(process)
+            if self._next is not None:
+                self._follow()
+            elif not await self._restart():
+                return
+            while await self._watch():
+                pass
         finally:
-            self._process = self._ready = self._types = self._fields = None
-            if self._catching_up is not None:
-                self._catching_up.cancel()
-            await asyncio.shield(process.kill())
-            self._backlog.rewind()
-            process.close()
+            process, self._process, self._ready = self._process, None, None
+            self._feed.end()
+            if process is not None:
+                await asyncio.shield(end(process))
 
-    async def _watch(self, process: WorkerProcess) -> None:
-        """Return when the worker has ended or has to; find out why and whose fault it is."""
+    async def _something_to_run(self) -> None:
+        """Wait until it is known what to run, and there are rules."""
+        while self._next is None:
+            edits = self.edits
+            if edits.decided:
+                rules = any(map(is_rule_file, (*edits.running, *edits.wanted)))
+                if rules or any(self._table(name) for name in OWN_TABLES):
+                    break
+                self._feed.asleep, self.state = True, State.NONE
+            self._wake.clear()
+            await self._wake.wait()
+        self._feed.asleep = False
+
+    async def _restart(self) -> bool:
+        """Load what ran last into a new worker, unless somebody hands over another one meanwhile."""
+        candidate = Candidate(self._options)
+        edits = self.edits
+        try:
+            ready = await candidate.load(
+                edits.load_message(edits.running, excluded=self._verdicts.excluded(edits.text))
+            )
+        except CandidateFailed as failed:
+            self._verdicts.judge(failed.blame, (), edits.text, failed.reason, failed.stack)
+            return False
+        else:
+            if self._next is None:
+                candidate.owned = False
+                self._take_over(candidate.process, ready, complete=edits.complete)
+            else:
+                self._follow()
+            return True
+        finally:
+            if candidate.owned:
+                await candidate.close()
+
+    def _woken(self) -> None:
+        self._wake.set()
+
+    def _propose(self, succession: Succession) -> None:
+        """Let another worker take over as soon as no batch is in flight."""
+        self._next = succession
+        self._feed.held = True
+        self._wake.set()
+        if self._process is not None:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Let the next worker take over, if the one before has no batch in flight."""
+        succession = self._next
+        if succession is None or self._backlog.in_flight:
+            return
+        self._next = None
+        if succession.done.done() or succession.process.ended:  # nobody waits for it, or it is gone
+            if not succession.done.done():
+                succession.done.set_result(False)
+            self._feed.held = False
+            self._feed.flush()
+            return
+        before, was = self._process, self._ready
+        self.time.record(
+            "rules_changed",
+            succession.record,
+            actor=succession.actor if succession.actor.startswith("person:") else "gateway",
+        )
+        succession.done.set_result(True)
+        self._take_over(
+            succession.process, succession.ready, complete=succession.complete, changed=was != succession.ready
+        )
+        if before is not None:
+            task = asyncio.create_task(end(before), name="gateway.rules[end]")
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            self._stir.set()  # the watch goes on with the new one
+
+    def _take_over(self, process: WorkerProcess, ready: Ready, *, complete: bool, changed: bool = False) -> None:
+        """Tell a loaded worker the tables, which are those behind the last committed outcome, and feed it."""
+        devices = list(self._devices())
+        process.on_message, process.on_end = partial(self._received, process), self._stir.set
+        process.send(self._start_message(devices, ready, complete=complete))
+        self._process, self._ready = process, ready
+        known = {entry.id for entry in devices}.union(self._table("values"), ("",))
+        self._feed.begin(process, ready, known, changed=changed)
+        self.state = State.RUNNING
+        self._faults = list(ready.faults)
+        self.diary.loaded(ready.faults)
+        log.info("rules: %d loaded, worker %d", len(ready.rules), process.pid)
+        self._say_loaded()
+        self._feed.flush()
+
+    def _say_loaded(self) -> None:
+        assert self._ready is not None
+        self.time.record("rules_loaded", {"hash": self._ready.hash, "rules": len(self._ready.rules)})
+
+    async def _watch(self) -> bool:
+        """Return True when another worker is to be watched, False when this one has ended or had to."""
+        process = self._process
+        if process is None:
+            return False
         while not process.ended:
-            busy = self._ready is None or self._backlog.in_flight
+            busy = bool(self._backlog.in_flight)
             self._resting = not busy
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_S if busy else None):
                     await self._stir.wait()
             self._stir.clear()
+            if process is not self._process:
+                return True
             if not busy or process.ended:
                 continue
             overdue = process.overdue(self._options.call_s_max, self._options.load_s_max)
-            if overdue is not None:
-                loading = overdue.activity is Activity.LOAD
-                limit_s = self._options.load_s_max if loading else self._options.call_s_max
-                reason = f"did not return within {limit_s:g} s"
-                return self._verdicts.judge(overdue, self.rules, reason, await process.stack())
-            if time.monotonic() - self._sent_at > FRAME_S_MAX:
-                reason = f"no answer within {FRAME_S_MAX:g} s"
-                return self._verdicts.judge(process.blame(), self.rules, reason, await process.stack())
+            if overdue is not None and overdue.activity is Activity.CALL:
+                reason = f"did not return within {self._options.call_s_max:g} s"
+                return self._judge(process, reason, await process.stack())
+            if time.monotonic() - self._feed.sent_at > FRAME_S_MAX:
+                return self._judge(process, f"no answer within {FRAME_S_MAX:g} s", await process.stack())
         reason = ending(await process.kill())
-        return self._verdicts.judge(process.blame(), self.rules, process.broken or reason, process.written_stack())
+        return self._judge(process, process.broken or reason, process.written_stack())
 
-    def _start_message(self) -> Start:
-        devices = list(self._devices())
-        self._known = {entry.id for entry in devices}.union(self._table("values"), ("",))
+    def _judge(self, process: WorkerProcess, reason: str, stack: str) -> bool:
+        self._verdicts.judge(process.blame(), self.rules, self.edits.text, reason, stack)
+        return False
+
+    def _start_message(self, devices: list[DeviceEntry], ready: Ready, *, complete: bool) -> Start:
         return Start(
-            folder=str(self._options.folder.resolve()),
             gateway=self._gateway,
             log_id=self._log_id,
             devices=devices,
             modes=self._options.modes,
             timezone=self._options.timezone,
             tables={name: dict(self._table(name)) for name in TABLES},
-            excluded=self._verdicts.excluded(),
-            blamed=self._verdicts.blamed,
+            blamed=self._verdicts.blamed(ready.rules),
             late_s=self._options.late_s,
-            memory_bytes_max=self._options.memory_bytes_max,
+            complete=complete,
         )
+
+    # ---- what others ask ----------------------------------------------------------------------------
 
     def devices_changed(self, devices: Sequence[DeviceEntry]) -> None:
         """Tell the worker of devices that were added, renamed or moved."""
-        if self._process is not None and self._ready is not None:
-            self._known.update(entry.id for entry in devices)
-            self._process.send(Inventory(list(devices)))
-            self._append(self._event("rules_loaded", "", {"hash": self._ready.hash, "rules": len(self._ready.rules)}))
+        self.edits.look_again()
+        if self._process is not None:
+            self._feed.install(devices)
+            self._say_loaded()
 
     @property
     def rules(self) -> Sequence[RuleInfo]:
         """The rules the running worker has loaded."""
         return self._ready.rules if self._ready else ()
 
+    @property
+    def faults(self) -> list[RuleFault]:
+        """What is wrong with files on the disk, and what went wrong in calls lately."""
+        return [*self.edits.faults, *self._faults]
+
     async def ask(self, what: str, **arguments: Any) -> Any:
         """Ask the worker; between two batches it answers. Raises NoAnswer."""
-        if self._process is None or self._ready is None:
+        if self._process is None:
             raise NoAnswer(f"the rule worker is {self.state.value}")
         return await self._process.questions.ask(what, **arguments)
 
@@ -393,7 +378,7 @@ class RuleWorker:
             "fired": sum(self.diary.fired.values()),
             "backlog": len(self._backlog),
             "behind": self._backlog.behind,
-            "timers": len(self._schedule),
+            "timers": len(self.time),
             "starts": self.starts,
-            "faults": [str(fault) for fault in (self._ready.faults if self._ready else ())],
+            "faults": [*self.edits.said(), *map(str, self._ready.faults if self._ready else ())],
         }

@@ -10,20 +10,19 @@ import inspect
 import linecache
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import FunctionType, TracebackType
 
 import msgspec
 
 from gateway.errors import Fault
-from gateway.rules.faults import USER_ERRORS, line_of, what
-from gateway.rules.loader import LOAD_S_MAX, Loaded, load, time_limit
-from gateway.rules.protocol import DeviceEntry
+from gateway.rules.faults import USER_ERRORS, WHAT_CHARS_MAX, line_of, what
+from gateway.rules.loader import LOAD_S_MAX, Loaded, load, tests_in, time_limit
+from gateway.rules.protocol import DeviceEntry, RuleFault
 from gateway.rules.testing import RuleFailed, SimulatedHouse
 
-PREFIX = "test_"
 VALUE_CHARS_MAX = 300
 TEST_S_MAX = 20.0  # for a person waits
 
@@ -33,28 +32,40 @@ class Trial(msgspec.Struct, frozen=True):
 
     file: str
     name: str
-    line: int
+    line: int  # of the test, or where it failed
     ok: bool
     seconds: float
     message: str = ""  # why not: several lines
+
+    @property
+    def fault(self) -> RuleFault:
+        """The failed test as a fault, in one line."""
+        said = "; ".join(line.strip() for line in self.message.removeprefix(f"{self.file}:{self.line}: ").splitlines())
+        return RuleFault("", self.file, self.line, f"{self.name} fails: {said}"[:WHAT_CHARS_MAX], stack=self.message)
 
 
 class Suite:
     """A rule file and its tests. `faults` are those of the file itself; with any, there is nothing to run."""
 
-    def __init__(self, file: Path, devices: Sequence[DeviceEntry] = (), modes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        file: Path,
+        devices: Sequence[DeviceEntry] = (),
+        modes: Sequence[str] = (),
+        loaded: Loaded | None = None,
+    ) -> None:
+        """Load the file by itself, or take it from what was `loaded` with others and is without fault."""
         self.file = file
         self._devices = devices
         self._modes = modes
-        self.loaded: Loaded = load(file.parent, files=[file], modes=modes, limit_s=LOAD_S_MAX)
+        if loaded is None:
+            self.loaded: Loaded = load(file.parent, files=[file], modes=modes, limit_s=LOAD_S_MAX)
+        else:
+            own = [definition for definition in loaded.definitions if definition.file == str(file)]
+            self.loaded = replace(loaded, definitions=own)
         self.faults: Sequence[Fault] = self.loaded.faults
         module = self.loaded.modules.get(str(file))
-        functions: Mapping[str, Any] = vars(module) if module is not None else {}
-        self.tests: dict[str, Callable[..., object]] = {
-            name: function
-            for name, function in functions.items()
-            if name.startswith(PREFIX) and inspect.isfunction(function)
-        }
+        self.tests: dict[str, FunctionType] = {} if module is None else tests_in(module)
 
     def house(self) -> SimulatedHouse:
         """Return a new house with the file's rules."""
@@ -74,14 +85,17 @@ class Suite:
 
     def run(self) -> Iterator[Trial]:
         """Run all tests, one after the other."""
-        for name, function in self.tests.items():
-            started, message = time.perf_counter(), ""
-            try:
-                self.call(name)
-            except USER_ERRORS as error:
-                message = explain(error, str(self.file))
-            seconds = time.perf_counter() - started
-            yield Trial(str(self.file), name, function.__code__.co_firstlineno, not message, seconds, message)
+        yield from map(self.trial, self.tests)
+
+    def trial(self, name: str) -> Trial:
+        """Run one test and say how it went."""
+        started, message, line = time.perf_counter(), "", self.tests[name].__code__.co_firstlineno
+        try:
+            self.call(name)
+        except USER_ERRORS as error:
+            message = explain(error, str(self.file))
+            line = line_of(error, str(self.file)) or line
+        return Trial(str(self.file), name, line, not message, time.perf_counter() - started, message)
 
 
 def explain(error: BaseException, file: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from gateway.rules.blame import Activity, Blame
 from gateway.rules.protocol import Blamed, RuleFault, RuleInfo
@@ -27,15 +26,17 @@ class Verdicts:
     def __init__(self, tell: Callable[[RuleFault], None]) -> None:
         """`tell` takes what is found out about a rule or a file, with the stack."""
         self._tell = tell
-        self._excluded: dict[str, tuple[Where, tuple[int, int]]] = {}  # file -> where and why, its (mtime, size) then
-        self._blamed: list[Blamed] = []
+        self._excluded: dict[str, tuple[Where, bytes | None]] = {}  # path -> where and why, the text it had
+        self._blamed: list[tuple[Blamed, str]] = []  # and the actor it was: name and version
         self._deaths = 0
 
-    def judge(self, blame: Blame, rules: Sequence[RuleInfo], reason: str, stack: str) -> None:
-        """Say whose fault the end of a worker was; log it with file and line."""
+    def judge(
+        self, blame: Blame, rules: Sequence[RuleInfo], text: Callable[[str], bytes | None], reason: str, stack: str
+    ) -> None:
+        """Say whose fault the end of a worker was; log it with file and line. `text(path)` is what it had loaded."""
         if blame.activity is Activity.LOAD:
             line = line_in(stack, blame.file) or 1
-            self._excluded[blame.file] = ((line, f"loading it {reason}"), _fingerprint(blame.file))
+            self._excluded[blame.file] = ((line, f"loading it {reason}"), text(blame.file))
             log.error("rules: %s:%d: loading it %s\n%s", blame.file, line, reason, stack)
             self._tell(RuleFault("", blame.file, line, f"loading it {reason}", stack=stack))
         elif blame.activity is Activity.CALL and blame.rule < len(rules):
@@ -44,7 +45,7 @@ class Verdicts:
             where = f"{rule.file}:{line}"
             self._tell(RuleFault(rule.name, rule.file, line, reason, stack=stack))
             log.error("rules: %s: rule %s %s\n%s", where, rule.name, reason, stack)
-            self._blamed.append(Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"))
+            self._blamed.append((Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"), rule.actor))
         else:
             self._deaths += 1
             log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack)
@@ -53,21 +54,21 @@ class Verdicts:
         """Take note that a worker got over a record: what was blamed for it has been counted."""
         self._deaths = 0
         if self._blamed:
-            self._blamed = [blamed for blamed in self._blamed if blamed.sequence > upto]
+            self._blamed = [(blamed, actor) for blamed, actor in self._blamed if blamed.sequence > upto]
 
     @property
     def pause_s(self) -> float:
         """How long to wait before the next start."""
         return BACKOFF_S[min(self._deaths, len(BACKOFF_S) - 1)]
 
-    @property
-    def blamed(self) -> list[Blamed]:
-        """The calls the next worker counts as failed."""
-        return list(self._blamed)
+    def blamed(self, rules: Sequence[RuleInfo]) -> list[Blamed]:
+        """Return the calls the next worker counts as failed; a rule that was edited since makes them anew."""
+        actors = {rule.actor for rule in rules}
+        return [blamed for blamed, actor in self._blamed if actor in actors]
 
-    def excluded(self) -> dict[str, Where]:
+    def excluded(self, text: Callable[[str], bytes | None]) -> dict[str, Where]:
         """Return the files the next worker leaves out, and why; an edited one gets another chance."""
-        self._excluded = {file: each for file, each in self._excluded.items() if _fingerprint(file) == each[1]}
+        self._excluded = {file: each for file, each in self._excluded.items() if text(file) == each[1]}
         return {file: where for file, (where, _) in self._excluded.items()}
 
 
@@ -83,11 +84,3 @@ def line_in(stack: str, file: str) -> int | None:
             number = text.partition(f'"{file}", line ')[2].partition(" ")[0]
             return int(number) if number.isdigit() else None
     return None
-
-
-def _fingerprint(file: str) -> tuple[int, int]:
-    try:
-        stat = Path(file).stat()
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)

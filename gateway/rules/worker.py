@@ -27,18 +27,21 @@ from gateway.rules.call import Site
 from gateway.rules.definition import Timer
 from gateway.rules.engine import Engine
 from gateway.rules.house import House
-from gateway.rules.loader import Loaded, load
+from gateway.rules.loader import Loaded, load, tests_in
 from gateway.rules.protocol import (
     FRAME_BYTES_MAX,
     LENGTH,
     Ask,
     Batch,
     Inventory,
+    Load,
     Outcome,
     Ready,
     RuleFault,
     Start,
     ToWorker,
+    Tried,
+    Try,
     decode_to_worker,
     frame,
 )
@@ -54,6 +57,7 @@ NO_PROCESSES = frozenset(
 NICE = 10
 NAME = b"edge-rules"  # in ps and top
 RECEIVE_BYTES = 256 * 1024
+FAULTS_MAX = 100  # told of one load or one run of tests
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
@@ -68,22 +72,32 @@ def main(arguments: list[str]) -> None:
     slot = BlameSlot(slot_fd)
     with socket.socket(fileno=connection) as gateway:
         messages = _messages(gateway)
-        start = next(messages, None)
-        if not isinstance(start, Start):
+        files = next(messages, None)
+        if not isinstance(files, Load):
             return
-        resource.setrlimit(resource.RLIMIT_DATA, (start.memory_bytes_max, start.memory_bytes_max))
+        resource.setrlimit(resource.RLIMIT_DATA, (files.memory_bytes_max, files.memory_bytes_max))
         sys.addaudithook(_refuse_processes)
-        engine, loaded = make_engine(start, slot)
+        loaded = load_rules(files, slot)
         gateway.sendall(frame(_ready(loaded)))
-        gc.freeze()  # what is there now stays; collections look at what rules make
-        for message in messages:
-            if isinstance(message, Batch):
-                for outcome in outcomes(engine, message):
-                    gateway.sendall(frame(outcome))
-            elif isinstance(message, Inventory):
-                engine.install(message.devices)
-            elif isinstance(message, Ask):
-                gateway.sendall(frame(reply(engine, message)))
+        message = next(messages, None)
+        if isinstance(message, Try):
+            gateway.sendall(frame(tried(files, message, loaded, slot)))
+        elif isinstance(message, Start):
+            engine = make_engine(message, loaded, slot)
+            gc.freeze()  # what is there now stays; collections look at what rules make
+            run(engine, messages, gateway)
+
+
+def run(engine: Engine, messages: Iterator[ToWorker], gateway: socket.socket) -> None:
+    """Answer batches until the gateway closes the socket."""
+    for message in messages:
+        if isinstance(message, Batch):
+            for outcome in outcomes(engine, message):
+                gateway.sendall(frame(outcome))
+        elif isinstance(message, Inventory):
+            engine.install(message.devices)
+        elif isinstance(message, Ask):
+            gateway.sendall(frame(reply(engine, message)))
 
 
 def outcomes(engine: Engine, batch: Batch) -> Iterator[Outcome]:
@@ -95,26 +109,58 @@ def outcomes(engine: Engine, batch: Batch) -> Iterator[Outcome]:
         raws = [] if outcome.upto == batch.upto else [raw for raw in raws if int(decode(raw).sequence) > outcome.upto]
 
 
-def make_engine(start: Start, slot: BlameSlot) -> tuple[Engine, Loaded]:
-    """Load the rules and build an engine over the tables the gateway sent."""
-    house = House(start.devices, start.tables.get("values", {}))
-    loaded = load(Path(start.folder), house=house, modes=start.modes, excluded=start.excluded, before=slot.load)
+def load_rules(message: Load, slot: BlameSlot) -> Loaded:
+    """Run the top levels of the files."""
+    loaded = load(
+        Path(message.folder),
+        source=message.files,
+        house=House(message.devices, {}),
+        modes=message.modes,
+        excluded=message.excluded,
+        last=message.last,
+        before=slot.load,
+    )
     slot.done()
+    return loaded
+
+
+def make_engine(start: Start, loaded: Loaded, slot: BlameSlot) -> Engine:
+    """Build an engine over the tables the gateway sent."""
+    house = House(start.devices, start.tables.get("values", {}))
     timers = {definition.run: definition.name for definition in loaded.definitions if isinstance(definition, Timer)}
     zone = UTC if start.timezone == "UTC" else ZoneInfo(start.timezone)
     site = Site(house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers)
-    complete = not loaded.faults
+    complete = start.complete and not loaded.faults
     trace = Trace(len(loaded.definitions), time.perf_counter_ns)
-    engine = Engine(
+    return Engine(
         loaded.definitions, site, slot, late_s=start.late_s, complete=complete, blamed=start.blamed, trace=trace
     )
-    return engine, loaded
+
+
+def tried(message: Load, wanted: Try, loaded: Loaded, slot: BlameSlot) -> Tried:
+    """Run the tests of files, each in a house of its own."""
+    from gateway.rules.trials import Suite  # only a candidate needs it: the simulated house and what is in it
+
+    count, faults = 0, []
+    devices = [device for device in message.devices if device.name]  # as `rules test` has them
+    for name in wanted.files:
+        suite = Suite(Path(message.folder) / name, devices, message.modes, loaded)
+        for test in suite.tests:
+            slot.test(str(suite.file), test)
+            trial = suite.trial(test)
+            slot.done()
+            count += 1
+            if not trial.ok:
+                faults.append(trial.fault)
+    return Tried(count, faults[:FAULTS_MAX])
 
 
 def _ready(loaded: Loaded) -> Ready:
     faults = [RuleFault("", str(f.file), f.line or 0, f.what, f.hint or "") for f in loaded.faults]
     fields = None if loaded.fields is None else sorted(loaded.fields)
-    return Ready(loaded.rules, faults, sorted(loaded.types), fields, loaded.hash)
+    uses = {name: sorted(used) for name, used in loaded.uses.items()}
+    tested = [Path(path).name for path, module in loaded.modules.items() if tests_in(module)]
+    return Ready(loaded.rules, faults[:FAULTS_MAX], sorted(loaded.types), fields, loaded.hash, uses, tested)
 
 
 def _messages(gateway: socket.socket) -> Iterator[ToWorker]:
