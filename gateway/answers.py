@@ -171,11 +171,9 @@ class Answers:
 
     def _rules(self) -> RuleStatus:
         worker = self._daemon.rules
-        if worker is None:
-            return RuleStatus(commands=self._daemon.config.gateway.commands)
         said: Any = worker.status()
         return RuleStatus(
-            state="running" if said["state"] == "running" else "stopped" if said["state"] == "stopped" else "starting",
+            state=said["state"] if said["state"] in ("running", "stopped", "none") else "starting",
             loaded=said["rules"],
             fired=said["fired"],
             behind=said["backlog"],

@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0  # clock quality, held-back values, the watchdog
 RULE_LANES = (*ROUTED, Lane.TIMER)
+RULE_VERSIONS = "rules"  # in the state folder: good versions of rule files
 FINISH_S = 2.0  # for answers from targets at the end
 
 
@@ -162,10 +163,8 @@ class Daemon:
 
         return MqttTarget(name, options, self.name, self.clock)
 
-    def _rules(self) -> RuleWorker | None:
-        """Build the rule worker, when there is a folder with rules."""
-        if not any(self.config.rules.folder.glob("*.py")):
-            return None
+    def _rules(self) -> RuleWorker:
+        """Build the rule worker; without rules it only looks whether there are some."""
         return RuleWorker(
             self.config.rules,
             gateway=self.name,
@@ -177,6 +176,7 @@ class Daemon:
             append=self.pipeline.record,
             on_outcome=self.pipeline.on_rule_outcome,
             last_sequence=self.journal.durable_sequence,
+            store=self.config.places.state / RULE_VERSIONS,
         )
 
     def _table(self, name: str) -> Mapping[str, Any]:
@@ -247,7 +247,7 @@ class Daemon:
             _named("history", self.history.run()),
             _named("replays", self.replays.run()),
             _named("dead letters", self.dead_letters.run()),
-            *([_named("rules", self.rules.run())] if self.rules else []),
+            _named("rules", self.rules.run()),
         ]
         outer = [
             *(_named(f"source[{name}]", source.run(self.pipeline.inbox)) for name, source in self.sources.items()),
