@@ -129,12 +129,24 @@ class Past:
         finally:
             sweep.close()
 
+    def at(self, sequence: int) -> tuple[bytes, str] | None:
+        """Return the record with a number, and when it was written; None when it is not there (any more). BLOCKING."""
+        sweep = Sweep(self._store)
+        try:
+            for run in sweep.runs(sequence - 1, min(sequence, self.durable())):
+                for place in range(run.begin, run.end):
+                    if not self._dropped(run, place):
+                        return run.raws[place], rfc3339(run.wall_ns)
+        finally:
+            sweep.close()
+        return None
+
     def kept_since(self) -> str | None:
         """Return since when everything is kept; None when nothing was ever given up.
 
         Of what is older only survivors are here: what had not been delivered when its segment was given up.
         """
-        whole = [entry for entry in self._store.view.segments if not entry.survivors]
+        whole = [entry for entry in self._store.view.segments if entry.wall_first and not entry.survivors]
         oldest = min(whole, key=lambda entry: entry.first, default=None)
         return None if oldest is None or oldest.first <= 1 else rfc3339(oldest.wall_first)
 

@@ -29,7 +29,7 @@ class AsOf(msgspec.Struct, frozen=True):
 def as_of(inspection: Inspection, wall_ns: int) -> AsOf:
     """Return how things stood when the clock showed `wall_ns`. BLOCKING: reads at most one segment."""
     chain = [entry for entry in inspection.entries if not entry.survivors]
-    before = [entry for entry in chain if entry.wall_first < wall_ns]
+    before = [entry for entry in chain if 0 < entry.wall_first < wall_ns]  # 0: damaged from end to end
     if not before:
         return AsOf(max(0, chain[0].first - 1) if chain else 0, None)
     entry = before[-1]

@@ -170,8 +170,8 @@ class Limiter:
     def _older_than(self, entries: Sequence[Entry], cutoff_ns: int) -> int:
         """Return the last sequence that was surely written before a wall time; 0: none."""
         for entry in reversed(entries):
-            if entry.wall_first > cutoff_ns and not entry.unsynced:
-                continue
+            if not entry.wall_first or (entry.wall_first > cutoff_ns and not entry.unsynced):
+                continue  # without a time no block of it is left to read: nothing is known of when it was written
             if entry.wall_last <= cutoff_ns and not entry.unsynced:
                 return entry.last
             found = 0

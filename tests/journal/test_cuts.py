@@ -56,6 +56,11 @@ def findings(seeds: Iterable[int], disk: type[SimDisk] = SimDisk) -> int:
     return sum(not Run(seed, disk(seed)).run(20).sound for seed in seeds)
 
 
+def test_a_segment_damaged_from_end_to_end_makes_nothing_old() -> None:
+    """A segment of which no block is left says nothing of when it was written: what is older than it stays."""
+    assert damage.damage(1, 712110)["wrong"] == []
+
+
 def test_it_catches_a_missing_fdatasync() -> None:
     """A disk whose fdatasync does nothing is what leaving the call out would be: nearly every run loses something."""
 
