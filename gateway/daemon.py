@@ -24,6 +24,7 @@ from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands.commands import Commands
+from gateway.commands.confirmations import Expected
 from gateway.config.crosscheck import unknown_prefixes
 from gateway.config.load import Config
 from gateway.document import raise_faults
@@ -98,6 +99,7 @@ class Daemon:
         self.commands = Commands(
             self.journal, self.committer, self, self.pipeline.record, self.clock,
             gateway=self.name, observe=config.gateway.commands == "observe",
+            observed=[device.id for device in config.devices if device.commands == "observe"],
         )  # fmt: skip
         self.history = Keeper(self.journal.store, self.journal.log_id, config.places.state / HISTORY_NAME,
                               config.history, lambda: self.journal.durable_sequence)  # fmt: skip
@@ -201,6 +203,15 @@ class Daemon:
     def send(self, device: str, topic: str, payload: bytes) -> bool:
         """Send a command's bytes through the device's source."""
         return bool(self._source(device, self.sources).send(topic, payload))
+
+    def expected(self, device: str, command: str, value: Any) -> Expected | None:
+        """Return what a device says when it has done a command."""
+        found = self._source(device, self.decoders).expected(device, command, value)
+        return None if found is None else Expected(*found)
+
+    def reported(self, device: str, field: str) -> Any:
+        """Return what a device last said of a field."""
+        return self.values.get(device, {}).get(field)
 
     def _source(self, device: str, by_name: Mapping[str, Any]) -> Any:
         """Find the part that belongs to a device's source, which its id begins with."""

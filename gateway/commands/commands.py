@@ -7,6 +7,10 @@ send, so a kill may send it twice.  What can't (``once``: toggle, step, ring) is
 "sending" before it leaves, as `SENT` behind it, and the mark goes with the cursor that has passed it.  A mark
 found at start that is not `SENT` means nobody knows: `command_uncertain` says so; neither is sent again.
 
+Some are awaited behind that (confirmations.py): until the device says that it is so (`command_confirmed`) they are
+sent again, as often as they may be, and then have failed.  What only shall be observed (all commands, those of a
+device, those of a rule) is recorded as `command_observed` and not sent.
+
 Bounds: at most `WAITING_MAX` commands wait for a source to come back, each no longer than its
 ``expires`` or `LIFETIME_S`; later ones are read from the journal when there is room.
 """
@@ -16,10 +20,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import pairwise
 from typing import Any, Protocol
 
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
+from gateway.commands.confirmations import Awaiting, Confirmations, Expected, Step, awaiting_of
 from gateway.errors import DiskRefused, GatewayError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
@@ -30,6 +36,10 @@ log = logging.getLogger(__name__)
 WAITING_MAX = 1000  # commands
 LIFETIME_S = 60.0  # a command without `expires` is not sent later than this after it was wanted
 SENT = ""  # the mark of what was sent and whose cursor is not on the disk yet; before that it is the device
+LOOK_S = 0.2  # how often it is looked at what awaited devices say
+OBSERVED_KEPT_MAX = 5  # last observed commands of a device, for `devices show`
+DONE_MAX = 64  # ranges of what is over behind waiting commands; what is not in them is sent again after a kill
+REQUESTED = "command_requested"
 RETRY_S = 0.5  # how often a waiting command looks whether its source is back
 READ_MAX = 100  # records a read
 READ_BYTES_MAX = 256 * 1024
@@ -46,6 +56,14 @@ class Outlet(Protocol):
         """Send through the device's source; False when it is not connected."""
         ...
 
+    def expected(self, device: str, command: str, value: Any) -> Expected | None:
+        """Return what the device says when it has done that; None when its profile does not tell."""
+        ...
+
+    def reported(self, device: str, field: str) -> Any:
+        """Return what a device last said of a field; None when it did not."""
+        ...
+
 
 class Commands:
     """Carries commands from the journal to the devices, in order per device."""
@@ -60,7 +78,9 @@ class Commands:
         *,
         gateway: str,
         observe: bool = False,
+        observed: Collection[str] = (),
     ) -> None:
+        """Wire it up. `observe`: nothing is sent, commands are recorded; `observed`: nothing to these devices."""
         self._journal = journal
         self._committer = committer
         self._outlet = outlet
@@ -68,17 +88,25 @@ class Commands:
         self._clock = clock
         self._gateway = gateway
         self._observe = observe
+        self._observed = frozenset(observed)
         self._reader = journal.reader(Lane.COMMAND)
         saved = journal.get("cursors", "commands")
         self._after: int = saved["after"] if saved else 0
-        self._saved = self._after
+        self._done: list[tuple[int, int]] = [tuple(each) for each in saved.get("done", ())] if saved else []
+        self._saved: tuple[int, list[list[int]]] = self._after, [list(each) for each in self._done]
         self._waiting: dict[int, Event] = {}
         self._found: dict[str, str] = dict(journal.table("sending"))  # marks of an earlier life, by id
         self._marked: dict[int, str] = {}  # sequence -> id of what bears a mark and is over
         self._retry_at = 0.0  # loop time before which waiting commands are left alone
+        self._look_at = 0.0  # the same for what is awaited
         self._more = asyncio.Event()
+        self.awaited = Confirmations(
+            journal.table("confirming"), lambda key, row: journal.put("confirming", key, row), clock.boot_ns()
+        )
         self.sent = 0
         self.failed = 0
+        self.confirmed = 0
+        self.observed = 0
         committer.before_seal.append(self._put_cursor)
 
     def wake(self) -> None:
@@ -89,12 +117,20 @@ class Commands:
         """Send what is wanted, until cancelled."""
         self._more.set()
         while True:
-            timeout = RETRY_S if self._waiting else None
+            timeout = LOOK_S if self.awaited else RETRY_S if self._waiting else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):  # not wait_for: before 3.12 it may swallow a cancellation
                     await self._more.wait()
             self._more.clear()
             await self._step()
+            if self.awaited and asyncio.get_running_loop().time() >= self._look_at:
+                self._look_at = asyncio.get_running_loop().time() + LOOK_S
+                self._look()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many commands wait for their source."""
+        return len(self._waiting)
 
     async def _step(self) -> None:
         blocked = {event.subject for event in self._waiting.values()}
@@ -110,11 +146,21 @@ class Commands:
             except DiskRefused:  # they are there when the disk is; its first commit wakes us
                 break
             for record in stored:
-                await self._offer(record.sequence, decode(record.raw), blocked)
+                event = decode(record.raw)
+                if self._was_done(record.sequence):
+                    if event.id in self._found:
+                        self._marked[record.sequence] = event.id
+                        del self._found[event.id]
+                elif event.type == REQUESTED:
+                    await self._offer(record.sequence, event, blocked)
                 self._after = record.sequence
             if len(stored) < READ_MAX:
                 self._report_rest()
                 break
+
+    def _was_done(self, sequence: int) -> bool:
+        """Return whether a command behind the cursor was over in an earlier life."""
+        return any(first <= sequence <= last for first, last in self._done)
 
     async def _offer(self, sequence: int, event: Event, blocked: set[str]) -> None:
         """Send one command, or keep it waiting behind others of its device."""
@@ -141,10 +187,11 @@ class Commands:
         if mark is not None:
             self._marked[sequence] = event.id
             return mark == SENT or self._over(event, "command_uncertain", "cut off while it was sent")
-        if self._expired(event):
+        if self._is_past(_until(event)):
             return self._over(event, "command_failed", "expired before it could be sent")
-        if self._observe:
-            return self._over(event, "command_observed", "commands are only observed")
+        why = self._only_observed(event)
+        if why:
+            return self._over(event, "command_observed", why)
         command, value = event.data.get("command", ""), event.data.get("value")
         topic, payload = self._outlet.encode(event.subject, command, value)
         once = bool(event.data.get("once"))
@@ -157,20 +204,89 @@ class Commands:
         if once and sent:
             self._marked[sequence] = event.id
         self.sent += sent
+        if sent:
+            self._await(event)
         return sent
 
-    def _expired(self, event: Event) -> bool:
-        expires = event.data.get("expires")
+    def _only_observed(self, event: Event) -> str:
+        """Return why a command is only recorded; nothing when it is to be sent."""
+        if self._observe:
+            return "commands are only observed"
+        if event.subject in self._observed:
+            return "commands to this device are only observed"
+        return f"commands of {event.actor.partition('@')[0]} are only observed" if event.data.get("observe") else ""
+
+    # ---- what becomes of them ------------------------------------------------------------------------
+
+    def _await(self, event: Event) -> None:
+        """Wait for the device to say that it is so, where that is wanted and can be known."""
+        command, value, now_ns = event.data.get("command", ""), event.data.get("value"), self._clock.boot_ns()
+        expected = self._outlet.expected(event.subject, command, value)
+        field = event.data.get("field", command) if expected is None else expected.field
+        for command_id, older in self.awaited.overtaken(event.subject, field):
+            self._ended(command_id, older, "command_superseded", "a newer command took its place")
+        reported = None if expected is None else self._outlet.reported(event.subject, expected.field)
+        awaiting = awaiting_of(event, expected, reported, _until(event))
+        if awaiting is not None and not self.awaited.begin(event.id, awaiting, now_ns):
+            log.warning("command %s to %r is not awaited: too many are", event.id, event.subject)
+        if expected is None and event.data.get("confirm_s"):
+            self._over(event, "command_failed", f"not confirmed: its profile does not say what follows from {command}")
+
+    def _look(self) -> None:
+        """See what devices say that are awaited, and tell those again that did not do it."""
+        now_ns = self._clock.boot_ns()
+        for command_id, awaiting, step in self.awaited.look(self._outlet.reported, now_ns):
+            if step is Step.CONFIRMED:
+                self.confirmed += 1
+                self._ended(command_id, awaiting, "command_confirmed", "")
+            elif step is Step.FAILED:
+                self.failed += 1
+                self._ended(command_id, awaiting, "command_failed", _unconfirmed(awaiting))
+            elif self._is_past(awaiting.until):
+                self.failed += 1
+                self.awaited.give_up(command_id)
+                self._ended(command_id, awaiting, "command_failed", _unconfirmed(awaiting))
+            elif self._again(awaiting):
+                self.sent += 1
+                self.awaited.repeated(command_id, now_ns)
+            else:
+                self.awaited.put_off(command_id, now_ns)
+
+    def _again(self, awaiting: Awaiting) -> bool:
+        """Send a command once more; False when its device can't be told now."""
         try:
-            limit = wall_ns_of(expires) if expires else wall_ns_of(event.time) + int(LIFETIME_S * NS_PER_S)
+            topic, payload = self._outlet.encode(awaiting.device, awaiting.command, awaiting.value)
+            return self._outlet.send(awaiting.device, topic, payload)
+        except GatewayError:
+            return False
+
+    def _ended(self, command_id: str, awaiting: Awaiting, outcome: str, reason: str) -> None:
+        """Record how an awaited command ended, in the block in which it stops being awaited."""
+        data = {"command": awaiting.command, "value": awaiting.value, "field": awaiting.field, "by": awaiting.by}
+        event = self._about(awaiting.device, command_id, outcome, reason, data)
+        event.data.update(sent=awaiting.sent, reported=self._outlet.reported(awaiting.device, awaiting.field))
+        self._record(event)
+
+    def _is_past(self, until: str) -> bool:
+        try:
+            return self._clock.wall_ns() > wall_ns_of(until)
         except (ValueError, TypeError):
             return False  # a time nobody can read does not stop a command
-        return self._clock.wall_ns() > limit
 
     def _over(self, event: Event, outcome: str, reason: str) -> bool:
         self.failed += outcome == "command_failed"
-        self._record(self._about(event.subject, event.id, outcome, reason, event.data))
+        about = self._about(event.subject, event.id, outcome, reason, {**event.data, "by": event.actor})
+        self._record(about)
+        if outcome == "command_observed":
+            self._note_observed(event, about)
         return True
+
+    def _note_observed(self, event: Event, about: Event) -> None:
+        """Keep the last commands that a device was not sent."""
+        self.observed += 1
+        row = self._journal.get("observed", event.subject) or {"count": 0, "last": []}
+        last = [*row["last"], {"time": about.time, **about.data}][-OBSERVED_KEPT_MAX:]
+        self._journal.put("observed", event.subject, {"count": row["count"] + 1, "last": last})
 
     def _report_rest(self) -> None:
         """Report marks whose commands are not in the journal any more: it was damaged."""
@@ -188,14 +304,36 @@ class Commands:
             time=rfc3339(self._clock.wall_ns()),
             actor="gateway",
             cause=cause,
-            data={"reason": reason, **{key: data[key] for key in ("command", "value") if key in data}},
+            data={
+                **({"reason": reason} if reason else {}),
+                **{key: data[key] for key in ("command", "value", "field", "by") if key in data},
+            },
         )
 
     def _put_cursor(self) -> None:
-        """Ride on the next block: everything before the oldest waiting command is over."""
-        after = min(self._waiting, default=self._after + 1) - 1
-        if after != self._saved:
-            self._saved = after
-            self._journal.put("cursors", "commands", {"after": after, "done": []})
+        """Ride on the next block: everything is over before the oldest waiting command, and between waiting ones."""
+        waiting = sorted(self._waiting)
+        after = waiting[0] - 1 if waiting else self._after
+        gaps = pairwise([*waiting, self._after + 1])
+        done = [[first + 1, last - 1] for first, last in gaps if last - first > 1][:DONE_MAX]
+        if (after, done) != self._saved:
+            self._saved = after, done
+            self._journal.put("cursors", "commands", {"after": after, "done": done})
             for sequence in [each for each in self._marked if each <= after]:
                 self._journal.put("sending", self._marked.pop(sequence), None)
+
+
+def _until(event: Event) -> str:
+    """Return when a command is too late."""
+    expires = event.data.get("expires")
+    if expires:
+        return str(expires)
+    try:
+        return rfc3339(wall_ns_of(event.time) + int(LIFETIME_S * NS_PER_S))
+    except ValueError:
+        return ""
+
+
+def _unconfirmed(awaiting: Awaiting) -> str:
+    times = "" if awaiting.sent == 1 else f", sent {awaiting.sent} times"
+    return f"not confirmed within {awaiting.confirm_s:g} s{times}"

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway import units
+from gateway.clock import NS_PER_S
 from gateway.errors import DecodeError, probably_meant
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import Compiled, captures_of
 from gateway.profiles.language import Argument, Command
 from gateway.profiles.report import NOTES
 from gateway.profiles.template import NameTemplate
+from gateway.profiles.times import duration_ns
 from gateway.profiles.values import number, shown, text_of
 from gateway.topic import is_name
 
@@ -47,6 +49,23 @@ def encode(
         return topic, _filled(text, captures).encode()
     content = _fill(command.json, sent, notes.get("alias", {}), profile, captures)
     return topic, json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def expected(
+    catalogue: Catalogue, known: Mapping[str, Any] | None, name: str, value: Any
+) -> tuple[str, Any, float, float] | None:
+    """Return what follows from a command: field, value as the device takes it, how far off, seconds it takes (or 0).
+
+    None when the profile names no field for it.  Raises DecodeError for a value the command does not take.
+    """
+    notes = (known or {}).get(NOTES, {})
+    profile = catalogue.profiles.get(notes.get("profile", ""))
+    command = None if profile is None else commands_of(profile, notes).get(name)
+    if command is None or command.field is None:
+        return None
+    near = command.arg.step or 0.0 if command.arg is not None else 0.0
+    within_s = duration_ns(command.confirm.within) / NS_PER_S if command.confirm is not None else 0.0
+    return command.field, checked(command.arg, value), near / 2, within_s
 
 
 def commands_of(profile: Compiled, notes: Mapping[str, Any]) -> dict[str, Command]:

@@ -86,6 +86,10 @@ class Decoder(Context):
         """Return topic and payload of a command to a device. Raises DecodeError with why it cannot be."""
         return command.encode(self.catalogue, self.values.get(device_id), device_id, name, value)
 
+    def expected(self, device_id: str, name: str, value: Any = None) -> tuple[str, Any, float, float] | None:
+        """Return what a device reports when it has done what a command says; see `command.expected`."""
+        return command.expected(self.catalogue, self.values.get(device_id), name, value)
+
     def release(self, now_ns: int) -> Decoded:
         """Report the values that a `min_interval` held back and whose time has come. Cheap when there are none."""
         out = Decoded()

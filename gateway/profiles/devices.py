@@ -9,25 +9,45 @@
     kind   = "thermostat"                   # of a contact: door (default), window, gate ...: it makes the event type
     invert = false                          # the contact says open when it is closed
     labels = ["heating"]
+    manual_hold = "2h"                      # how long a change by hand counts; default: its kind's, or [rules]
+    commands = "observe"                    # what rules would switch here is recorded, nothing is sent
+
+    [kind.thermostat]                       # for all devices of a kind
+    manual_hold = "4h"
 
 Devices that are not listed work with their defaults; what is here is only what a person decided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from gateway.document import Document, raise_faults
 from gateway.errors import Fault
+from gateway.quantity import duration_s
 
 DEVICES_MAX = 20_000
 
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+
+
+def _checked(manual_hold: str) -> None:
+    if manual_hold:
+        duration_s(manual_hold)
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What counts for all devices of a kind."""
+
+    manual_hold: str = ""
+
+    def __post_init__(self) -> None:
+        _checked(self.manual_hold)
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,17 +59,24 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: _Word | None = None
     invert: bool = False
     labels: list[_Text] = []
+    manual_hold: str = ""
+    commands: Literal["run", "observe"] = "run"
+
+    def __post_init__(self) -> None:
+        _checked(self.manual_hold)
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device: Annotated[list[Device], msgspec.Meta(max_length=DEVICES_MAX)] = []
+    kind: dict[_Word, Kind] = {}
 
 
 class Devices:
     """All devices of an installation, by id and by name."""
 
-    def __init__(self, devices: Iterable[Device] = ()) -> None:
+    def __init__(self, devices: Iterable[Device] = (), kinds: Mapping[str, Kind] | None = None) -> None:
         """Index them; of two with one id the later stands (`load` refuses such a file)."""
+        self.kinds = dict(kinds or {})
         self._by_id = {device.id: device for device in devices}
         self._by_name = {device.name or device.id: device for device in self._by_id.values()}
 
@@ -59,9 +86,16 @@ class Devices:
         if not file.exists():
             return cls()
         document = Document.read(file)
-        devices = document.convert(_File).device
-        raise_faults(_doubles(document, devices))
-        return cls(devices)
+        found = document.convert(_File)
+        raise_faults(_doubles(document, found.device))
+        return cls(found.device, found.kind)
+
+    @property
+    def manual_holds(self) -> dict[str, float]:
+        """How long a change by hand counts where a person said it: seconds by device id and by kind."""
+        said = [*((device.id, device.manual_hold) for device in self._by_id.values()),
+                *((name, kind.manual_hold) for name, kind in self.kinds.items())]  # fmt: skip
+        return {name: duration_s(text) for name, text in said if text}
 
     def get(self, device_id: str) -> Device | None:
         """Return the device with this id, if a person has listed it."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.clock import NS_PER_S, SystemClock, rfc3339
 from gateway.commands.commands import Commands
+from gateway.commands.confirmations import Expected
 from gateway.errors import DecodeError
 from gateway.event import Event
 from gateway.journal.committer import Committer
@@ -26,6 +27,7 @@ class House:
         self.there = True
         self.away: set[str] = set()
         self.got: list[tuple[str, str, bytes]] = []
+        self.values: dict[tuple[str, str], Any] = {}
 
     def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
         """Encode, but for a command nobody knows."""
@@ -42,26 +44,49 @@ class House:
             self.got.append((device, topic, payload))
         return there
 
+    def expected(self, device: str, command: str, value: Any) -> Expected | None:
+        """Expect the field that a command names; heating is set in steps of half a degree."""
+        if not command.startswith("set_"):
+            return None
+        if command == "set_setpoint":
+            return Expected("setpoint", round(value * 2) / 2, 0.25)
+        return Expected(command.removeprefix("set_"), value)
+
+    def reported(self, device: str, field: str) -> Any:
+        """Return what a device says."""
+        return self.values.get((device, field))
+
+
+class Jumping(SystemClock):
+    """The machine's clock, but for a wall that can be set."""
+
+    ahead_ns = 0
+
+    def wall_ns(self) -> int:
+        """Return the wall's time."""
+        return super().wall_ns() + self.ahead_ns
+
 
 class Scene:
     """A journal, its committer and the commands, running."""
 
-    def __init__(self, folder: Path, house: House, *, observe: bool = False) -> None:
+    def __init__(self, folder: Path, house: House, **options: Any) -> None:
         self.journal = Journal.open(folder, SMALL, SystemClock())
         self.committer = Committer(self.journal, lambda batch: self.commands.wake())
         self.results: list[Event] = []
         self.house = house
+        self.clock = Jumping()
         self.commands = Commands(
-            self.journal, self.committer, house, self.results.append, SystemClock(), gateway="gw", observe=observe
+            self.journal, self.committer, house, self.results.append, self.clock, gateway="gw", **options
         )
 
     def want(self, device: str, command: str, value: Any = None, **data: Any) -> None:
         """Journal a command."""
         when = rfc3339(SystemClock().wall_ns() - int(data.pop("age_s", 0) * NS_PER_S))
+        actor = data.pop("actor", "rule:test")
         data = {"command": command, "value": value, **data}
-        self.journal.append(
-            Event(source="/gw/test", type="command_requested", subject=device, time=when, lane="command", data=data)
-        )
+        about = {"source": "/gw/test", "type": "command_requested", "subject": device, "actor": actor}
+        self.journal.append(Event(time=when, lane="command", data=data, **about))
         self.committer.wake(urgent=True)
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -71,11 +96,11 @@ class Scene:
                 await asyncio.sleep(0.01)
 
 
-def play(folder: Path, house: House, act: Callable[[Scene], Awaitable[None]], *, observe: bool = False) -> None:
+def play(folder: Path, house: House, act: Callable[[Scene], Awaitable[None]], **options: Any) -> None:
     """Run a scene from opening the journal to closing it."""
 
     async def run() -> None:
-        scene = Scene(folder, house, observe=observe)
+        scene = Scene(folder, house, **options)
         tasks = [asyncio.create_task(scene.committer.run()), asyncio.create_task(scene.commands.run())]
         await act(scene)
         for task in reversed(tasks):
