@@ -20,6 +20,8 @@ TIMES_MAX = 128  # calls of a rule whose time is kept
 WHERE: Final = "where"  # (number of the test, value)
 MODE: Final = "mode"  # the mode of the house
 COOLDOWN: Final = "cooldown"  # ns left
+HOURS: Final = "hours"  # why, as text: outside between= and days=, or nobody knows the time
+MISSED: Final = "missed"  # why, as text: too late for `missed`
 STEADY: Final = "steady"  # (scope, values): a condition stays what it is
 CHANGED: Final = "changed"  # (scope, values): a condition may begin, wait or end
 RAN: Final = "ran"  # `Did`
