@@ -89,7 +89,7 @@ listen = "127.0.0.1:{listen}"
 type = "mqtt"
 url = "mqtt://127.0.0.1:{cloud}"
 """
-RULES = Path(__file__).resolve().parents[2] / "rules"
+RULES = Path(__file__).resolve().parents[2] / "rules" / "catalogue"
 
 
 def run(words: argparse.Namespace) -> int:

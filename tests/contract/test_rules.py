@@ -10,7 +10,7 @@ import pytest
 from gateway.rules.loader import inspect, rule_files
 from gateway.rules.trials import Suite, explain
 
-FOLDER = Path(__file__).parents[2] / "rules"
+FOLDER = Path(__file__).parents[2] / "rules" / "catalogue"
 FILES = rule_files(FOLDER)
 SUITES = {file.name: Suite(file) for file in FILES}
 TESTS = [(name, test) for name, suite in SUITES.items() for test in suite.tests]
