@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gateway.cli import backtest
 from gateway.cli.verb import Verbs, add, group
 
 
@@ -73,6 +74,7 @@ def _rules(verbs: Verbs) -> None:
     test.add_argument("files", nargs="*", type=Path, metavar="FILE", help="rule files; default: all")
     for parser in (listing, test):
         parser.add_argument("--rules", type=Path, metavar="FOLDER", help="default: as the config says")
+    backtest.add_verbs(verbs)
 
 
 def profiles_list(words: argparse.Namespace) -> int:

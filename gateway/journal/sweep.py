@@ -58,7 +58,7 @@ class Sweep(Blocks):
                 if block.first > through:
                     return
                 if any(block.spans[lane].count for lane in lanes):
-                    yield _run(block.first, block.lanes, block.raws, None, reached, through, block.wall_ns)
+                    yield run_of(block.first, block.lanes, block.raws, None, reached, through, block.wall_ns)
             reached = young[-1].last
 
     def _segment(self, entry: Entry, after: int, through: int, lanes: Collection[Lane]) -> Iterator[Run]:
@@ -72,12 +72,12 @@ class Sweep(Blocks):
             if any(index.counts[number * LANES + lane] for lane in lanes):
                 found = self._records(entry, index, number)
                 if found is not None:
-                    run = _run(found.first, found.lanes, found.raws, found.sequences, after, through, found.wall_ns)
+                    run = run_of(found.first, found.lanes, found.raws, found.sequences, after, through, found.wall_ns)
                     if run.begin < run.end:
                         yield run
 
 
-def _run(
+def run_of(
     first: int,
     lanes: bytes,
     raws: list[bytes],
@@ -86,6 +86,7 @@ def _run(
     through: int,
     wall_ns: int,
 ) -> Run:
+    """Return of one block what lies behind `after` up to `through`."""
     if sequences is None:
         begin, end = max(0, after + 1 - first), min(len(raws), through + 1 - first)
     else:

@@ -71,6 +71,10 @@ class Engine:
         """What has come so far of the step that is under way, or of the last one."""
         return self._runner.outcome
 
+    def move(self, now_ns: int) -> None:
+        """Let it be later for the records of the step under way that are still to come."""
+        self._runner.now_ns = now_ns
+
     def step(self, raws: Iterable[bytes], upto: int, now_ns: int, live_after: int = 0) -> Outcome:
         """Look at records in order; `upto` is the sequence of the last one. Raises nothing a rule raised.
 

@@ -112,6 +112,11 @@ class VirtualTime:
         """Let one event happen now; it gets the next sequence, and an id if it has none."""
         self.play([(self.sequence + 1, self._stamped(event, self.sequence + 1))])
 
+    def loaded(self) -> None:
+        """Let the rules see how things are, as the gateway does when it has loaded them."""
+        time = rfc3339(self.now_ns)
+        self.happen(Event(source=self._source, type="rules_loaded", time=time, lane="timer", actor="gateway"))
+
     def advance(self, until_ns: int) -> None:
         """Move the clock, never back; timers that are due on the way fire at their time, in order."""
         fired, at = 0, -1
@@ -123,6 +128,16 @@ class VirtualTime:
             self.now_ns = max(self.now_ns, due)
             self._fire(due, key, row)
         self.now_ns = max(self.now_ns, until_ns)
+
+    def glide(self, now_ns: int) -> bool:
+        """Move the clock between two records of one `play`, never back; False when a timer is due before."""
+        assert self._engine is not None
+        found = self._tables.next_timer()
+        if found is not None and found[0] <= now_ns:
+            return False
+        self.now_ns = max(self.now_ns, now_ns)
+        self._engine.move(self.now_ns)
+        return True
 
     def _fire(self, due: int, key: str, row: Mapping[str, Any]) -> None:
         rule = str(row.get("rule", ""))
