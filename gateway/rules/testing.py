@@ -60,7 +60,8 @@ class SimulatedHouse:
         self._kinds = KINDS | {
             kind for d in loaded.definitions if isinstance(d, (EventRule, Condition)) for kind in d.selector.kind
         }
-        self._entries: dict[str, DeviceEntry] = {entry.id: entry for entry in devices}
+        self._installed = _by_name(devices)
+        self._entries: dict[str, DeviceEntry] = {}
         self._values: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         self._time = VirtualTime(round(START.timestamp()) * NS_PER_S, self._take, source=SOURCE, log_id="test")
@@ -240,9 +241,10 @@ class SimulatedHouse:
         self._engine.reindex()
 
     def guess(self, name: str) -> DeviceEntry:
-        """Make a device of a name nobody has declared."""
+        """Make a device of a name the test has not declared: as it is installed, or else as the name says."""
         kind, _, room = name.partition("-")
         entry = DeviceEntry(f"house/test:{name}", name, room, kind if kind in self._kinds else "")
+        entry = self._installed.get(name, entry)
         self._entries[entry.id] = entry
         return entry
 
@@ -272,8 +274,15 @@ class SimulatedHouse:
             self._values[device_id] = dict(device.fields)
 
 
+def _by_name(devices: Sequence[DeviceEntry]) -> dict[str, DeviceEntry]:
+    """Return installed devices by id, and by name where only one has it."""
+    names = [device.name for device in devices]
+    found = {device.name: device for device in devices if device.name and names.count(device.name) == 1}
+    return found | {device.id: device for device in devices}
+
+
 class _OpenHouse(House):
-    """A house where any device that is named exists."""
+    """A house where any device that is named exists, and no other: a test says all that is in its house."""
 
     simulated: SimulatedHouse | None = None
 
