@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from gateway import __version__
 from gateway.api import events as api_events
 from gateway.api import lanes
 from gateway.api.dead_letters import open_letters
 from gateway.api.line import ApiError
+from gateway.api.rules import RuleAnswers
 from gateway.api.status import (
     DiskStatus,
     LaneStatus,
@@ -61,6 +64,8 @@ class Answers:
             "status": self.status,
             "events": api_events.answer(daemon.past),
             "table": self.table,
+            "record": self.record,
+            **RuleAnswers(lambda: daemon.rules, daemon.past, daemon.clock).all(),
             "command": self.command,
             "dead_letters_retry": daemon.dead_letters.retry,
             "dead_letters_drop": daemon.dead_letters.drop,
@@ -205,6 +210,11 @@ class Answers:
     def table(self, name: str) -> dict[str, Any]:
         """Return a durable table: values, cursors, dead_letters ..."""
         return dict(self._daemon.values if name == "values" else self._journal.table(name))
+
+    async def record(self, sequence: int) -> dict[str, Any] | None:
+        """Return ``{event, written}``: the record with a number, and when it was written; None when it is not there."""
+        found = await asyncio.to_thread(self._daemon.past.at, sequence)
+        return None if found is None else {"event": msgspec.Raw(found[0]), "written": found[1]}
 
     async def flush(self) -> bool:
         """Return when everything that was received is on the disk."""

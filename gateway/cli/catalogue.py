@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.cli import backtest
+from gateway.cli import backtest, rule_verbs
 from gateway.cli.verb import Verbs, add, group
 
 
 def add_verbs(verbs: Verbs) -> None:
     """Declare both groups."""
     _profiles(group(verbs, "profiles", "device profiles: list, decode messages, test with their samples"))
-    _rules(group(verbs, "rules", "rules: list, test"))
+    rules = group(verbs, "rules", "rules: new, list, test, why, logs")
+    _rules(rules)
+    rule_verbs.add_verbs(rules)
 
 
 def _profiles(verbs: Verbs) -> None:
@@ -58,11 +60,13 @@ def _rules(verbs: Verbs) -> None:
     listing = add(
         verbs,
         "list",
-        "the rules in the rules folder, with their titles",
+        "the rules, how they do in the running gateway, and what is wrong with their files",
         rules_list,
-        examples=["edge-gateway rules list", "edge-gateway rules list --json"],
+        examples=["edge-gateway rules list", "edge-gateway rules list --device front-door --json"],
         json=True,
     )
+    listing.add_argument("--device", metavar="DEVICE", help="only rules that look at this device (id or name)")
+    listing.add_argument("--names", action="store_true", help="only the names, one a line")
     test = add(
         verbs,
         "test",

@@ -42,6 +42,8 @@ def commands(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[
         else:
             following += action.option_strings
             following += [str(choice) for choice in action.choices or ()]
+            if by := getattr(action, "completed_by", None):
+                following.append(f"$({parser.prog.partition(' ')[0]} {by} 2>/dev/null)")
     yield path, sorted(following), parser.description or ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.events import line
-from gateway.cli.terminal import complain, say, say_json
+from gateway.cli.terminal import complain, printable, say, say_json
 from gateway.cli.verb import Verbs, add
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser = add(
         verbs,
         "explain",
-        "one event: source, profile, rules, lane, routes, what was refused, as far as recorded",
+        "one event: source, profile, which rules looked and why (not), lane, routes, as far as recorded",
         explain,
         examples=["edge-gateway explain 0a1b2c3d4e5f-1-2f", "edge-gateway explain 0a1b2c3d4e5f-1-2f --json"],
         json=True,
@@ -34,6 +34,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def explain(words: argparse.Namespace) -> int:
     """Print the story of an event."""
+    from gateway.cli import rule_story
     from gateway.cli.records import opened
     from gateway.config.load import read
 
@@ -47,32 +48,54 @@ def explain(words: argparse.Namespace) -> int:
         outcomes = [found for found in related if found is not event]
         causes = list(_causes(records, event))
         cursors, letters = dict(records.table("cursors")), dict(records.table("dead_letters"))
-    routes = [route_outcome(name, event, outcomes, cursors, letters) for name in _routes(config, cursors, event)]
-    story = {"event": event, "causes": causes, "outcomes": outcomes, "rules": rules_outcome(event, cursors)}
+        stored = records.at(int(event["sequence"]))
+        said, note = rule_story.looks(records, event, outcomes)
+        authors = rule_story.Authors(records, words)
+        made_by = [authors.of(each) for each in (event, *causes)]
+        profile = records.table("values").get(event.get("subject", ""), {}).get("$", {}).get("profile", "")
+    story: dict[str, Any] = {
+        "event": event,
+        "profile": profile if event.get("actor", "device") == "device" else "",
+        "written": stored["written"] if stored else None,
+        "causes": causes,
+        "made_by": made_by,
+        "rules": rules_outcome(event, cursors),
+        "looks": said,
+        "looks_note": note,
+        "outcomes": outcomes,
+        "routes": [route_outcome(name, event, outcomes, cursors, letters) for name in _routes(config, cursors, event)],
+    }
     if words.json:
-        say_json({**story, "routes": routes})
+        say_json(story)
     else:
-        _tell(event, causes, outcomes, str(story["rules"]), routes)
+        _tell(event, story)
     return 0
 
 
-def _tell(
-    event: Event, causes: list[Event], outcomes: list[Event], rules: str, routes: list[Mapping[str, str]]
-) -> None:
+def _tell(event: Event, story: Mapping[str, Any]) -> None:
+    from gateway.cli.rule_story import author_line
+
     say(line(event), "bold")
-    device = event.get("subject")
-    say(f"  from     {event['source']}" + (f", device {device}" if device else ""))
+    device, profile = event.get("subject"), story["profile"]
+    about = (f", device {device}" if device else "") + (f", read by profile {profile}" if profile else "")
+    say(f"  from     {event['source']}{about}")
     lane, actor = event.get("lane", "telemetry"), event.get("actor", "device")
-    say(f"  record   {int(event['sequence']):,}, lane {lane}, by {actor}")
-    for cause in causes:
-        say(f"  because  {cause['id']}  {line(cause)}")
-    say(f"  rules    {rules}")
-    for outcome in outcomes:
+    written = f", on disk {story['written']}" if story["written"] else ""
+    say(f"  record   {int(event['sequence']):,}, lane {lane}, by {actor}{written}")
+    for made_by, cause in zip(story["made_by"], [*story["causes"], None], strict=True):
+        if made_by:
+            say(f"  made by  {author_line(made_by)}")
+        if cause:
+            say(f"  because  {cause['id']}  {line(cause)}")
+    say(f"  rules    {story['rules']}" + (f"; {story['looks_note']}" if story["looks_note"] else ""))
+    for look in story["looks"]:
+        say(f"    {'ran' if look.get('ran') else 'not':<7}{look['rule']}: {printable(look['text'])}")
+    for outcome in story["outcomes"]:
         say(f"  then     {outcome['id']}  {line(outcome)}")
-    for route in routes:
+    for route in story["routes"]:
         reason = f": {route['reason']}" if route.get("reason") else ""
         say(f"  route    {route['route']}: {route['outcome']}{reason}")
-    if not routes:
+    if not story["routes"]:
         say("  route    none carries it")
 
 
@@ -83,13 +106,23 @@ def _about(records: Records, event_id: str) -> list[Event]:
 
 
 def _causes(records: Records, event: Event) -> Iterator[Event]:
+    """Yield what an event follows from, step by step; behind a timer stands the record that set it."""
     for _ in range(CAUSES_MAX):
         wanted = event.get("cause")
+        set_by = _set_by(event)
         found = [cause for cause in _about(records, wanted) if cause["id"] == wanted] if wanted else []
+        if set_by is not None and (stored := records.at(set_by)) is not None:
+            found = [stored["event"]]
         if not found:
             return
         event = found[0]
         yield event
+
+
+def _set_by(event: Event) -> int | None:
+    """Return the number of the record for which a timer was set: its key says it (`Call.start_timer`)."""
+    parts = str(event["data"].get("timer", "")).split("|") if event["type"] == "timer_fired" else []
+    return int(parts[-2]) if len(parts) > 2 and parts[-2].isdigit() else None
 
 
 def _routes(config: Config | None, cursors: Mapping[str, Any], event: Event) -> list[str]:

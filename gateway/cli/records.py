@@ -15,7 +15,7 @@ from gateway.config.places import places
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from gateway.history.query import EventFilter
+    from gateway.history.query import EventFilter, Past
     from gateway.journal.inspection import Inspection
 
 
@@ -28,6 +28,14 @@ class Records(Protocol):
 
     def table(self, name: str) -> Mapping[str, Any]:
         """Return a durable table: values, cursors, dead_letters."""
+        ...
+
+    def at(self, sequence: int) -> Mapping[str, Any] | None:
+        """Return ``{event, written}``: the record with a number, and when it was; None when it is not there."""
+        ...
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        """Ask the running gateway. ApiError when it has no answer; NotRunning is one."""
         ...
 
 
@@ -64,6 +72,13 @@ class _Live:
         table: Mapping[str, Any] = self._client.ask("table", name=name)
         return table
 
+    def at(self, sequence: int) -> Mapping[str, Any] | None:
+        found: Mapping[str, Any] | None = self._client.ask("record", sequence=sequence)
+        return found
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        return self._client.ask(what, **arguments)
+
 
 class _Stored:
     """A folder's."""
@@ -73,6 +88,9 @@ class _Stored:
         self._state = state
 
     def events(self, wanted: EventFilter) -> Iterator[dict[str, Any]]:
+        return map(msgspec.json.decode, self._past().events(wanted))
+
+    def _past(self) -> Past:
         from gateway.history.file import NAME, HistoryFile
         from gateway.history.keeper import HistoryOptions
         from gateway.history.query import Past
@@ -80,8 +98,14 @@ class _Stored:
         found = self._inspection
         last = found.last_sequence
         index = HistoryFile(self._state / NAME, found.log_id).load(HistoryOptions().bytes_max, last)
-        past = Past(found.store, lambda: last, index=lambda: index, starts=lambda: found.table("starts"))
-        return map(msgspec.json.decode, past.events(wanted))
+        return Past(found.store, lambda: last, index=lambda: index, starts=lambda: found.table("starts"))
 
     def table(self, name: str) -> Mapping[str, Any]:
         return self._inspection.table(name)
+
+    def at(self, sequence: int) -> Mapping[str, Any] | None:
+        found = self._past().at(sequence)
+        return None if found is None else {"event": msgspec.json.decode(found[0]), "written": found[1]}
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        raise NotRunning(f"the gateway does not run: nobody answers {what!r} about {arguments or 'it'}")

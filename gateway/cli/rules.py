@@ -1,4 +1,4 @@
-"""`rules list` and `rules test`: what the rule files declare, and whether their own tests pass.
+"""`rules list` and `rules test`: what the rule files declare, how the gateway's rules do, and whether tests pass.
 
 Both run the files in this process, on the desk of whoever types it; only the gateway runs rules in a process of
 their own.  Exit codes: 0 all well, 1 a fault or a failed test, 2 there is no such file or folder.
@@ -7,17 +7,18 @@ their own.  Exit codes: 0 all well, 1 a fault or a failed test, 2 there is no su
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway.api.client import ApiClient
-from gateway.api.line import ApiError
-from gateway.cli.terminal import complain, say, say_json, table
+from gateway.api.line import ApiError, NotRunning
+from gateway.cli.rule_names import declared
+from gateway.cli.terminal import complain, say, say_json, table, where
 from gateway.config.load import read
 from gateway.config.places import places
-from gateway.errors import Fault
-from gateway.rules.loader import entries, inspect, rule_files
+from gateway.errors import Fault, GatewayError
+from gateway.rules.loader import Loaded, entries, inspect, rule_files
 from gateway.rules.protocol import DeviceEntry, RuleInfo
 from gateway.rules.trials import Suite, Trial
 
@@ -25,7 +26,7 @@ OK, BAD, USAGE = 0, 1, 2
 FOLDER = Path("rules")  # where there is neither --rules nor a config
 
 
-class _Place:
+class Place:
     """Where the rules are, and what the installation says of devices and modes."""
 
     def __init__(self, words: argparse.Namespace) -> None:
@@ -45,26 +46,34 @@ class _Place:
 
 
 def listing(words: argparse.Namespace) -> int:
-    """Print the rules with their triggers and titles, every fault, and what the running gateway has stopped."""
-    place = _Place(words)
+    """Print the rules with their triggers and titles, how they do in the running gateway, and every fault."""
+    place = Place(words)
+    live = _live(words.config)
+    if words.names:
+        return _names(place, live)
     if not place.folder.is_dir():
         complain(f"there is no folder {place.folder}: name one with --rules")
         return USAGE
     loaded = inspect(place.folder, place.devices, place.modes)
-    stopped = _stopped(words.config)
+    otherwise = {"state": "not live"} if live else {}
+    rules = {rule.name: {**_rule(rule), **live.pop(rule.name, otherwise)} for rule in loaded.rules} | live
+    if words.device:
+        wanted = looking_at(words, place, loaded)
+        rules = {name: rule for name, rule in rules.items() if name in wanted}
+    stopped = {name: rule["reason"] for name, rule in rules.items() if rule.get("state") == "quarantined"}
     if words.json:
         faults = [_fault(fault) for fault in loaded.faults]
         hints = [_fault(hint) for hint in loaded.hints]
-        rules = [_rule(rule) for rule in loaded.rules]
-        say_json({"rules": rules, "faults": faults, "hints": hints, "stopped": stopped})
+        say_json({"rules": list(rules.values()), "faults": faults, "hints": hints, "stopped": stopped})
         return BAD if faults else OK
-    rows = [(rule.name, rule.trigger, rule.title, _where(rule.file, rule.line)) for rule in loaded.rules]
-    if rows:
-        table(("rule", "runs on", "title", "file"), rows)
+    if rules:
+        table(HEADERS, [_row(rule) for rule in rules.values()])
+    elif words.device:
+        say(f"no rule looks at {words.device}", "dim")
     else:
-        say(f"no rules in {place.folder}; docs/guides/write-a-rule.md shows how to write one", "dim")
-    for name, why in stopped.items():
-        say(f"{name} is stopped in the running gateway: {why}; mend its file and restart the gateway", "red")
+        say(f"no rules in {place.folder}; `edge-gateway rules new NAME` writes one", "dim")
+    for name, reason in stopped.items():
+        say(f"{name} is in quarantine: {reason}; editing its file ends that; see: edge-gateway rules why {name}", "red")
     for hint in loaded.hints:
         say(f"hint: {hint}", "yellow")
     for fault in loaded.faults:
@@ -72,19 +81,74 @@ def listing(words: argparse.Namespace) -> int:
     return BAD if loaded.faults else OK
 
 
-def _stopped(config: Path) -> dict[str, str]:
-    """Return the rules that a running gateway keeps in quarantine, with the reason; none when none runs."""
+HEADERS = ("rule", "state", "runs on", "fired", "last", "ms", "longest", "faults", "title", "file")
+
+
+def _row(rule: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        rule["name"],
+        rule.get("state"),
+        rule["trigger"],
+        rule.get("fired"),
+        rule.get("fired_at"),
+        _ms(rule.get("call_us_median")),
+        _ms(rule.get("call_us_max")),
+        rule.get("faults") or None,
+        rule["title"],
+        where(rule["file"], rule["line"]),
+    )
+
+
+def _ms(us: float | None) -> str | None:
+    return None if us is None else f"{us / 1000:.2f}"
+
+
+def _live(config: Path) -> dict[str, dict[str, Any]]:
+    """Return the rules of the running gateway by name; none when none runs."""
     try:
         with ApiClient(places(config).socket) as client:
-            status: dict[str, Any] = client.ask("status")
+            return {rule["name"]: rule for rule in client.ask("rules_list")["rules"]}
     except ApiError:
         return {}
-    return {rule["name"]: rule["reason"] for rule in status.get("rules", {}).get("quarantined", ())}
+
+
+def _names(place: Place, live: Mapping[str, object]) -> int:
+    """Print names and nothing else, for completion."""
+    for name in sorted({*live, *(declared(place.folder) if not live else ())}):
+        say(name)
+    return OK
+
+
+def looking_at(words: argparse.Namespace, place: Place, loaded: Loaded | None = None) -> list[str]:
+    """Return the names of the rules that look at a device: by the running gateway, else by its last values."""
+    from gateway.cli.records import opened
+    from gateway.rules.house import House
+    from gateway.rules.looks import looking_at as looking
+
+    values: Mapping[str, Any] = {}
+    try:
+        with opened(words.config) as records:
+            try:
+                found: list[str] = records.ask("rules_of_device", device=words.device)
+            except NotRunning:
+                values = records.table("values")
+            else:
+                return found
+    except GatewayError as error:
+        if isinstance(error, ApiError):
+            raise
+    if loaded is None:
+        loaded = inspect(place.folder, place.devices, place.modes)
+    try:
+        device = House(place.entries, values).device(words.device)
+    except LookupError as error:
+        raise GatewayError(str(error)) from None
+    return [rule.name for rule in looking(loaded.definitions, device)]
 
 
 def test(words: argparse.Namespace) -> int:
     """Run the tests that rule files carry, each in a house of its own on a virtual clock."""
-    place = _Place(words)
+    place = Place(words)
     files: list[Path] = list(words.files) or rule_files(place.folder)
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
@@ -130,13 +194,6 @@ def _summary(trials: Sequence[Trial], bad: Sequence[Trial], faults: Sequence[Fau
     parts += [f"{len(faults)} fault{'' if len(faults) == 1 else 's'}"] if faults else []
     parts += [f"{len(untested)} without tests"] if untested else []
     say(f"{', '.join(parts)} in {seconds:.2f} s", "red" if bad or faults else "green")
-
-
-def _where(file: str, line: int) -> str:
-    path = Path(file)
-    if path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())
-    return f"{path}:{line}"
 
 
 def _rule(rule: RuleInfo) -> dict[str, object]:

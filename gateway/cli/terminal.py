@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -69,6 +70,16 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], colours: Sequen
 def printable(text: str) -> str:
     """Return a text from outside without what would move the cursor or change the terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def where(file: str, line: int) -> str:
+    """Write a place as ``file:line``, short when it is below the folder one is in."""
+    if not file:
+        return ""
+    path = Path(file)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return f"{path}:{line}"
 
 
 def _cell(value: Any) -> str:

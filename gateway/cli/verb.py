@@ -44,6 +44,11 @@ def add(
     return parser
 
 
+def completed(argument: argparse.Action, by: str) -> None:
+    """Say which words of ours print, one a line, what may stand for an argument: for the shell's completion."""
+    argument.completed_by = by  # type: ignore[attr-defined] # argparse lets an action carry more
+
+
 def _config() -> Path:
     return Path(os.environ.get("EDGE_GATEWAY_CONFIG") or CONFIG)
 

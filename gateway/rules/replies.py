@@ -1,16 +1,20 @@
-"""The worker's answers to questions of people, by what is asked: `looks`, `why`, `rules`."""
+"""The worker's answers to questions of people, by what is asked: `rules`, `looks`, `device`, `why`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gateway.rules.engine import Engine
+from gateway.rules.looks import looking_at, told_of
 from gateway.rules.protocol import Answer, Ask
+from gateway.rules.why import why
 
 
 def reply(engine: Engine, ask: Ask) -> Answer:
-    """Answer a question. Never raises for a question that makes no sense."""
+    """Answer a question. Never raises for one about a rule or device that is not there."""
     function = _REPLIES.get(ask.what)
     if function is None:
         return Answer(ask.number, None, f"the rule worker does not know {ask.what!r}")
@@ -26,8 +30,18 @@ def rules(engine: Engine) -> list[dict[str, Any]]:
     for rule in engine.definitions:
         times = engine.trace.times_us(rule.index)
         median, longest = times if times is not None else (None, None)
-        found.append({"name": rule.name, "call_us_median": median, "call_us_max": longest})
+        found.append({"name": rule.name, "call_us_median": median, "call_us_max": longest, "actor": rule.actor})
     return found
 
 
-_REPLIES: Mapping[str, Callable[..., Any]] = {"rules": rules}
+def looks(engine: Engine, sequence: str, id: str, type: str, subject: str, fields: Sequence[str]) -> Any:  # noqa: A002 - an event's attributes
+    """Say what each rule made of an event."""
+    return msgspec.to_builtins(told_of(engine, sequence, id, type, subject, fields))
+
+
+def device(engine: Engine, device: str) -> list[str]:
+    """Name the rules that look at a device."""
+    return [rule.name for rule in looking_at(engine.definitions, engine.site.house.device(device))]
+
+
+_REPLIES: Mapping[str, Callable[..., Any]] = {"rules": rules, "looks": looks, "device": device, "why": why}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -130,12 +131,15 @@ def test_list_says_what_the_running_gateway_has_stopped(folder: Path) -> None:
     """`status` sends people here for a rule in quarantine: its name, the reason, and what ends it."""
     (folder / "gateway.toml").write_text('gateway.state = "state"\n')
     (folder / "state").mkdir()
-    bad = {"rules": {"quarantined": [{"name": "greets", "reason": "did not return within 1 s"}]}}
+    why = "did not return within 1 s"
+    bad = {"name": "greets", "state": "quarantined", "reason": why, "fired": 7, "call_us_median": 1250.0}
     words = ("list", "--config", "gateway.toml")
 
     def look(_server: object) -> tuple[str, dict[str, Any]]:
         return run(folder, *words), json.loads(run(folder, *words, "--json"))
 
-    text, said = served(folder / "state" / "api.sock", {"status": lambda: bad}, look)
-    assert "greets is stopped in the running gateway: did not return within 1 s; mend its file" in text
-    assert said["stopped"] == {"greets": "did not return within 1 s"}
+    text, said = served(folder / "state" / "api.sock", {"rules_list": lambda: {"rules": [bad]}}, look)
+    assert f"greets is in quarantine: {why}; editing its file ends that; see: edge-gateway rules why greets" in text
+    assert re.search(r"greets +quarantined .* 7 +1\.25 ", text), text
+    assert said["stopped"] == {"greets": why}
+    assert (said["rules"][0]["title"], said["rules"][0]["fired"]) == ("Say hello", 7)

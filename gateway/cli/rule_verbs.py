@@ -1,0 +1,69 @@
+"""The words of `rules new`, `why` and `logs`; what they do is in the modules named like them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gateway.cli.verb import Verbs, add, completed
+
+RULE_NAMES = "rules list --names"  # prints what may stand for a rule
+TEMPLATES = ("event", "door", "warm", "light", "schedule")  # of gateway/cli/rule_templates.py
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare what writes a rule and what asks about one."""
+    words = add(
+        verbs,
+        "new",
+        "write a new rule with comments and a test that passes",
+        rules_new,
+        examples=["edge-gateway rules new kitchen_window", "edge-gateway rules new terrace_door --template door"],
+        json=True,
+    )
+    words.add_argument("name", metavar="NAME", help="of the rule and its file: letters, digits and _")
+    words.add_argument("--template", choices=TEMPLATES, default=TEMPLATES[0], help=f"default: {TEMPLATES[0]}")
+    words.add_argument("--rules", type=Path, metavar="FOLDER", help="default: as the config says")
+    words = add(
+        verbs,
+        "why",
+        "why a rule did (not) run: each test with its value now, what it waits for and holds, its last looks",
+        rules_why,
+        examples=["edge-gateway rules why left_open", "edge-gateway rules why left_open --device front-door --json"],
+        json=True,
+    )
+    completed(words.add_argument("name", metavar="NAME", help="of the rule"), RULE_NAMES)
+    words.add_argument("--device", metavar="DEVICE", help="only for this device (id or name)")
+    words.add_argument("--last", type=int, default=10, metavar="N", help="looks shown (default: 10)")
+    words = add(
+        verbs,
+        "logs",
+        "what rules said (ctx.log) and their faults with stacks, since the gateway started",
+        rules_logs,
+        examples=["edge-gateway rules logs --follow", "edge-gateway rules logs left_open"],
+        json=True,
+    )
+    completed(words.add_argument("name", nargs="?", metavar="NAME", help="only this rule's"), RULE_NAMES)
+    words.add_argument("--follow", "-f", action="store_true", help="go on with what they say from now on")
+    words.add_argument("--limit", type=int, metavar="N", help="the newest N (default: all that is in memory)")
+
+
+def rules_new(words: argparse.Namespace) -> int:
+    """Write a rule."""
+    from gateway.cli.rule_new import new
+
+    return new(words)
+
+
+def rules_why(words: argparse.Namespace) -> int:
+    """Say why a rule did (not) run."""
+    from gateway.cli.why import why
+
+    return why(words)
+
+
+def rules_logs(words: argparse.Namespace) -> int:
+    """Print what rules said."""
+    from gateway.cli.rule_log import logs
+
+    return logs(words)
