@@ -83,7 +83,14 @@ def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[s
 
     house = House(entries(config.devices), {})
     with _alarm(config.rules.load_s_max) as rearm:
-        loaded = load(config.rules.folder, house=house, modes=config.rules.modes, types=known_types(), before=rearm)
+        loaded = load(
+            config.rules.folder,
+            house=house,
+            modes=config.rules.modes,
+            types=known_types(),
+            before=rearm,
+            located=config.rules.location is not None,
+        )
     faults += loaded.faults
     warnings += loaded.hints
     return {"rule": len(loaded.definitions)}

@@ -33,11 +33,13 @@ class Place:
         self.folder: Path = words.rules or FOLDER
         self.devices: Sequence[Any] = ()
         self.modes: tuple[str, ...] = ()
+        self.located = True
         config = read(words.config)[0] if words.config.exists() else None
         if config is not None:
             self.folder = words.rules or config.rules.folder
             self.devices = list(config.devices)
             self.modes = config.rules.modes
+            self.located = config.rules.location is not None
 
     @property
     def entries(self) -> list[DeviceEntry]:
@@ -54,7 +56,7 @@ def listing(words: argparse.Namespace) -> int:
     if not place.folder.is_dir():
         complain(f"there is no folder {place.folder}: name one with --rules")
         return USAGE
-    loaded = inspect(place.folder, place.devices, place.modes)
+    loaded = inspect(place.folder, place.devices, place.modes, located=place.located)
     otherwise = {"state": "not live"} if live else {}
     rules = {rule.name: {**_rule(rule), **live.pop(rule.name, otherwise)} for rule in loaded.rules} | live
     if words.device:

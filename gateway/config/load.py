@@ -126,7 +126,7 @@ class Reading:
             places=places_of(options.state, journal.folder, api.socket),
             journal=journal,
             history=self.table(HistoryOptions, ("history",)),
-            rules=self._rules(rules, options.timezone),
+            rules=self._rules(rules, options),
             sources=self._sources(),
             targets=self._targets(),
             routes=self._routes(),
@@ -204,8 +204,8 @@ class Reading:
             self.faults += error.faults
             return Devices()
 
-    def _rules(self, options: RuleOptions, timezone: str) -> RuleOptions:
-        """Fill in the folder's place and, where [rules] does not say otherwise, the house's timezone."""
+    def _rules(self, options: RuleOptions, gateway: GatewayOptions) -> RuleOptions:
+        """Fill in the folder's place and, where [rules] does not say otherwise, the house's timezone and location."""
         said = self.document.section("rules")
         folder = self._folder / options.folder
         if "folder" in said and not folder.is_dir():
@@ -213,7 +213,9 @@ class Reading:
         if "timezone" in said:
             self._timezone(("rules", "timezone"), options.timezone)
         else:
-            options = msgspec.structs.replace(options, timezone=timezone)
+            options = msgspec.structs.replace(options, timezone=gateway.timezone)
+        if options.location is None:
+            options = msgspec.structs.replace(options, location=gateway.location)
         return msgspec.structs.replace(options, folder=folder)
 
     def _sources(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from gateway.rules.options import Location
+
 STATE = Path("/var/lib/edge-gateway")
 EMBEDDED = "house"  # name of the listener's source when none is configured; a broker that comes later keeps the ids
 SECTIONS = ("gateway", "api", "journal", "history", "sources", "targets", "routes", "rules", "variables")
@@ -24,17 +26,6 @@ KINDS: dict[str, dict[str, str]] = {  # a new source or target is one line here 
     "targets": {"mqtt": "gateway.targets.mqtt:MqttTargetOptions", "http": "gateway.targets.http:HttpTargetOptions"},
 }
 URL_SCHEMES = {"mqtt": "mqtt", "mqtts": "mqtt", "ws": "mqtt", "wss": "mqtt"}
-
-
-class Location(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the house stands, for sunrise and sunset."""
-
-    latitude: float  # degrees, north is positive
-    longitude: float  # degrees, east is positive
-
-    def __post_init__(self) -> None:
-        if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
-            raise ValueError("latitude is -90 to 90, longitude is -180 to 180")
 
 
 class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

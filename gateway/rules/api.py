@@ -7,33 +7,34 @@ faults of the next.  Names that depend on the installation (devices, rooms, mode
 from __future__ import annotations
 
 import difflib
-import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from gateway.errors import Fault
 from gateway.profiles.vocabulary import FIELDS
+from gateway.rules.cron import Cron, Times
+from gateway.rules.declaring import Collector, about, checking, line_of_decorator
 from gateway.rules.definition import (
     EVERY_S_MIN,
     NS_PER_S,
+    At,
     Condition,
-    Declared,
     EventRule,
     Every,
     FieldTest,
     Late,
+    Missed,
     Per,
     Selector,
     Test,
     Threshold,
     Timer,
     Unknown,
+    Unsynced,
     duration_ns,
     is_type,
     names,
 )
+from gateway.rules.hours import Hours
 from gateway.rules.house import field_name
 
 P = ParamSpec("P")
@@ -44,35 +45,8 @@ Names = str | Sequence[str] | None
 Duration = str | float
 """Seconds, or a text with its unit: "30s", "5m", "1h"."""
 
-_SELECTORS = ("device", "room", "kind", "label", "per", "lasts", "unknown")
+_SELECTORS = ("device", "room", "kind", "label", "per", "lasts", "unknown", "between", "days", "unsynced")
 NEAR = 0.75  # likeness of a field to an argument's name from which on it is taken for a slip
-
-
-class Collector:
-    """What one file declares."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.declared: list[Declared] = []
-        self.faults: list[Fault] = []
-
-    def fault(self, line: int, what: str, hint: str | None = None) -> None:
-        """Take note of a fault."""
-        self.faults.append(Fault(self.file, line, what, hint))
-
-
-_collector: Collector | None = None  # of the file being loaded; None when a file is imported by itself
-
-
-@contextmanager
-def collecting(collector: Collector) -> Iterator[None]:
-    """Let the decorators that run inside report to `collector`."""
-    global _collector  # noqa: PLW0603 - decorators have no other way to their file
-    before, _collector = _collector, collector
-    try:
-        yield
-    finally:
-        _collector = before
 
 
 def rule(
@@ -83,8 +57,11 @@ def rule(
     label: Names = None,
     where: Mapping[str, Value | Sequence[Value] | Threshold] | None = None,
     mode: Names = None,
+    between: Names = None,
+    days: Names = None,
     cooldown: Duration = 0,
     late: Late = "update",
+    unsynced: Unsynced = "skip",
 ) -> Callable[[F], F]:
     """Run a function ``(event, ctx)`` when something happened.
 
@@ -95,13 +72,17 @@ def rule(
     label     only events of devices with this label
     where     tests of the event's fields: a value, several values, a comparison such as ">=0.7", above(x), below(x)
     mode      only while the house is in this mode, such as "night"
+    between   only events of these hours: "22:00-06:00", "sunset-15m..sunrise", or several of these
+    days      only on these days: "mon-fri", ("sat", "sun"); hours past midnight belong to the day they begin on
     cooldown  after a run, not again for the same device within this time
     late      for events older than a minute: "update" keeps state and emits but switches nothing, "run" does all
+    unsynced  while nobody knows the time, between= and days= let nothing pass but the alarm lane; "run" goes by the
+              clock as it is
     """
-    line = _line()
+    line = line_of_decorator()
 
     def declare(function: F) -> F:
-        with _checking(function, line, 2) as collector:
+        with checking(function, line, 2) as collector:
             if not types:
                 raise ValueError('@rule needs an event type, such as @rule("door_opened")')
             for name in types:
@@ -111,13 +92,15 @@ def rule(
                 raise ValueError(f'late={late!r}: write "update" or "run"')
             collector.declared.append(
                 EventRule(
-                    **_about(function, collector, line),
+                    **about(function, collector, line),
                     types=types,
                     selector=_selector(device, room, kind, label),
                     where=tuple((field_name(name), _test(name, wanted)) for name, wanted in (where or {}).items()),
                     modes=names(mode),
                     cooldown_ns=duration_ns(cooldown),
                     late=late,
+                    hours=Hours.read(between, days),
+                    unsynced=_unsynced(unsynced),
                 )
             )
         return function
@@ -144,7 +127,7 @@ class When(Generic[P, R]):
             collector, at = self._declared
             condition = collector.declared[at]
             assert isinstance(condition, Condition)
-            with _checking(function, function.__code__.co_firstlineno, 2):
+            with checking(function, function.__code__.co_firstlineno, 2):
                 collector.declared[at] = _with_end(condition, function)
         return function
 
@@ -158,6 +141,9 @@ def when(
     per: Per = "device",
     lasts: Duration = 0,
     unknown: str = "keep",
+    between: Names = None,
+    days: Names = None,
+    unsynced: Unsynced = "skip",
     **fields: Value | Sequence[Value] | Threshold,
 ) -> Callable[[Callable[P, R]], When[P, R]]:
     """Run a function ``(device, ctx)`` when fields of a device are so, once until they are not.
@@ -167,14 +153,17 @@ def when(
     per       "device": each for itself; "room" or "house": true while it is true of any, the function gets the room
     lasts     it must have been so for this long
     unknown   while a field is not known: "keep" what was, "true", "false", or such as "true after 2h"
+    between   only in these hours: "22:00-06:00", "sunset..sunrise"; it begins and ends with them
+    days      only on these days: "mon-fri", ("sat", "sun"); hours past midnight belong to the day they begin on
+    unsynced  while nobody knows the time, the hours stay what they were; "run" goes by the clock as it is
 
     Alerts raised by the function clear themselves when the condition is over, and what it holds is released.
     """
-    line = _line()
+    line = line_of_decorator()
 
     def declare(function: Callable[P, R]) -> When[P, R]:
         declared = When(function)
-        with _checking(function, line, 2) as collector:
+        with checking(function, line, 2) as collector:
             if not fields:
                 raise ValueError("@when needs a field, such as @when(kind='door', open=True)")
             for name in fields:
@@ -183,17 +172,19 @@ def when(
                     collector.fault(line, f"{name!r} is no argument of @when", f"did you mean {near[0]!r}?")
             if per not in ("device", "room", "house"):
                 raise ValueError(f'per={per!r}: write "device", "room" or "house"')
-            declared._declared = (collector, len(collector.declared))
             collector.declared.append(
                 Condition(
-                    **_about(function, collector, line),
+                    **about(function, collector, line),
                     fields=tuple((field_name(name), _test(name, wanted)) for name, wanted in fields.items()),
                     selector=_selector(device, room, kind, label),
                     per=per,
                     lasts_ns=duration_ns(lasts),
                     unknown=Unknown.read(unknown),
+                    hours=Hours.read(between, days),
+                    unsynced=_unsynced(unsynced),
                 )
             )
+            declared._declared = (collector, len(collector.declared) - 1)
         return declared
 
     return declare
@@ -201,25 +192,74 @@ def when(
 
 def every(interval: Duration) -> Callable[[F], F]:
     """Run a function ``(ctx)`` again and again; ticks missed while the power was off are not made up for."""
-    line = _line()
+    line = line_of_decorator()
 
     def declare(function: F) -> F:
-        with _checking(function, line, 1) as collector:
+        with checking(function, line, 1) as collector:
             interval_ns = duration_ns(interval)
             if interval_ns < EVERY_S_MIN * NS_PER_S:
                 raise ValueError(f"@every({interval!r}): at least {EVERY_S_MIN:g} s")
-            collector.declared.append(Every(**_about(function, collector, line), interval_ns=interval_ns))
+            collector.declared.append(Every(**about(function, collector, line), interval_ns=interval_ns))
         return function
 
     return declare
 
 
-def timer(function: F) -> F:
-    """Make a function ``(ctx, **arguments)`` one that ``ctx.after`` can start, power cut or not."""
-    with _checking(function, function.__code__.co_firstlineno, None) as collector:
-        about = _about(function, collector, function.__code__.co_firstlineno)
-        collector.declared.append(Timer(**about))
-    return function
+def at(
+    *times: str,
+    cron: str | None = None,
+    days: Names = None,
+    missed: str = "within 1h",
+    unsynced: Unsynced = "skip",
+) -> Callable[[F], F]:
+    """Run a function ``(ctx)`` at times of day of the house's timezone.
+
+    times     "07:30", "sunset+10m"; what summer time skips runs at the jump, what it doubles runs once
+    cron      instead: minute hour day month weekday, such as "*/5 7-9 * * mon-fri"
+    days      of `times` only these: "mon-fri", ("sat", "sun")
+    missed    what was due while nothing ran: "run" late, "skip", or "within 10m"; of several only the last
+    unsynced  while nobody knows the time: "skip" (said in the log), or "run" by the clock as it is
+    """
+    line = line_of_decorator()
+
+    def declare(function: F) -> F:
+        with checking(function, line, 1) as collector:
+            if cron is not None and (times or days is not None):
+                raise ValueError("@at: either times of day and days= or cron=")
+            plan = Times.read(times, days) if cron is None else Cron.read(cron)
+            collector.declared.append(
+                At(
+                    **about(function, collector, line),
+                    plan=plan,
+                    missed=Missed.read(missed),
+                    unsynced=_unsynced(unsynced),
+                    late="run",
+                )
+            )
+        return function
+
+    return declare
+
+
+@overload
+def timer(function: F) -> F: ...
+@overload
+def timer(*, missed: str | None = None) -> Callable[[F], F]: ...
+def timer(function: F | None = None, *, missed: str | None = None) -> F | Callable[[F], F]:
+    """Make a function ``(ctx, **arguments)`` one that ``ctx.after`` can start, power cut or not.
+
+    missed    what was due while nothing ran: "run" late, "skip", or "within 10m"; without it, it runs as a late event
+              does: it keeps state and emits, but switches nothing
+    """
+
+    def declare(function: F) -> F:
+        line = function.__code__.co_firstlineno
+        with checking(function, line, None) as collector:
+            read = None if missed is None else Missed.read(missed)
+            collector.declared.append(Timer(**about(function, collector, line), missed=read))
+        return function
+
+    return declare if function is None else declare(function)
 
 
 def above(limit: float, *, clear: float | None = None) -> Threshold:
@@ -232,40 +272,10 @@ def below(limit: float, *, clear: float | None = None) -> Threshold:
     return Threshold("below", limit, clear)
 
 
-def _line() -> int:
-    return sys._getframe(2).f_lineno  # the decorator's line, where the author looks
-
-
-@contextmanager
-def _checking(function: Callable[..., object], line: int, positional: int | None) -> Iterator[Collector]:
-    """Turn what is wrong with a declaration into a fault at its line."""
-    collector = _collector or Collector("")
-    try:
-        yield collector
-    except (ValueError, TypeError) as error:
-        collector.fault(line, str(error))
-    try:
-        _check_function(function, positional)
-    except ValueError as error:
-        collector.fault(line, str(error))
-
-
-def _check_function(function: Callable[..., object], positional: int | None) -> None:
-    name = getattr(function, "__name__", "?")
-    if inspect.iscoroutinefunction(function):
-        raise ValueError(f"{name} is async: a rule is a plain function, and ctx.after waits")
-    parameters = inspect.signature(function)
-    try:
-        parameters.bind(*[None] * positional) if positional is not None else parameters.bind_partial(None)
-    except TypeError as error:
-        wanted = {1: "(ctx)", 2: "(event, ctx) or (device, ctx)", None: "(ctx, ...)"}[positional]
-        raise ValueError(f"{name}{parameters} can't be called with {wanted}: {error}") from None
-
-
-def _about(function: Callable[..., object], collector: Collector, line: int) -> dict[str, Any]:
-    name = getattr(function, "__name__", "rule")
-    title = (function.__doc__ or "").strip().partition("\n")[0].partition(". ")[0] or name.replace("_", " ")
-    return {"name": name, "title": title, "run": function, "file": collector.file, "line": line}
+def _unsynced(text: Unsynced) -> Unsynced:
+    if text not in ("skip", "run"):
+        raise ValueError(f'unsynced={text!r}: write "skip" or "run"')
+    return text
 
 
 def _with_end(condition: Condition, function: Callable[..., object]) -> Condition:

@@ -19,6 +19,7 @@ from gateway.event import Event, LaneName, derived_id
 from gateway.rules.acting import AS_USUAL, Acting
 from gateway.rules.definition import Definition
 from gateway.rules.house import House
+from gateway.rules.options import Location
 from gateway.rules.recipients import Recipients
 from gateway.rules.tables import RULE_STATE, TIMERS, Overlay, Tables
 
@@ -36,7 +37,7 @@ LOG_CHARS_MAX = 1000
 HOPS_MAX = 8  # rules in a row that react to each other's events, or to timers of less than
 HOPS_WITHIN_NS = 1_000_000_000
 
-Part = Literal["event", "begin", "end", "timer", "every", "engine"]
+Part = Literal["event", "begin", "end", "timer", "every", "at", "engine"]
 
 
 class LimitReached(RuntimeError):
@@ -54,6 +55,7 @@ class Site:
     modes: tuple[str, ...]
     timezone: tzinfo
     timers: Mapping[Callable[..., object], str]  # functions declared with @timer
+    location: Location | None = None
     state_bytes: dict[str, int] = field(default_factory=dict)  # rule -> size of its state
     recipients: Recipients = field(default_factory=Recipients)  # who can be told
     acting: Acting = AS_USUAL

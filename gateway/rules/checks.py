@@ -13,7 +13,7 @@ from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS
 from gateway.rules.alerts import TYPES as ALERT_TYPES
 from gateway.rules.context import Context
-from gateway.rules.definition import Condition, Declared, EventRule, Selector, duration_ns
+from gateway.rules.definition import Condition, Declared, EventRule, Selector, duration_ns, needs_sun
 from gateway.rules.house import House
 from gateway.rules.notices import TYPES as NOTICE_TYPES
 from gateway.rules.recipients import Recipients
@@ -27,18 +27,26 @@ GENERAL_TYPES = frozenset(
 )
 """Event types of the gateway itself."""
 
+NO_LOCATION = "add to gateway.toml: [gateway.location] with latitude = 52.5 and longitude = 13.4, but yours"
 _DEVICE_FIRST = frozenset({"hold", "release", "command", "device"})
 _KNOWN = frozenset(name for name in dir(Context) if not name.startswith("_")) | {"state"}
 
 
 def check_names(
-    declared: Iterable[Declared], house: House | None, modes: Sequence[str], types: Collection[str]
+    declared: Iterable[Declared],
+    house: House | None,
+    modes: Sequence[str],
+    types: Collection[str],
+    *,
+    located: bool = True,
 ) -> tuple[list[Fault], list[Fault]]:
     """Return faults and hints about the names in decorators."""
     faults: list[Fault] = []
     hints: list[Fault] = []
     for definition in declared:
         at = (definition.file, definition.line)
+        if not located and needs_sun(definition):
+            faults.append(Fault(*at, "the sun needs to know where the house is", NO_LOCATION))
         if isinstance(definition, EventRule):
             faults += [
                 Fault(*at, *_no("mode", mode, modes)) for mode in definition.modes if modes and mode not in modes

@@ -13,6 +13,7 @@ from typing import Any
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.definition import Condition
 from gateway.rules.house import OFFLINE, ONLINE, Device
+from gateway.rules.openings import Openings
 from gateway.rules.tables import RULE_STATE, TIMERS
 
 LASTS, UNKNOWN = "lasts", "unknown"  # kinds of timers
@@ -27,8 +28,9 @@ Watched = tuple[Condition, frozenset[str], str]
 class Conditions:
     """Keeps all conditions up to date. `begin` and `end` are called when one begins and ends."""
 
-    def __init__(self, site: Site, conditions: Sequence[Condition], begin: Act, end: Act) -> None:
+    def __init__(self, site: Site, conditions: Sequence[Condition], openings: Openings, begin: Act, end: Act) -> None:
         self._site = site
+        self._openings = openings
         self._conditions = conditions
         self._begin = begin
         self._end = end
@@ -70,6 +72,12 @@ class Conditions:
             known = {key[len(prefix) :] for key in self._site.tables.keys(RULE_STATE, prefix)}
             for scope in sorted(scopes | known):
                 self.evaluate(condition, scope, cause)
+
+    def look_at_hours(self, present: Cause, *, synced: bool, only: str | None = None) -> None:
+        """Open or close the hours of conditions (or of one) by the clock; `evaluate_all` comes next."""
+        for condition in self._conditions:
+            if only in (None, condition.name):
+                self._openings.refresh(condition, present, synced=synced)
 
     def steady(self, condition: Condition, scope: str) -> bool:
         """Return whether a condition is what it was, and nothing is to be done about it: the usual case, and cheap."""
@@ -142,7 +150,9 @@ class Conditions:
         ]
 
     def _truth(self, condition: Condition, scope: str, was: bool) -> bool | None:
-        """Return whether it is so of any member; None if that is not known; False without members."""
+        """Return whether it is so of any member; None if that is not known; False without members or out of hours."""
+        if condition.hours is not None and not self._openings.open(condition):
+            return False
         if condition.per == "device":
             device = self._site.house.devices.get(scope)
             return False if device is None or not _meant(condition, device) else _truth_of(condition, device, was)

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.quantity import duration, duration_s
+from gateway.rules.cron import Plan
+from gateway.rules.hours import Hours
 
 NS_PER_S = 1_000_000_000
 Late = Literal["update", "run"]
 Per = Literal["device", "room", "house"]
 Commands = Literal["run", "observe"]
+Unsynced = Literal["skip", "run"]
 DURATION_S_MAX = 10 * 366 * 86_400.0
+DURATION_NS_MAX = round(DURATION_S_MAX) * NS_PER_S
 EVERY_S_MIN = 1.0
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,99}")
@@ -158,6 +162,22 @@ class Unknown:
         return cls(word, duration_ns(rest) if rest else 0)  # type: ignore[arg-type] # narrowed by the test above
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What becomes of a time that nobody was there for: it fires late if it is at most `within_ns` ago."""
+
+    within_ns: int = DURATION_NS_MAX
+    text: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> Missed:
+        """Read ``"run"``, ``"skip"``, ``"within 10m"``. ValueError says what to write."""
+        word, _, rest = str(text).partition(" ")
+        if word not in ("run", "skip", "within") or bool(rest) != (word == "within"):
+            raise ValueError(f'missed={text!r}: write "run", "skip" or such as "within 10m"')
+        return cls(duration_ns(rest) if rest else DURATION_NS_MAX if word == "run" else 0, text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """What all sorts of rules have."""
@@ -182,6 +202,8 @@ class EventRule(Definition):
     where: tuple[tuple[str, FieldTest], ...] = ()
     modes: tuple[str, ...] = ()
     cooldown_ns: int = 0
+    hours: Hours | None = None
+    unsynced: Unsynced = "skip"
 
     @property
     def trigger(self) -> str:
@@ -189,6 +211,7 @@ class EventRule(Definition):
         parts = [str(self.selector)] if not self.selector.anything else []
         parts += [f"{name}{test.text}" for name, test in self.where]
         parts += [f"mode={'|'.join(self.modes)}"] if self.modes else []
+        parts += [self.hours.text] if self.hours else []
         return " | ".join(self.types) + (f" ({', '.join(parts)})" if parts else "")
 
 
@@ -202,11 +225,14 @@ class Condition(Definition):
     lasts_ns: int = 0
     unknown: Unknown = Unknown()
     end: Callable[..., object] | None = None
+    hours: Hours | None = None
+    unsynced: Unsynced = "skip"
 
     @property
     def trigger(self) -> str:
         """What starts it, for a person."""
         tests = ", ".join(f"{name}{test.text}" for name, test in self.fields)
+        tests += f", {self.hours.text}" if self.hours else ""
         lasts = f" for {duration(self.lasts_ns / NS_PER_S)}" if self.lasts_ns else ""
         return f"while {tests}{lasts}" + (f" ({self.selector})" if not self.selector.anything else "")
 
@@ -224,8 +250,24 @@ class Every(Definition):
 
 
 @dataclass(frozen=True, kw_only=True)
+class At(Definition):
+    """@at: at a time of day, or by a cron line."""
+
+    plan: Plan
+    missed: Missed
+    unsynced: Unsynced = "skip"
+
+    @property
+    def trigger(self) -> str:
+        """What starts it, for a person."""
+        return self.plan.text
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timer(Definition):
     """@timer: started by ctx.after; acts in the name of the rule that started it."""
+
+    missed: Missed | None = None  # None: it runs, and switches nothing
 
     @property
     def trigger(self) -> str:
@@ -233,7 +275,15 @@ class Timer(Definition):
         return "ctx.after"
 
 
-Declared = EventRule | Condition | Every | Timer
+Declared = EventRule | Condition | Every | At | Timer
+
+
+def needs_sun(definition: Declared) -> bool:
+    """Return whether it has to be known where the house is."""
+    if isinstance(definition, At):
+        return definition.plan.needs_sun
+    hours = definition.hours if isinstance(definition, (EventRule, Condition)) else None
+    return hours is not None and hours.needs_sun
 
 
 def names(value: str | Sequence[str] | None) -> tuple[str, ...]:

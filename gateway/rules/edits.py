@@ -130,6 +130,7 @@ class Edits:
             memory_bytes_max=self._options.memory_bytes_max,
             last=list(last),
             excluded=dict(excluded or {}),
+            located=self._options.location is not None,
         )
 
     def expect(self, name: str, source: bytes, actor: str) -> None:

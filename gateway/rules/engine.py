@@ -10,24 +10,29 @@ An index by type and device finds the rules, so an event costs the same with one
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from gateway.rules import alerts, claims
+from gateway.rules.appointments import AT, NOBODY_KNOWS, Appointments, in_time, missed_text
+from gateway.rules.calendar import Place
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.context import MODE_KEY
-from gateway.rules.definition import Condition, Declared, Definition, EventRule, Every
+from gateway.rules.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
+from gateway.rules.gone import forget_the_gone
+from gateway.rules.hours import InForce
 from gateway.rules.house import OFFLINE, Device
+from gateway.rules.openings import HOURS, Openings
 from gateway.rules.overrides import ANSWERS, ECHO, Overrides
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.runner import Runner, Watch, cooldown_key, stranger
 from gateway.rules.seen import Seen, decode, field_of, time_ns
 from gateway.rules.tables import ALERTS, HOLDS, MODES, RULE_STATE, TIMERS
-from gateway.rules.trace import CHANGED, COOLDOWN, MODE, SMALL, STEADY, WHERE, Trace, kept
+from gateway.rules.trace import CHANGED, COOLDOWN, MISSED, MODE, SMALL, STEADY, WHERE, Trace, kept
+from gateway.rules.trace import HOURS as CLOSED
 from gateway.rules.trouble import RETRY, Work
 
 AFTER, EVERY = "after", "every"  # kinds of timers
@@ -62,9 +67,14 @@ class Engine:
                     self._by_type.setdefault(event_type, []).append(definition)
         self._index: dict[str, dict[str, tuple[EventRule, ...]]] = {name: {} for name in self._by_type}
         conditions = [definition for definition in definitions if isinstance(definition, Condition)]
-        self._conditions = Conditions(site, conditions, self._begin, self._end)
+        self._place = Place(site.timezone, site.location)
+        self._in_force = InForce(self._place)
+        self._said: set[str] = set()  # rules that said that they wait for the clock
+        self._conditions = Conditions(site, conditions, Openings(site, self._place), self._begin, self._end)
         self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed, self.trace)
         self._overrides = Overrides(site, self._runner)
+        times = [definition for definition in definitions if isinstance(definition, At)]
+        self._appointments = Appointments(site, times, self._runner, self._place, self.trace)
 
     @property
     def outcome(self) -> Outcome:
@@ -179,10 +189,25 @@ class Engine:
                 return self._looks[rule.index].append((seen.sequence, WHERE, (name, value)))
         if rule.modes and self._mode() not in rule.modes:
             return self._looks[rule.index].append((seen.sequence, MODE, self._mode()))
+        if rule.hours is not None and (why := self._out_of_hours(rule, seen)):
+            return self._looks[rule.index].append((seen.sequence, CLOSED, why))
         if rule.cooldown_ns and (left_ns := self._cools(rule, seen)):
             return self._looks[rule.index].append((seen.sequence, COOLDOWN, left_ns))
         work = Work(rule.name, "event", self._runner.raw, int(seen.sequence), device=seen.subject)
         return self._runner.do(work, rule, seen)
+
+    def _out_of_hours(self, rule: EventRule, seen: Seen) -> str:
+        """Return why an event is outside of a rule's hours; nothing if it is not."""
+        assert rule.hours is not None
+        if seen.clock == "unsynced" and rule.unsynced == "skip":
+            if seen.lane == "alarm":
+                return ""
+            if rule.name not in self._said:
+                self._said.add(rule.name)
+                self._runner.say(rule.name, NOBODY_KNOWS)
+            return NOBODY_KNOWS
+        inside = self._in_force.open(rule.name, rule.hours, time_ns(seen, self._runner.now_ns))
+        return "" if inside else rule.hours.text
 
     def _cools(self, rule: EventRule, seen: Seen) -> int:
         """Return for how many ns a rule that ran for this device is still to rest; a clock that went back ends that."""
@@ -258,6 +283,10 @@ class Engine:
         if seen.type == alerts.ACKNOWLEDGE:
             self._acknowledge(seen)
             return
+        if seen.type == "clock_set":
+            self._said.clear()
+            self._look_at_the_clock(seen)
+            return
         key = str(seen.data.get("timer", ""))
         row = self.site.tables.get(TIMERS, key)
         if row is None:
@@ -279,7 +308,7 @@ class Engine:
             self._overrides.time_passed(row, key, cause)
         elif rule.name in self._definitions:
             self._time_of(rule, kind, key, row, cause)
-        else:
+        elif kind not in (AT, EVERY, HOURS):
             self._runner.fault(RuleFault(rule.name, "", 0, f"a timer of rule {rule.name!r}, which is gone, was due"))
 
     def _time_of(self, rule: Definition, kind: str, key: str, row: Mapping[str, Any], cause: Cause) -> None:
@@ -287,16 +316,39 @@ class Engine:
         seen, about = self._runner.seen, (row["scope"], row["device"])
         if kind == AFTER:
             function, arguments = row["function"], row["arguments"]
-            self._runner.do(
-                Work(rule.name, "timer", self._runner.raw, cause.sequence, *about, function, arguments), rule, seen
-            )
+            work = Work(rule.name, "timer", self._runner.raw, cause.sequence, *about, function, arguments)
+            self._after(work, rule, cause, seen)
         elif kind in (LASTS, UNKNOWN) and isinstance(rule, Condition):
             self._conditions.time_passed(rule, row["scope"], kind, key, cause)
         elif kind == EVERY and isinstance(rule, Every):
             self._tick(rule, cause)
             self._runner.do(Work(rule.name, "every", self._runner.raw, cause.sequence), rule, seen)
+        elif kind == AT and isinstance(rule, At):
+            self._appointments.look(rule, seen)
+        elif kind == HOURS and isinstance(rule, Condition):
+            self._look_at_the_clock(seen, rule.name)
         elif kind == RETRY:
             self._retry(rule, key, cause)
+
+    def _after(self, work: Work, rule: Definition, cause: Cause, seen: Seen) -> None:
+        """Call what ctx.after asked for, unless it is too late for its @timer."""
+        timer = self._definitions.get(work.function)
+        fitting: Seen | None = seen
+        if isinstance(timer, Timer) and timer.missed is not None:
+            fitting = in_time(timer.missed, cause.time_ns, self._runner, seen)
+        if fitting is not None:
+            return self._runner.do(work, rule, fitting)
+        text = f"{work.function} {missed_text(cause.time_ns, self._runner.now_ns, self._place)}"
+        self._runner.say(rule.name, text)
+        return self.trace.look(rule.index, seen.sequence, MISSED, text)
+
+    def _look_at_the_clock(self, seen: Seen, only: str | None = None) -> None:
+        """Open and close hours, and look what is due, by the clock as it is now."""
+        present = self._runner.present(self._runner.cause(seen))
+        self._conditions.look_at_hours(present, synced=seen.clock != "unsynced", only=only)
+        if only is None:
+            self._appointments.look_at_all(seen)
+        self._conditions.evaluate_all(present, only=only)
 
     def _tick(self, rule: Every, cause: Cause) -> None:
         """Set the timer of the next tick, the first one that lies ahead."""
@@ -317,7 +369,7 @@ class Engine:
     def _loaded(self, cause: Cause) -> None:
         """Rules were (re)loaded: conditions from state, ticks, what belongs to rules that are gone."""
         if self._complete:
-            self._forget_the_gone(cause)
+            forget_the_gone(self.site, self._runner, self._definitions, self._settle, cause)
         for rule in self._definitions.values():
             if self._runner.trouble.edited(rule):
                 self._retry(rule, None, cause)
@@ -328,38 +380,12 @@ class Engine:
                     for key in keys:
                         self.site.tables.put(TIMERS, key, None)
                     self._tick(rule, self._runner.present(cause))
-        self._conditions.evaluate_all(cause)
+        self._look_at_the_clock(self._runner.seen)
         self._runner.deferred.update(self.site.tables.keys(HOLDS))
         self._runner.catch_up()
-
-    def _forget_the_gone(self, cause: Cause) -> None:
-        """Release what rules hold, and clear what they raised, that don't exist any more."""
-        for device in list(self.site.tables.keys(HOLDS)):
-            row = self.site.tables.get(HOLDS, device)
-            owners = {claim["by"] for claim in row["claims"] if not claims.is_persons(claim)} if row else set()
-            for name in sorted(owners - set(self._definitions)):
-                call = Call(self.site, stranger(name), cause, name=f"{name}|gone|{device}")
-                claims.release(call, device, partial(_is_of, name))
-                self._runner.settle(call, [device])
-                self._runner.accept(call)
-        for at in list(self.site.tables.keys(ALERTS)):
-            row = self.site.tables.get(ALERTS, at)
-            if row is not None and row["rule"] not in self._definitions:
-                call = Call(self.site, stranger(row["rule"]), cause, name=f"{row['rule']}|gone|{at}")
-                alerts.clear(call, at, row, partial(self._settle, call))
-                self._runner.accept(call)
-
-
-def _is_of(rule: str, claim: claims.Claim) -> bool:
-    return bool(claim["by"] == rule)
 
 
 def _selects(rule: EventRule, device: Device | None) -> bool:
     if device is None:
         return rule.selector.anything
     return rule.selector.fits(device.id, device.name, device.room, device.kind, device.labels)
-
-
-def numbered(definitions: Sequence[Declared]) -> list[Declared]:
-    """Give definitions their place in the list the gateway gets."""
-    return [replace(definition, index=place) for place, definition in enumerate(definitions)]

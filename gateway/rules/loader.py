@@ -22,24 +22,33 @@ from typing import Protocol
 
 from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS, event_types
-from gateway.rules import api, library, snapshot
+from gateway.rules import api, declaring, library, snapshot
 from gateway.rules.checks import check_names, check_tree
 from gateway.rules.definition import Declared, EventRule
 from gateway.rules.faults import USER_ERRORS, line_of, line_within, what
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
-from gateway.rules.recipients import Recipients
 from gateway.rules.overrides import ANSWERS
 from gateway.rules.protocol import DOUBLE, DeviceEntry, RuleInfo
+from gateway.rules.recipients import Recipients
 
 TEST_PREFIX = "test_"
 LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
-ALWAYS_WANTED = ("timer_fired", "rules_loaded", "acknowledge_requested", "mode_changed", OFFLINE, ONLINE, *sorted(ANSWERS))
+ALWAYS_WANTED = (
+    "timer_fired",
+    "rules_loaded",
+    "clock_set",
+    "acknowledge_requested",
+    "mode_changed",
+    OFFLINE,
+    ONLINE,
+    *sorted(ANSWERS),
+)
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _DYNAMIC = frozenset({"getattr", "vars", "fields", "__dict__", "__getattribute__"})
 _UNEXPECTED = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
-_LATER = frozenset({"between", "days", "debounce", "over", "after", "within"})
+_LATER = frozenset({"debounce", "over", "after", "within"})
 
 
 @dataclass
@@ -84,6 +93,7 @@ def load(
     files: Sequence[Path] | None = None,
     last: Collection[str] = (),
     limit_s: float = 0,
+    located: bool = True,
 ) -> Loaded:
     """Load all files of a folder (or some).
 
@@ -97,6 +107,7 @@ def load(
     files     only these rule files
     last      names of files to be run after the others: when two rules have one name, theirs is the fault
     limit_s   for the top level of a file, where nobody else watches; 0 is none
+    located   whether it is known where the house is, which the sun needs
     """
     loaded = Loaded()
     if source is None:
@@ -127,7 +138,7 @@ def load(
             loaded.modules[path] = module
         faults = collector.faults + _doubles(collector.declared, taken)
         if module is not None:
-            names_faults, hints = check_names(collector.declared, house, modes, types)
+            names_faults, hints = check_names(collector.declared, house, modes, types, located=located)
             faults += names_faults + check_tree(tree, path, house, modes, recipients)
             loaded.hints += hints
         loaded.faults += sorted(faults, key=lambda fault: fault.line or 0)
@@ -179,14 +190,14 @@ def _parse(path: str, source: bytes, loaded: Loaded) -> ast.Module | None:
         return None
 
 
-def _run(path: str, tree: ast.Module, folder: Path) -> tuple[api.Collector, ModuleType | None]:
+def _run(path: str, tree: ast.Module, folder: Path) -> tuple[declaring.Collector, ModuleType | None]:
     """Run a file's top level; without a module if that raised."""
-    collector = api.Collector(path)
+    collector = declaring.Collector(path)
     module = ModuleType(f"{MODULES}.{Path(path).stem}")
     module.__file__ = path
     sys.modules[module.__name__] = module
     try:
-        with api.collecting(collector):
+        with declaring.collecting(collector):
             exec(compile(tree, path, "exec", dont_inherit=True), vars(module))  # noqa: S102 - that is what a rule file is
     except USER_ERRORS as error:
         within = line_within(error, str(folder / snapshot.LIB))
@@ -206,7 +217,7 @@ def _explained(error: BaseException) -> tuple[str, str | None]:
         return what(error), None
     if found[2] in _LATER:
         return f"@{found[1]} has no argument {found[2]!r} in this version", None
-    arguments = list(api.rule.__kwdefaults__ or ()) if found[1] == "rule" else ["clear"]
+    arguments = list(decorator.__kwdefaults__ or ())
     return f"@{found[1]} has no argument {found[2]!r}", probably_meant(found[2], arguments)
 
 
@@ -285,10 +296,19 @@ def inspect(
     devices: Iterable[_Installed] = (),
     modes: Sequence[str] = (),
     recipients: Recipients | None = None,
+    located: bool = True,
 ) -> Loaded:
     """Load a folder to see what is wrong with it: `check`, `rules list`. Runs the files' top level in this process."""
     house = House(entries(devices), {})
-    return load(folder, house=house, modes=modes, types=known_types(), recipients=recipients, limit_s=LOAD_S_MAX)
+    return load(
+        folder,
+        house=house,
+        modes=modes,
+        types=known_types(),
+        recipients=recipients,
+        limit_s=LOAD_S_MAX,
+        located=located,
+    )
 
 
 @contextmanager

@@ -7,12 +7,24 @@ from pathlib import Path
 import msgspec
 
 
+class Location(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the house stands, for sunrise and sunset."""
+
+    latitude: float  # degrees, north is positive
+    longitude: float  # degrees, east is positive
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
+            raise ValueError("latitude is -90 to 90, longitude is -180 to 180")
+
+
 class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the rule worker."""
 
     folder: Path = Path("rules")
     modes: tuple[str, ...] = ("home", "away", "night", "vacation")  # of the house; the first is the one at first
     timezone: str = "UTC"  # IANA name: what ctx.now and event.time are in
+    location: Location | None = None  # for sunrise and sunset; default: [gateway.location]
     call_s_max: float = 1.0  # a rule's call that takes longer is ended, and the rule quarantined
     load_s_max: float = 5.0  # running a file's top level
     memory_bytes_max: int = 256 * 1024 * 1024  # data of the worker process

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from gateway.event import Event
+from gateway.rules.options import Location
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # `Load` carries all files, `Start` all tables; anything longer is a broken peer
 LENGTH = struct.Struct("<I")
@@ -82,6 +83,7 @@ class Load(msgspec.Struct, array_like=True, tag="load"):
     memory_bytes_max: int
     last: list[str] = []  # to be run after the others: when two rules have one name, theirs is the fault
     excluded: dict[str, tuple[int, str]] = {}  # path -> line, and why it is not loaded (it hung or killed a worker)
+    located: bool = True  # it is known where the house is
 
 
 class Try(msgspec.Struct, array_like=True, tag="try"):
@@ -102,6 +104,7 @@ class Start(msgspec.Struct, array_like=True, tag="start"):
     blamed: list[Blamed]
     late_s: float
     complete: bool = True  # no file is left out: what belongs to no rule belongs to nobody
+    location: Location | None = None
 
 
 class Batch(msgspec.Struct, array_like=True, tag="batch"):

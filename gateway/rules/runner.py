@@ -139,7 +139,7 @@ class Runner:
         if work.part == "timer":
             timer = self.definitions.get(work.function)
             return (timer.run if isinstance(timer, Timer) else None), (context,)
-        if work.part == "every":
+        if work.part in ("every", "at"):
             return rule.run, (context,)
         if isinstance(rule, Condition):
             subject = self._subject(rule, work.scope)
@@ -187,6 +187,11 @@ class Runner:
         """Report a fault with the outcome."""
         if len(self.outcome.faults) < FAULTS_PER_BATCH_MAX:
             self.outcome.faults.append(fault)
+
+    def say(self, rule: str, text: str) -> None:
+        """Write a line to the log in the name of a rule."""
+        if len(self.outcome.logs) < LOGS_PER_BATCH_MAX:
+            self.outcome.logs.append((rule, text))
 
     def cause(self, seen: Seen) -> Cause:
         """Return a record as the cause of what follows from it."""

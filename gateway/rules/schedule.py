@@ -13,7 +13,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gateway.clock import Clock
+from gateway.clock import NS_PER_S, Clock
+
+JUMP_NS_MIN = 5 * NS_PER_S  # a wall clock that moves by more against the boot clock was set
 
 
 class Due(NamedTuple):
@@ -35,6 +37,8 @@ class Schedule:
         self._rows: dict[str, Mapping[str, Any]] = {}  # waiting
         self._due: dict[str, int] = {}  # boot time, ns
         self._untrusted: set[str] = set()
+        self._wall_at_boot = self._read()
+        self._synced = clock.synced()
 
     def __len__(self) -> int:
         """Return how many timers wait."""
@@ -78,6 +82,23 @@ class Schedule:
             found.append(Due(key, self._rows[key], wall - (now - at), key not in self._untrusted))
             self.remove(key)
         return found
+
+    def clock_set(self) -> float | None:
+        """Return by how many seconds the wall clock was set since the last time, 0 if it is only believed now.
+
+        None if it goes on as it did. Cheap: asked for at each turn.
+        """
+        at_boot, synced = self._read(), self._clock.synced()
+        jumped = at_boot - self._wall_at_boot
+        if abs(jumped) < JUMP_NS_MIN and (self._synced or not synced):
+            self._synced = synced
+            return None
+        self._wall_at_boot, self._synced = at_boot, synced
+        return round(jumped / NS_PER_S, 3)
+
+    def _read(self) -> int:
+        """Return what the wall clock, going as it does, showed when the machine started."""
+        return self._clock.wall_ns() - self._clock.boot_ns()
 
     def _drop_forgotten(self) -> None:
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:

@@ -330,6 +330,7 @@ class RuleWorker:
             devices=devices,
             modes=self._options.modes,
             timezone=self._options.timezone,
+            location=self._options.location,
             tables={name: dict(self._table(name)) for name in TABLES},
             blamed=self._verdicts.blamed(ready.rules),
             late_s=self._options.late_s,

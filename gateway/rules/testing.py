@@ -12,15 +12,17 @@ into being when they are named: "freezer-cellar" is a freezer in the room cellar
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event, LaneName
 from gateway.profiles.vocabulary import FIELDS, KIND_OF_CLASS, meaning
 from gateway.rules import alerts, claims
 from gateway.rules.acting import Acting
+from gateway.rules.calendar import Moment, Place
 from gateway.rules.call import STATE_BYTES_MAX, Site, plain, state_prefix
 from gateway.rules.checks import KINDS
 from gateway.rules.context import MODE_KEY
@@ -29,6 +31,7 @@ from gateway.rules.engine import Engine
 from gateway.rules.house import Device, House, UnknownName, field_name
 from gateway.rules.loader import Loaded, load
 from gateway.rules.notices import REQUESTED
+from gateway.rules.options import Location
 from gateway.rules.protocol import DeviceEntry, Outcome
 from gateway.rules.recipients import Recipients
 from gateway.rules.tables import HOLDS, MODES, RULE_STATE
@@ -36,6 +39,7 @@ from gateway.rules.virtual import TimedTables, Unwatched, VirtualTime
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # a Monday
 MODES_OF_TESTS = ("home", "away", "night", "vacation")
+LOCATION = Location(latitude=52.52, longitude=13.405)  # Berlin, unless the test says where
 LATE_S = 60.0
 SOURCE = "/test/house"
 
@@ -57,6 +61,8 @@ class SimulatedHouse:
         self.loaded = loaded
         self._acting = acting or Acting()
         self._modes = tuple(modes)
+        self._zone: tzinfo = UTC
+        self._location = LOCATION
         self._kinds = KINDS | {
             kind for d in loaded.definitions if isinstance(d, (EventRule, Condition)) for kind in d.selector.kind
         }
@@ -133,6 +139,32 @@ class SimulatedHouse:
         """Move the clock; timers that are due on the way fire at their time, in order."""
         self._time.advance(self._time.now_ns + duration_ns(time))
 
+    def until(self, time: str) -> None:
+        """Move the clock on until it shows a time, such as "22:30" or "2026-03-29 01:00" in the house's timezone."""
+        day, _, clock = time.rpartition(" ")
+        moment, place = Moment.read(clock), Place(self._zone, self._location)
+        today = place.day(self._time.now_ns) if not day else date.fromisoformat(day)
+        at = moment.on(today, place).time_ns
+        if not day and at <= self._time.now_ns:
+            at = moment.on(today + timedelta(days=1), place).time_ns
+        if at < self._time.now_ns:
+            raise ValueError(f"it is {self.now:%Y-%m-%d %H:%M} already: {time!r} is over")
+        self._time.advance(at)
+
+    def place(self, timezone: str, latitude: float | None = None, longitude: float | None = None) -> None:
+        """Put the house somewhere else: a timezone such as "Europe/Berlin", and where the sun is looked for."""
+        self._zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
+        if latitude is not None and longitude is not None:
+            self._location = Location(latitude=latitude, longitude=longitude)
+        self.reload(self.loaded)
+
+    def set_clock(self, jump: str | float = 0, *, back: bool = False, synced: bool = True) -> None:
+        """Set the wall clock on (or back) without time passing; `synced` says whether it is believed from now on."""
+        jumped_ns = duration_ns(jump) * (-1 if back else 1)
+        self._time.synced = synced
+        self._time.set_clock(self._time.now_ns + jumped_ns)
+        self._record("clock_set", "", {"jumped_s": jumped_ns / NS_PER_S}, lane="timer")
+
     def restart(self, *, off: str | float = 0) -> None:
         """Start again from what is durable, as after a power cut; timers due while the power was off fire late."""
         self._time.now_ns += duration_ns(off)
@@ -162,7 +194,7 @@ class SimulatedHouse:
     @property
     def now(self) -> datetime:
         """What the house's clock shows."""
-        return datetime.fromtimestamp(self._time.now_ns / NS_PER_S, UTC)
+        return datetime.fromtimestamp(self._time.now_ns / NS_PER_S, self._zone)
 
     @property
     def alerts(self) -> list[str]:
@@ -227,7 +259,16 @@ class SimulatedHouse:
         tables = TimedTables(self._rows)
         recipients = _OpenRecipients(house, self._kinds)
         site = Site(
-            house, tables, "test", "test", self._modes, UTC, timers, recipients=recipients, acting=self._acting
+            house,
+            tables,
+            "test",
+            "test",
+            self._modes,
+            self._zone,
+            timers,
+            self._location,
+            recipients=recipients,
+            acting=self._acting,
         )
         engine = Engine(definitions, site, Unwatched(), late_s=LATE_S)
         self._time.use(engine, tables)

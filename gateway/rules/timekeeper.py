@@ -56,6 +56,8 @@ class Timekeeper:
                 async with asyncio.timeout(wait):  # not wait_for: before 3.12 it may swallow a cancellation
                     await self._moved.wait()
             self._moved.clear()
+            if (jumped_s := self._schedule.clock_set()) is not None:
+                self.record("clock_set", {"jumped_s": jumped_s})
             for due in self._schedule.due(TIMERS_PER_TURN_MAX):
                 rule, kind = str(due.row.get("rule", "")), str(due.row.get("kind", ""))
                 data = {"timer": due.key, "rule": rule, "kind": kind, "due": rfc3339(int(due.row["due"]))}

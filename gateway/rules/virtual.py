@@ -47,6 +47,11 @@ class TimedTables(Tables):
         if table == TIMERS and row is not None:
             heapq.heappush(self._heap, (int(row["due"]), key))
 
+    def shift(self, by_ns: int) -> None:
+        """Let every timer that waits be due at another time: the wall clock was set, and they go by the boot clock."""
+        for key, row in list(self._tables[TIMERS].items()):
+            self.put(TIMERS, key, {**row, "due": int(row["due"]) + by_ns})
+
     def next_timer(self) -> tuple[int, str, Mapping[str, Any]] | None:
         """Return the timer that is due first: when, its key and its row."""
         waiting = self._tables[TIMERS]
@@ -70,7 +75,7 @@ class Unwatched:
 
 
 class VirtualTime:
-    """Moves an engine through time. `now_ns` changes only by `advance`."""
+    """Moves an engine through time. `now_ns` changes only by `advance` and `set_clock`."""
 
     def __init__(self, now_ns: int, take: Callable[[Outcome], None], *, source: str, log_id: str) -> None:
         """Begin at `now_ns`.
@@ -79,6 +84,7 @@ class VirtualTime:
         * `source` and `log_id` are what records of time are named after.
         """
         self.now_ns = now_ns
+        self.synced = True  # whether the clock is believed
         self.sequence = 0  # of the record that was looked at last
         self.records = 0  # looked at, what follows from them included
         self._take = take
@@ -110,12 +116,19 @@ class VirtualTime:
 
     def happen(self, event: Event) -> None:
         """Let one event happen now; it gets the next sequence, and an id if it has none."""
+        if not self.synced:
+            event = msgspec.structs.replace(event, clock="unsynced")
         self.play([(self.sequence + 1, self._stamped(event, self.sequence + 1))])
 
     def loaded(self) -> None:
         """Let the rules see how things are, as the gateway does when it has loaded them."""
         time = rfc3339(self.now_ns)
         self.happen(Event(source=self._source, type="rules_loaded", time=time, lane="timer", actor="gateway"))
+
+    def set_clock(self, now_ns: int) -> None:
+        """Set the wall clock without time passing."""
+        self._tables.shift(now_ns - self.now_ns)
+        self.now_ns = now_ns
 
     def advance(self, until_ns: int) -> None:
         """Move the clock, never back; timers that are due on the way fire at their time, in order."""

@@ -119,6 +119,7 @@ def load_rules(message: Load, slot: BlameSlot) -> Loaded:
         excluded=message.excluded,
         last=message.last,
         before=slot.load,
+        located=message.located,
     )
     slot.done()
     return loaded
@@ -129,7 +130,7 @@ def make_engine(start: Start, loaded: Loaded, slot: BlameSlot) -> Engine:
     house = House(start.devices, start.tables.get("values", {}))
     timers = {definition.run: definition.name for definition in loaded.definitions if isinstance(definition, Timer)}
     zone = UTC if start.timezone == "UTC" else ZoneInfo(start.timezone)
-    site = Site(house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers)
+    site = Site(house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers, start.location)
     complete = start.complete and not loaded.faults
     trace = Trace(len(loaded.definitions), time.perf_counter_ns)
     return Engine(
