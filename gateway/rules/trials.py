@@ -62,6 +62,7 @@ class Suite:
             self.loaded: Loaded = load(file.parent, files=[file], modes=modes, limit_s=LOAD_S_MAX)
         else:
             own = [definition for definition in loaded.definitions if definition.file == str(file)]
+            own = [replace(definition, index=place) for place, definition in enumerate(own)]
             self.loaded = replace(loaded, definitions=own)
         self.faults: Sequence[Fault] = self.loaded.faults
         module = self.loaded.modules.get(str(file))

@@ -25,7 +25,7 @@ from tests.system.rig import (
     watching,
 )
 
-SHIPPED = Path(__file__).parents[2] / "rules"
+SHIPPED = Path(__file__).parents[2] / "rules" / "catalogue"
 FRONT, SIREN = "zigbee2mqtt/front", "shellies/shelly1-5/relay/0"
 DEVICES = """\
 [[device]]
