@@ -91,6 +91,7 @@ class Eviction:
         """Choose what to give up, and copy survivors."""
         writer = self._writer
         entries = dispensable(writer.image.segments.values())
+        writer.pool.overdraw(writer.leave_survivors + 1)
         try:
             now = self._limiter.situation(entries)
             ready = retention.delivered(entries, now.cursors)

@@ -1,7 +1,9 @@
 """The pool of segment files: free, spare, or not yet made, up to the byte budget. On the worker's thread.
 
 Free files are those that no durable index names. RESERVE_SEGMENTS of them are left alone by ordinary blocks: they are
-for blocks with alarms, for survivors of eviction, and for the block that switches to those.
+for blocks with alarms, for survivors of eviction, and for the block that switches to those. Faults of the disk can use
+the reserve up, as each ends a segment early. Then making room would need room: it may go OVERDRAFT_SEGMENTS beyond the
+budget (`overdraw`), and files beyond it are removed as soon as they are free.
 
 New files are written with zeros, synced, and named .spare before they count: unwritten extents would make each commit
 a metadata commit. The zeros go page by page: some kernels cache a large write as one large folio, and count all of it
@@ -21,6 +23,7 @@ from gateway.journal.options import PAGE_BYTES, RESERVE_SEGMENTS, JournalOptions
 from gateway.journal.segment import FILLING, SEGMENT, SPARE
 
 FILL_BYTES: Final = 256 * 1024  # zeros written at a time
+OVERDRAFT_SEGMENTS: Final = 2  # a file of survivors, and a segment for the block that switches to it
 
 
 class Pool:
@@ -42,6 +45,7 @@ class Pool:
         self._size = options.segment_size
         self._files_max = options.segments_max
         self._limit = options.segments_max  # fewer while the file system refuses to hold more
+        self._overdraft = 0  # files that there may be beyond the budget
         self._free = free
         self._spares = spares
         self._limbo: list[str] = []  # named by a block that failed and may come back: free after the next success
@@ -59,7 +63,7 @@ class Pool:
     @property
     def available(self) -> int:
         """How many segments could be begun now, those of the reserve included."""
-        return len(self._free) + len(self._spares) + max(0, self._limit - self.files)
+        return len(self._free) + len(self._spares) + max(0, self._limit + self._overdraft - self.files)
 
     @property
     def complete(self) -> bool:
@@ -71,15 +75,25 @@ class Pool:
         """Whether the file system gives us less than the budget."""
         return self._limit < self._files_max and not self.complete
 
+    def overdraw(self, wanted: int) -> None:
+        """Let `wanted` segments be begun for making room, a few of them beyond the budget if there is no other way.
+
+        Not while the file system gives less than the budget.
+        """
+        self._overdraft = 0
+        if not self.cramped:
+            self._overdraft = min(OVERDRAFT_SEGMENTS, max(0, wanted - self.available))
+
     def take(self, leave: int) -> str:
         """Return a file that may be overwritten from its start, when `leave` others are left.
 
         Raises OSError when there is none to be had.
         """
         have = len(self._free) + len(self._spares)
-        if have + max(0, self._files_max - self.files) <= leave:
+        more = self._files_max + self._overdraft - self.files
+        if have + max(0, more) <= leave:
             raise OSError(errno.ENOSPC, "the journal's byte budget is used up by records that nobody has had")
-        if have <= RESERVE_SEGMENTS and not self.complete:
+        if have <= RESERVE_SEGMENTS and more > 0:
             try:
                 while self.fill():
                     pass
@@ -132,7 +146,7 @@ class Pool:
     def fill(self) -> bool:
         """Write some more zeros of the next spare segment; True while there is more to do for it. Raises OSError."""
         if self._filling is None:
-            if self.complete:
+            if self.files >= self._files_max + self._overdraft:
                 return False
             self._names_taken += 1
             path = self._folder / f"{self._names_taken:08d}{FILLING}"

@@ -61,6 +61,12 @@ def test_a_segment_damaged_from_end_to_end_makes_nothing_old() -> None:
     assert damage.damage(1, 712110)["wrong"] == []
 
 
+@pytest.mark.parametrize("seed", [7100424, 7100558])
+def test_a_ring_that_faults_have_filled_with_short_segments_gets_room_again(seed: int) -> None:
+    """When faults have used up the reserve, making room goes beyond the budget for a moment, and is never stuck."""
+    assert cuts.cut(20, seed)["broken"] == []
+
+
 def test_it_catches_a_missing_fdatasync() -> None:
     """A disk whose fdatasync does nothing is what leaving the call out would be: nearly every run loses something."""
 
