@@ -30,11 +30,13 @@ from gateway.rules.definition import Condition, EventRule, Timer, duration_ns
 from gateway.rules.engine import Engine
 from gateway.rules.house import Device, House, UnknownName, field_name
 from gateway.rules.loader import Loaded, load
+from gateway.rules.looks import told
 from gateway.rules.notices import REQUESTED
 from gateway.rules.options import Location
 from gateway.rules.protocol import DeviceEntry, Outcome
 from gateway.rules.recipients import Recipients
 from gateway.rules.tables import HOLDS, MODES, RULE_STATE
+from gateway.rules.trace import Trace
 from gateway.rules.virtual import TimedTables, Unwatched, VirtualTime
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # a Monday
@@ -71,6 +73,7 @@ class SimulatedHouse:
         self._values: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         self._time = VirtualTime(round(START.timestamp()) * NS_PER_S, self._take, source=SOURCE, log_id="test")
+        self._trace = Trace(len(loaded.definitions))
         self._engine = self._build()
         self.raises = True  # a rule that raises fails the test; False: see `faults`
         self.faults: list[str] = []
@@ -173,6 +176,8 @@ class SimulatedHouse:
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with other rules, as after an edit."""
+        if loaded is not self.loaded:
+            self._trace = Trace(len(loaded.definitions))
         self.loaded = loaded
         self._engine = self._build()
         self._record("rules_loaded", "", {}, lane="timer")
@@ -249,6 +254,14 @@ class SimulatedHouse:
         """Return a durable table: rule_state, timers, holds, alerts or modes."""
         return dict(self._rows.get(table, {}))
 
+    def why(self, rule: str) -> list[str]:
+        """Say what a rule made of the last events it looked at, oldest first: why it ran, or did not."""
+        definition = next((each for each in self.loaded.definitions if each.name == rule), None)
+        if definition is None:
+            raise LookupError(f"there is no rule {rule!r} in this house")
+        looks = self._trace.of(definition.index, self._trace.each)
+        return [told(self._engine, definition, look).text for look in looks]
+
     # ---- how ----------------------------------------------------------------------------------------
 
     def _build(self) -> Engine:
@@ -270,7 +283,7 @@ class SimulatedHouse:
             recipients=recipients,
             acting=self._acting,
         )
-        engine = Engine(definitions, site, Unwatched(), late_s=LATE_S)
+        engine = Engine(definitions, site, Unwatched(), late_s=LATE_S, trace=self._trace)
         self._time.use(engine, tables)
         return engine
 

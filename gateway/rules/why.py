@@ -12,9 +12,10 @@ import msgspec
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.errors import probably_meant
+from gateway.rules.calendar import Place
 from gateway.rules.conditions import UNKNOWN
 from gateway.rules.context import MODE_KEY
-from gateway.rules.definition import Condition, Declared, EventRule, Every, FieldTest
+from gateway.rules.definition import At, Condition, Declared, EventRule, Every, FieldTest
 from gateway.rules.engine import Engine
 from gateway.rules.house import Device
 from gateway.rules.looks import holds, told, unmeant
@@ -49,7 +50,7 @@ def why(engine: Engine, name: str, now_ns: int, device: str = "", last: int = LO
         found |= asked.of_event_rule(rule)
     elif isinstance(rule, Condition):
         found |= asked.of_condition(rule)
-    found |= {"timers": asked.timers(), "holds": asked.holds(), "alerts": asked.alerts()}
+    found |= {"hours": asked.hours(rule), "timers": asked.timers(), "holds": asked.holds(), "alerts": asked.alerts()}
     times = engine.trace.times_us(rule.index)
     found["call_us_median"], found["call_us_max"] = times if times is not None else (None, None)
     looks = engine.trace.of(rule.index, last)
@@ -152,6 +153,13 @@ class _Asked:
 
     # ---- all sorts ----------------------------------------------------------------------------------
 
+    def hours(self, rule: Declared) -> Entry | None:
+        """Say whether the rule's hours are open, and until when."""
+        if not isinstance(rule, (EventRule, Condition)) or rule.hours is None:
+            return None
+        stretch = rule.hours.at(self._now_ns, Place(self._site.timezone, self._site.location))
+        return {"text": rule.hours.text, "open": stretch.open, "until": rfc3339(stretch.until)}
+
     def trouble(self) -> Entry | None:
         """Say whether the rule is in quarantine or being retried, and why."""
         row = self._rows.get(RULE_STATE, f"{self._rule.name}|trouble")
@@ -238,4 +246,4 @@ def _field(name: str, test: FieldTest, value: Any, was: bool = False) -> Entry:
     }
 
 
-_KINDS: Mapping[type, str] = {EventRule: "rule", Condition: "when", Every: "every"}
+_KINDS: Mapping[type, str] = {EventRule: "rule", Condition: "when", Every: "every", At: "at"}
