@@ -30,7 +30,7 @@ class Conditions:
 
     def __init__(self, site: Site, conditions: Sequence[Condition], openings: Openings, begin: Act, end: Act) -> None:
         self._site = site
-        self._openings = openings
+        self.openings = openings
         self._conditions = conditions
         self._begin = begin
         self._end = end
@@ -77,7 +77,7 @@ class Conditions:
         """Open or close the hours of conditions (or of one) by the clock; `evaluate_all` comes next."""
         for condition in self._conditions:
             if only in (None, condition.name):
-                self._openings.refresh(condition, present, synced=synced)
+                self.openings.refresh(condition, present, synced=synced)
 
     def steady(self, condition: Condition, scope: str) -> bool:
         """Return whether a condition is what it was, and nothing is to be done about it: the usual case, and cheap."""
@@ -151,7 +151,7 @@ class Conditions:
 
     def _truth(self, condition: Condition, scope: str, was: bool) -> bool | None:
         """Return whether it is so of any member; None if that is not known; False without members or out of hours."""
-        if condition.hours is not None and not self._openings.open(condition):
+        if condition.hours is not None and not self.openings.open(condition):
             return False
         if condition.per == "device":
             device = self._site.house.devices.get(scope)

@@ -224,6 +224,8 @@ class Engine:
             values.append(value if type(value) in SMALL else kept(value))
         if last("online") is False:
             values.append(OFFLINE)
+        if condition.hours is not None and not self._conditions.openings.open(condition):
+            values.append(CLOSED)
         self._looks[condition.index].append((seen.sequence, STEADY if steady else CHANGED, (scope, values)))
 
     def _mode(self) -> str:

@@ -131,6 +131,8 @@ def _words(rule: Declared, verdict: str, detail: Any) -> str:
 
 def _weighed(condition: Condition, values: Sequence[Any], steady: bool) -> str:
     """Say of each field what it was and whether that is so, and what that came to."""
+    if CLOSED in values[len(condition.fields) :] and condition.hours is not None:
+        return f"is not so: it was not {condition.hours.text}"
     if len(values) > len(condition.fields):
         return "not known: the device is offline"
     found = [

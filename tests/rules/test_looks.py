@@ -81,6 +81,8 @@ CASES: list[tuple[str, Act, str]] = [
      "stays what it was: temperature is -13 (above(-12, clear=-15): as before)"),
     ("@when(temperature=above(-12), open=True)\n" + WHEN, warms(-10),
      "stays what it was: temperature is -10 (above(-12): yes), open is not known (=True: not known)"),
+    ('@when(temperature=above(-12), between="22:00-06:00")\n' + WHEN, warms(-10),
+     "is not so: it was not between 22:00-06:00"),
     ("@when(temperature=above(-12))\n" + WHEN, falls_silent, "not known: the device is offline"),
 ]  # fmt: skip
 
