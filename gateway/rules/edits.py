@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ SCAN_S = 0.2
 SETTLE_S = 0.1  # a folder that was quiet for so long is read
 UNSETTLED_S_MAX = 2.0  # then files that are written again and again no longer keep others waiting
 ROUNDS_MAX = 12  # of trials for one change; then all of it is refused
+AGAIN_S = 5.0  # before files are tried again in which nothing was found
 SPARE_S_MAX = 10.0  # a process that warmed up for a change and was not needed
 EXPECTED_MAX = 100  # texts that somebody is known to be about to save
 BY_HAND = "file"  # actor of a change found on the disk
@@ -87,6 +89,7 @@ class Edits:
         self._expected: dict[tuple[str, str], str] = {}  # (file, hash) -> who is about to save it
         self._spare: Candidate | None = None
         self._spare_since = 0.0
+        self._again_at = math.inf  # when to try once more what nobody can be blamed for
         self._look_now = asyncio.Event()
         self.edits = 0  # that went live
 
@@ -179,9 +182,11 @@ class Edits:
         self._say_decided()
 
     async def _look(self) -> None:
-        if await asyncio.to_thread(snapshot.signature, self.folder) == self._seen:
+        same = await asyncio.to_thread(snapshot.signature, self.folder) == self._seen
+        if same and time.monotonic() < self._again_at:
             await self._drop_spare()
             return
+        self._again_at = math.inf
         self._warm_up()
         found = await self._settled()
         self.wanted = found.files
@@ -254,8 +259,9 @@ class Edits:
                 return True
         except CandidateFailed as failed:
             faults = [failed.fault] if failed.fault is not None else []
-            if not faults:
+            if not faults:  # nobody's code was running: memory, the machine, or a bug of ours
                 plan.refuse_all(f"the process that tried it {failed.reason}")
+                self._again_at = time.monotonic() + AGAIN_S
         finally:
             if trial.owned:
                 await trial.close()

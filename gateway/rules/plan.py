@@ -86,9 +86,10 @@ class Plan:
             self._refuse(name, found)
 
     def refuse_all(self, why: str) -> None:
-        """Put back everything that changed."""
+        """Put back everything that changed, for a reason that may be gone the next time."""
         for name in self.changed:
             self._refuse(name, [RuleFault("", str(self._folder / name), 0, why)])
+            self.refused[name] = self.refused[name]._replace(again=True)
 
     def _culprits(self, fault: RuleFault) -> list[str]:
         """Return the changed files a fault is due to; if none is, the file itself."""
