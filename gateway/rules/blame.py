@@ -9,6 +9,7 @@ Layout (little endian): calls u64, sequence u64, ordinal u32, rule index u32, ac
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -31,6 +32,10 @@ class Activity(IntEnum):
     CALL = 1  # a rule's function
     LOAD = 2  # a file's top level
     TEST = 3  # a file's own test
+    FORGED = 99  # somebody else wrote here: what it says is worth nothing
+
+
+_KNOWN = frozenset((Activity.ENGINE, Activity.CALL, Activity.LOAD, Activity.TEST))
 
 
 class Blame(NamedTuple):
@@ -85,13 +90,15 @@ class BlameSlot:
         calls, sequence, ordinal, rule, activity = _CALL.unpack_from(self._memory, 0)
         (length,) = _NAME.unpack_from(self._memory, _NAME_AT)
         file = bytes(self._memory[_TEXT_AT : _TEXT_AT + min(length, SLOT_BYTES - _TEXT_AT)]).decode(errors="replace")
-        known = Activity(activity) if activity in iter(Activity) else Activity.ENGINE
+        known = Activity(activity) if activity in _KNOWN else Activity.FORGED
         file, _, test = file.partition("\0") if known in (Activity.LOAD, Activity.TEST) else ("", "", "")
         return Blame(calls, sequence, ordinal, rule, known, file, test)
 
 
 def shared_memory(name: str) -> int:
     """Make an anonymous file in memory (memfd) and return its descriptor; not inherited unless passed."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, SLOT_BYTES)
+    # without this a rule that makes it shorter ends the gateway: reading behind the end of a mapped file is SIGBUS
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return fd

@@ -82,8 +82,8 @@ class Candidate:
             if self._answer is not None:
                 break
             if process.ended:
-                reason = process.broken or ending(await process.kill())
-                raise CandidateFailed(process.blame(), reason, process.written_stack())
+                reason = ending(await process.kill(), process.written_stack())
+                raise CandidateFailed(process.blame(), process.broken or reason, process.written_stack())
             overdue = process.overdue(self._options.call_s_max, self._options.load_s_max)
             if overdue is not None:
                 reason = f"did not return within {self._options.load_s_max:g} s"

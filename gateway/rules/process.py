@@ -2,12 +2,13 @@
 
 Started as ``python -m gateway.rules.worker`` (a fresh interpreter: nothing of the gateway's memory, threads or
 descriptors; 40-60 ms to its first instruction, measured in docs/decisions/0005).  It gets one end of a
-socketpair, the blame slot and a file in memory for stacks, and an environment without the gateway's secrets.
+socketpair, the blame slot and a pipe for stacks, and an environment without the gateway's secrets.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -20,11 +21,21 @@ from pathlib import Path
 import msgspec
 
 from gateway.rules.blame import Activity, Blame, BlameSlot, shared_memory
-from gateway.rules.protocol import FRAME_BYTES_MAX, LENGTH, Answer, FromWorker, ToWorker, decode_from_worker, frame
+from gateway.rules.protocol import (
+    FROM_WORKER_BYTES_MAX,
+    LENGTH,
+    Answer,
+    FromWorker,
+    Step,
+    ToWorker,
+    decode_from_worker,
+    frame,
+)
 from gateway.rules.questions import Questions
 
 STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
 STACK_BYTES_MAX = 8192
+PIPE_BYTES = 64 * 1024  # pipe(7)
 STARVED_FACTOR = 5  # a call that got no processor may take this many limits of wall time
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -44,16 +55,19 @@ class WorkerProcess(asyncio.Protocol):
         self.questions = Questions(self.send, self._busy_with)
         self.broken = ""  # why its frames can't be read
         self._slot_fd = shared_memory("edge-gateway-blame")
-        self._stack_fd = os.memfd_create("edge-gateway-stack", os.MFD_CLOEXEC)
+        self._stack_fd, stacks = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)  # holds 64 KB; who writes more, writes nothing
+        self._stack = b""
+        self._step: Step | None = None  # the call that was announced last
         self._slot = BlameSlot(self._slot_fd)
         ours, theirs = socket.socketpair()
         self._socket = ours
-        fds = (theirs.fileno(), self._slot_fd, self._stack_fd)
+        fds = (theirs.fileno(), self._slot_fd, stacks)
         command = [sys.executable, "-m", "gateway.rules.worker", *map(str, fds), str(os.getpid())]
         self._process = subprocess.Popen(  # noqa: S603
             command, pass_fds=fds, env=_environment(), stdin=subprocess.DEVNULL, stdout=sys.__stderr__
         )
         theirs.close()
+        os.close(stacks)
         self.pid = self._process.pid
         self._watched = (0, 0.0, 0.0)  # calls, since (monotonic), processor seconds then
 
@@ -73,8 +87,8 @@ class WorkerProcess(asyncio.Protocol):
         buffer += data
         while len(buffer) >= LENGTH.size:
             (length,) = LENGTH.unpack_from(buffer)
-            if length > FRAME_BYTES_MAX:
-                self._give_up(f"a frame of {length} bytes")
+            if length > FROM_WORKER_BYTES_MAX:
+                self.give_up(f"a frame of {length} bytes")
                 return
             end = LENGTH.size + length
             if len(buffer) < end:
@@ -84,10 +98,12 @@ class WorkerProcess(asyncio.Protocol):
             try:
                 message = decode_from_worker(body)
             except msgspec.MsgspecError as error:
-                self._give_up(str(error))
+                self.give_up(str(error))
                 return
             if isinstance(message, Answer):
                 self.questions.answered(message)
+            elif isinstance(message, Step):
+                self._step = message
             else:
                 self.on_message(message)
 
@@ -97,8 +113,9 @@ class WorkerProcess(asyncio.Protocol):
         self.questions.lost()
         self.on_end()
 
-    def _give_up(self, why: str) -> None:
-        self.broken = f"sent what is no message: {why}"
+    def give_up(self, why: str) -> None:
+        """Take nothing more from it: it ends, and `blame` is for whoever was announced last."""
+        self.broken = f"sent what it has no business to send: {why}"
         self._buffer.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -109,8 +126,13 @@ class WorkerProcess(asyncio.Protocol):
             self._transport.write(frame(message))
 
     def blame(self) -> Blame:
-        """Read what the worker was doing last."""
-        return self._slot.read()
+        """Read what the worker was doing last; when its word is worth nothing, what it had announced."""
+        blame, step = self._slot.read(), self._step
+        if not self.broken and blame.activity is not Activity.FORGED:
+            return blame
+        if step is None:
+            return Blame(blame.calls, 0, 0, 0, Activity.FORGED, "")
+        return Blame(blame.calls, step.sequence, step.ordinal, step.rule, Activity.CALL, "")
 
     def _busy_with(self) -> str:
         """Say what the worker is at, for a person."""
@@ -121,6 +143,8 @@ class WorkerProcess(asyncio.Protocol):
         """Return what the worker has been at for longer than its limit; call this a few times a limit."""
         blame, now = self._slot.read(), time.monotonic()
         calls, since, cpu_then = self._watched
+        if blame.activity is Activity.FORGED:
+            return blame
         if blame.calls != calls or blame.activity is Activity.ENGINE:
             self._watched = (blame.calls, now, self._cpu_s()[1])
             return None
@@ -141,6 +165,7 @@ class WorkerProcess(asyncio.Protocol):
 
     async def stack(self) -> str:
         """Make the worker write its stack and return it; works while Python code hangs."""
+        self.written_stack()  # what was there before is not the stack of now
         try:
             os.kill(self.pid, signal.SIGUSR1)
         except ProcessLookupError:
@@ -150,7 +175,9 @@ class WorkerProcess(asyncio.Protocol):
 
     def written_stack(self) -> str:
         """Return the stack a fatal signal or `stack` left behind."""
-        return os.pread(self._stack_fd, STACK_BYTES_MAX, 0).decode(errors="replace")
+        with contextlib.suppress(BlockingIOError):
+            self._stack = os.read(self._stack_fd, PIPE_BYTES)[-STACK_BYTES_MAX:] or self._stack
+        return self._stack.decode(errors="replace")
 
     async def kill(self) -> int:
         """End the process, whatever it does, and return its exit status (negative: a signal)."""

@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 
 from gateway.event import Event
+from gateway.rules.enforced import Enforced
 from gateway.rules.options import Location
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # `Load` carries all files, `Start` all tables; anything longer is a broken peer
+FROM_WORKER_BYTES_MAX = 16 * 1024 * 1024  # of a frame of a worker, in which rules may do as they like
 LENGTH = struct.Struct("<I")
 
 DOUBLE = "there is a rule "  # what a fault about two rules of one name begins with: it may be due to either file
@@ -83,6 +85,7 @@ class Load(msgspec.Struct, array_like=True, tag="load"):
     memory_bytes_max: int
     last: list[str] = []  # to be run after the others: when two rules have one name, theirs is the fault
     excluded: dict[str, tuple[int, str]] = {}  # path -> line, and why it is not loaded (it hung or killed a worker)
+    grants: dict[str, tuple[str, ...]] = {}  # file name, or "" for all -> what the installation opens for it
     located: bool = True  # it is known where the house is
 
 
@@ -104,6 +107,7 @@ class Start(msgspec.Struct, array_like=True, tag="start"):
     blamed: list[Blamed]
     late_s: float
     complete: bool = True  # no file is left out: what belongs to no rule belongs to nobody
+    careful_upto: int = 0  # up to this sequence each call is announced, and looked behind
     location: Location | None = None
 
 
@@ -148,6 +152,15 @@ class Ready(msgspec.Struct, array_like=True, tag="ready"):
     hash: str  # of all files
     uses: dict[str, list[str]] = {}  # file -> what of lib it depends on; names below the folder
     tested: list[str] = []  # files that carry tests
+    enforced: Enforced = Enforced()
+
+
+class Step(msgspec.Struct, array_like=True, tag="step"):
+    """A call is about to be made: said while nobody knows why the last worker ended."""
+
+    rule: int
+    sequence: int
+    ordinal: int
 
 
 class Tried(msgspec.Struct, array_like=True, tag="tried"):
@@ -174,7 +187,7 @@ class Outcome(msgspec.Struct, array_like=True, tag="outcome"):
 
 
 ToWorker = Load | Try | Start | Batch | Inventory | Ask
-FromWorker = Ready | Tried | Outcome
+FromWorker = Ready | Tried | Outcome | Step
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

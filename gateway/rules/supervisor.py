@@ -316,11 +316,12 @@ class RuleWorker:
                 return self._judge(process, reason, await process.stack())
             if time.monotonic() - self._feed.sent_at > FRAME_S_MAX:
                 return self._judge(process, f"no answer within {FRAME_S_MAX:g} s", await process.stack())
-        reason = ending(await process.kill())
+        reason = ending(await process.kill(), process.written_stack())
         return self._judge(process, process.broken or reason, process.written_stack())
 
     def _judge(self, process: WorkerProcess, reason: str, stack: str) -> bool:
-        self._verdicts.judge(process.blame(), self.rules, self.edits.text, reason, stack)
+        position = self._backlog.position
+        self._verdicts.judge(process.blame(), self.rules, self.edits.text, reason, stack, position)
         return False
 
     def _start_message(self, devices: list[DeviceEntry], ready: Ready, *, complete: bool) -> Start:
@@ -335,6 +336,7 @@ class RuleWorker:
             blamed=self._verdicts.blamed(ready.rules),
             late_s=self._options.late_s,
             complete=complete,
+            careful_upto=self._verdicts.careful_upto,
         )
 
     # ---- what others ask ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from gateway.rules.blame import Activity, Blame
+from gateway.rules.guard import CHANGED, LEAKED, reason_in
 from gateway.rules.protocol import Blamed, RuleFault, RuleInfo
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,22 @@ class Verdicts:
         self._excluded: dict[str, tuple[Where, bytes | None]] = {}  # path -> where and why, the text it had
         self._blamed: list[tuple[Blamed, str]] = []  # and the actor it was: name and version
         self._deaths = 0
+        self.careful_upto = 0  # up to this sequence the next workers look behind each call
 
     def judge(
-        self, blame: Blame, rules: Sequence[RuleInfo], text: Callable[[str], bytes | None], reason: str, stack: str
+        self,
+        blame: Blame,
+        rules: Sequence[RuleInfo],
+        text: Callable[[str], bytes | None],
+        reason: str,
+        stack: str,
+        position: int = 0,
     ) -> None:
-        """Say whose fault the end of a worker was; log it with file and line. `text(path)` is what it had loaded."""
+        """Say whose fault the end of a worker was; log it with file and line.
+
+        text      text(path) is what it had loaded
+        position  it was given records up to here: when nobody is to blame, the next one is careful with them
+        """
         if blame.activity is Activity.LOAD:
             line = line_in(stack, blame.file) or 1
             self._excluded[blame.file] = ((line, f"loading it {reason}"), text(blame.file))
@@ -48,11 +60,13 @@ class Verdicts:
             self._blamed.append((Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"), rule.actor))
         else:
             self._deaths += 1
+            self.careful_upto = max(self.careful_upto, position)
             log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack)
 
     def outcome(self, upto: int) -> None:
         """Take note that a worker got over a record: what was blamed for it has been counted."""
-        self._deaths = 0
+        if upto >= self.careful_upto:
+            self._deaths = 0
         if self._blamed:
             self._blamed = [(blamed, actor) for blamed, actor in self._blamed if blamed.sequence > upto]
 
@@ -72,8 +86,10 @@ class Verdicts:
         return {file: where for file, (where, _) in self._excluded.items()}
 
 
-def ending(status: int) -> str:
-    """Say how a process ended, for a person."""
+def ending(status: int, stack: str = "") -> str:
+    """Say how a process ended, for a person; the worker's own reason lies with the stack."""
+    if status in (CHANGED, LEAKED) and (why := reason_in(stack)):
+        return why
     return f"ended the worker with signal {-status}" if status < 0 else f"ended the worker with exit status {status}"
 
 

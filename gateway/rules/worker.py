@@ -1,8 +1,8 @@
 """The worker process: reads frames, runs the engine, answers. Started by `process.py`, never by hand.
 
-Before any rule is loaded it lowers its priority, limits its memory, gives up starting processes and core dumps, and
-asks the kernel to be ended with its parent.  Arguments: descriptors of the socket, of the blame slot and of
-the file for stacks, and the parent's process id.
+Before any rule is loaded it lowers its priority, asks the kernel to be ended with its parent and puts up the walls
+around rules (`sandbox.py`).  Arguments: descriptors of the socket, of the blame slot and of the pipe for stacks, and
+the parent's process id.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -25,9 +26,12 @@ from zoneinfo import ZoneInfo
 from gateway.rules.blame import BlameSlot
 from gateway.rules.call import Site
 from gateway.rules.definition import Timer
+from gateway.rules.enforced import Enforced
 from gateway.rules.engine import Engine
+from gateway.rules.guard import Guard
 from gateway.rules.house import House
 from gateway.rules.loader import Loaded, load, tests_in
+from gateway.rules.prints import Prints
 from gateway.rules.protocol import (
     FRAME_BYTES_MAX,
     LENGTH,
@@ -39,6 +43,7 @@ from gateway.rules.protocol import (
     Ready,
     RuleFault,
     Start,
+    Step,
     ToWorker,
     Tried,
     Try,
@@ -46,18 +51,16 @@ from gateway.rules.protocol import (
     frame,
 )
 from gateway.rules.replies import reply
+from gateway.rules.sandbox import STATM, enter
 from gateway.rules.seen import decode
 from gateway.rules.tables import Tables
 from gateway.rules.trace import Trace
 
-NO_PROCESSES = frozenset(
-    {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
-)
-"""Audit events of starting a process (docs.python.org/3/library/audit_events.html). A fence, not a wall."""
 NICE = 10
 NAME = b"edge-rules"  # in ps and top
 RECEIVE_BYTES = 256 * 1024
 FAULTS_MAX = 100  # told of one load or one run of tests
+BROKEN = 70  # exit status: the worker itself raised, and the stack says what
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
@@ -66,33 +69,67 @@ def main(arguments: list[str]) -> None:
     connection, slot_fd, stack_fd, parent = map(int, arguments)
     _settle_in(parent)
     sys.modules.setdefault("gateway.rules.worker", sys.modules["__main__"])
-    stacks = os.fdopen(stack_fd, "w")
-    faulthandler.enable(stacks)
-    faulthandler.register(signal.SIGUSR1, stacks)
-    slot = BlameSlot(slot_fd)
-    with socket.socket(fileno=connection) as gateway:
-        messages = _messages(gateway)
-        files = next(messages, None)
-        if not isinstance(files, Load):
-            return
-        resource.setrlimit(resource.RLIMIT_DATA, (files.memory_bytes_max, files.memory_bytes_max))
-        sys.addaudithook(_refuse_processes)
-        loaded = load_rules(files, slot)
-        gateway.sendall(frame(_ready(loaded)))
-        message = next(messages, None)
-        if isinstance(message, Try):
-            gateway.sendall(frame(tried(files, message, loaded, slot)))
-        elif isinstance(message, Start):
-            engine = make_engine(message, loaded, slot)
-            gc.freeze()  # what is there now stays; collections look at what rules make
-            run(engine, messages, gateway)
+    faulthandler.enable(stack_fd)
+    faulthandler.register(signal.SIGUSR1, stack_fd)
+    try:
+        with socket.socket(fileno=connection) as gateway:
+            serve(gateway, BlameSlot(slot_fd), stack_fd)
+    except BaseException:  # noqa: BLE001 - whatever it is, the gateway shall read it
+        os.write(stack_fd, traceback.format_exc().encode(errors="replace"))
+        os._exit(BROKEN)
 
 
-def run(engine: Engine, messages: Iterator[ToWorker], gateway: socket.socket) -> None:
+def serve(gateway: socket.socket, slot: BlameSlot, stack_fd: int) -> None:
+    """Load files; then try their tests, or run them until the gateway closes the socket."""
+    messages = _messages(gateway)
+    files = next(messages, None)
+    if not isinstance(files, Load):
+        return
+    prints = Prints()
+    guard, enforced = fenced_in(files, slot, prints, gateway, stack_fd)
+    loaded = load_rules(files, guard)
+    gateway.sendall(frame(_ready(loaded, enforced)))
+    message = next(messages, None)
+    if isinstance(message, Try):
+        gateway.sendall(frame(tried(files, message, loaded, guard)))
+    elif isinstance(message, Start):
+        engine = make_engine(message, loaded, guard)
+        names = [definition.name for definition in loaded.definitions]
+        guard.ready([definition.file for definition in loaded.definitions] if files.grants else ())
+        guard.careful_upto = message.careful_upto
+        prints.who = lambda: names[guard.rule] if 0 <= guard.rule < len(names) else "rules"
+        gc.freeze()  # what is there now stays; collections look at what rules make
+        run(engine, messages, gateway, guard, prints)
+
+
+def fenced_in(
+    files: Load, slot: BlameSlot, prints: Prints, gateway: socket.socket, stack_fd: int
+) -> tuple[Guard, Enforced]:
+    """Put up the walls, and have somebody watch what rules do inside them."""
+    statm = os.open(STATM, os.O_RDONLY) if Path(STATM).exists() else -1
+    enforced, fence = enter(files.folder, files.memory_bytes_max, files.grants)
+    sys.stdout = sys.stderr = prints
+
+    def step(rule: int, sequence: int, ordinal: int) -> None:
+        gateway.sendall(frame(Step(rule, sequence, ordinal)))
+
+    def tell(why: str) -> None:
+        os.write(stack_fd, why.encode())
+
+    descriptors = (gateway.fileno(), stack_fd, statm) if statm >= 0 else (gateway.fileno(), stack_fd)
+    memory, clock = files.memory_bytes_max, time.perf_counter_ns
+    guard = Guard(slot, fence, descriptors, tell, step, clock, memory_bytes_max=memory, statm=statm)
+    return guard, enforced
+
+
+def run(engine: Engine, messages: Iterator[ToWorker], gateway: socket.socket, guard: Guard, prints: Prints) -> None:
     """Answer batches until the gateway closes the socket."""
     for message in messages:
         if isinstance(message, Batch):
+            guard.begin(message.upto)
             for outcome in outcomes(engine, message):
+                guard.batch_done()
+                outcome.logs += prints.taken()
                 gateway.sendall(frame(outcome))
         elif isinstance(message, Inventory):
             engine.install(message.devices)
@@ -109,7 +146,7 @@ def outcomes(engine: Engine, batch: Batch) -> Iterator[Outcome]:
         raws = [] if outcome.upto == batch.upto else [raw for raw in raws if int(decode(raw).sequence) > outcome.upto]
 
 
-def load_rules(message: Load, slot: BlameSlot) -> Loaded:
+def load_rules(message: Load, guard: Guard) -> Loaded:
     """Run the top levels of the files."""
     loaded = load(
         Path(message.folder),
@@ -118,14 +155,14 @@ def load_rules(message: Load, slot: BlameSlot) -> Loaded:
         modes=message.modes,
         excluded=message.excluded,
         last=message.last,
-        before=slot.load,
+        before=guard.load,
         located=message.located,
     )
-    slot.done()
+    guard.loaded()
     return loaded
 
 
-def make_engine(start: Start, loaded: Loaded, slot: BlameSlot) -> Engine:
+def make_engine(start: Start, loaded: Loaded, guard: Guard) -> Engine:
     """Build an engine over the tables the gateway sent."""
     house = House(start.devices, start.tables.get("values", {}))
     timers = {definition.run: definition.name for definition in loaded.definitions if isinstance(definition, Timer)}
@@ -134,11 +171,11 @@ def make_engine(start: Start, loaded: Loaded, slot: BlameSlot) -> Engine:
     complete = start.complete and not loaded.faults
     trace = Trace(len(loaded.definitions), time.perf_counter_ns)
     return Engine(
-        loaded.definitions, site, slot, late_s=start.late_s, complete=complete, blamed=start.blamed, trace=trace
+        loaded.definitions, site, guard, late_s=start.late_s, complete=complete, blamed=start.blamed, trace=trace
     )
 
 
-def tried(message: Load, wanted: Try, loaded: Loaded, slot: BlameSlot) -> Tried:
+def tried(message: Load, wanted: Try, loaded: Loaded, guard: Guard) -> Tried:
     """Run the tests of files, each in a house of its own."""
     from gateway.rules.trials import Suite  # only a candidate needs it: the simulated house and what is in it
 
@@ -147,21 +184,21 @@ def tried(message: Load, wanted: Try, loaded: Loaded, slot: BlameSlot) -> Tried:
     for name in wanted.files:
         suite = Suite(Path(message.folder) / name, devices, message.modes, loaded)
         for test in suite.tests:
-            slot.test(str(suite.file), test)
+            guard.test(str(suite.file), test)
             trial = suite.trial(test)
-            slot.done()
+            guard.loaded()
             count += 1
             if not trial.ok:
                 faults.append(trial.fault)
     return Tried(count, faults[:FAULTS_MAX])
 
 
-def _ready(loaded: Loaded) -> Ready:
+def _ready(loaded: Loaded, enforced: Enforced) -> Ready:
     faults = [RuleFault("", str(f.file), f.line or 0, f.what, f.hint or "") for f in loaded.faults]
     fields = None if loaded.fields is None else sorted(loaded.fields)
     uses = {name: sorted(used) for name, used in loaded.uses.items()}
     tested = [Path(path).name for path, module in loaded.modules.items() if tests_in(module)]
-    return Ready(loaded.rules, faults[:FAULTS_MAX], sorted(loaded.types), fields, loaded.hash, uses, tested)
+    return Ready(loaded.rules, faults[:FAULTS_MAX], sorted(loaded.types), fields, loaded.hash, uses, tested, enforced)
 
 
 def _messages(gateway: socket.socket) -> Iterator[ToWorker]:
@@ -178,12 +215,6 @@ def _messages(gateway: socket.socket) -> Iterator[ToWorker]:
             message = decode_to_worker(bytes(buffer[LENGTH.size : end]))
             del buffer[:end]
             yield message
-
-
-def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:  # noqa: ARG001 - the hook's signature
-    """Refuse what would start a process: a copy of the worker would answer twice."""
-    if event in NO_PROCESSES:
-        raise PermissionError("a rule starts no process")
 
 
 def _settle_in(parent: int) -> None:
