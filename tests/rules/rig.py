@@ -45,6 +45,7 @@ class Rig:
             append=self.record,
             on_outcome=self.on_outcome,
             last_sequence=self.journal.last_sequence,
+            store=folder / "versions",
         )
 
     def read(self, after: int, limit: int) -> tuple[Sequence[tuple[int, bytes]], int]:
@@ -93,6 +94,23 @@ class Rig:
         last = self.journal.last_sequence
         await self.until(lambda: self.rules.seen >= last)
 
+    @classmethod
+    def make(cls, folder: Path, devices: Sequence[DeviceEntry] = (), **options: Any) -> Rig:
+        """Return a rig with the rules in a folder."""
+        return cls(folder, RuleOptions(folder=folder / "rules", **options), devices)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Let it work; all of it ends with the block."""
+        tasks = [asyncio.create_task(self.committer.run()), asyncio.create_task(self.rules.run())]
+        try:
+            yield
+        finally:
+            for task in reversed(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.committer.close()
+
 
 @asynccontextmanager
 async def running(
@@ -103,13 +121,7 @@ async def running(
     for name, source in files.items():
         (rules / name).parent.mkdir(parents=True, exist_ok=True)
         (rules / name).write_text("from gateway.rules import *\n" + textwrap.dedent(source))
-    rig = Rig(folder, RuleOptions(folder=rules, **options), devices)
-    tasks = [asyncio.create_task(rig.committer.run()), asyncio.create_task(rig.rules.run())]
-    try:
+    rig = Rig.make(folder, devices, **options)
+    async with rig.at_work():
         await rig.until(lambda: rig.rules.state.value == "running")
         yield rig
-    finally:
-        for task in reversed(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await rig.committer.close()
