@@ -74,6 +74,7 @@ CONFIG_TOML = """\
 [gateway]
 name = "demo"
 state = "state"
+location = {{ latitude = 52.5, longitude = 13.4 }}   # rules want to know when it is dark
 
 [journal]
 bytes_max = "48MB"

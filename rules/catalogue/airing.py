@@ -1,10 +1,17 @@
-"""Airing: while a window of a room is open, its thermostats are off."""
+"""Airing: while a window of a room is open, its thermostats are off.
+
+Needs: contacts of kind "window" and thermostats that take a mode, each with its room in devices.toml.
+Change: after how long, and what counts as open. A thermostat without modes: hold setpoint_heat=7 in place of mode.
+"""
 
 from gateway.rules import Context, Room, when
 from gateway.rules.testing import SimulatedHouse
 
+ON = ("window",)  # kinds of contacts; a terrace door, too: ("window", "door")
+AFTER = "2m"
 
-@when(kind="window", open=True, lasts="2m", per="room")
+
+@when(kind=ON, open=True, lasts=AFTER, per="room")
 def airing(room: Room, ctx: Context) -> None:
     """Switch the heating of a room off. It is released when the last window of the room is closed."""
     for thermostat in room.devices(kind="thermostat"):
@@ -33,3 +40,13 @@ def test_other_rooms_stay_warm(house: SimulatedHouse) -> None:
     house.set("window-bath", open=True)
     house.advance("1h")
     assert house.commands == []
+
+
+def test_closed_while_the_power_was_off(house: SimulatedHouse) -> None:
+    """What was switched off before a power cut comes back after it."""
+    house.device("trv-bath", kind="thermostat", room="bath", mode="heat")
+    house.set("window-bath", open=True)
+    house.advance("3m")
+    house.restart(off="1h")
+    house.set("window-bath", open=False)
+    assert house.commands == [("trv-bath", "set_mode", "off"), ("trv-bath", "set_mode", "heat")]

@@ -1,13 +1,22 @@
-"""Door left open: an alert after half an hour, again every hour, until it is closed."""
+"""Door left open: an alert after half an hour, again every hour, until it is closed.
+
+Needs: contacts on doors, gates or a garage.
+Change: after how long, how often it is said again, on what. For one door only write device="front door" in place of
+kind=...
+"""
 
 from gateway.rules import Context, Device, when
 from gateway.rules.testing import SimulatedHouse
 
+ON = ("door", "gate", "garage")  # kinds of contacts; also "window", "fridge", "freezer", "hatch"
+AFTER = "30m"
+AGAIN_EVERY = "1h"
 
-@when(kind=("door", "gate", "garage"), open=True, lasts="30m")
+
+@when(kind=ON, open=True, lasts=AFTER)
 def left_open(door: Device, ctx: Context) -> None:
     """Tell when a door was left open. The alert clears itself when the door is closed."""
-    ctx.alert(f"{door.name} is open for 30 minutes", repeat="1h")
+    ctx.alert(f"{door.name} has been open for {AFTER}", repeat=AGAIN_EVERY)
 
 
 def test_left_open(house: SimulatedHouse) -> None:
@@ -38,3 +47,12 @@ def test_over_a_power_cut(house: SimulatedHouse) -> None:
     house.restart()
     house.advance("10m")
     assert house.alerts == ["left_open"]
+
+
+def test_each_door_for_itself(house: SimulatedHouse) -> None:
+    """Two open doors are two alerts, and closing one leaves the other."""
+    house.set("door-front", open=True)
+    house.set("gate-garden", open=True)
+    house.advance("31m")
+    house.set("door-front", open=False)
+    assert house.alert_texts == ["gate-garden has been open for 30m"]

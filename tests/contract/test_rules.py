@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ SUITES = {file.name: Suite(file) for file in FILES}
 TESTS = [(name, test) for name, suite in SUITES.items() for test in suite.tests]
 
 
-def test_there_are_six() -> None:
-    """A house gets at least six rules to begin with."""
-    assert len(FILES) >= 6
+def test_there_are_twelve() -> None:
+    """A house can choose from at least twelve rules."""
+    assert len(FILES) >= 12
 
 
 def test_all_load_together() -> None:
@@ -29,11 +30,40 @@ def test_all_load_together() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_carries_a_title_and_tests(file: Path) -> None:
-    """The first line says what the file is for; each rule has a title, and there are tests."""
-    assert ast.get_docstring(ast.parse(file.read_text())), "no docstring"
-    assert SUITES[file.name].tests, "no tests"
+    """The docstring is title, needs and what to change; each rule has a title, and there are two to five tests."""
+    title, _, rest = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n\n")
+    assert re.fullmatch(r"[A-Z].*: .*\.", title)
+    assert re.match(r"Needs: .*\nChange: ", rest, re.DOTALL)
+    assert 2 <= len(SUITES[file.name].tests) <= 5
     for rule in SUITES[file.name].loaded.definitions:
         assert rule.title != rule.name.replace("_", " "), f"{rule.name} has no docstring"
+
+
+@pytest.mark.parametrize("mode", ["night", "away", "vacation"])
+def test_own_tests_pass_in_any_installation(mode: str) -> None:
+    """They say which mode they mean: they pass in a house that begins with another than home."""
+    modes = (mode, *(other for other in ("vacation", "night", "away", "home") if other != mode))
+    trials = [trial for file in FILES for trial in Suite(file, modes=modes).run()]
+    assert [trial.message for trial in trials if not trial.ok] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_can_be_taken_under_another_name(file: Path) -> None:
+    """Each rule's name begins with that of its file, so that a copy under another name has names of its own."""
+    names = [rule.name for rule in SUITES[file.name].loaded.definitions]
+    assert file.stem in names
+    assert all(name.startswith(file.stem) for name in names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_silent_where_nothing_fits(file: Path) -> None:
+    """In a house without the devices it is about a rule does nothing, for a week, in all modes."""
+    house = SUITES[file.name].house()
+    house.set("thermometer-attic", temperature=21)
+    for mode in ("away", "night", "vacation", "home"):
+        house.mode = mode
+        house.advance("42h")
+    assert [event.type for event in house.outputs] == []
 
 
 @pytest.mark.parametrize(("file", "test"), TESTS, ids=[f"{file}:{test}" for file, test in TESTS])
