@@ -72,10 +72,15 @@ def _rules(verbs: Verbs) -> None:
         "test",
         "run the tests that rule files carry",
         rules_test,
-        examples=["edge-gateway rules test", "edge-gateway rules test rules/left_open.py"],
+        examples=["edge-gateway rules test", "edge-gateway rules test rules/left_open.py -k bath"],
         json=True,
     )
     test.add_argument("files", nargs="*", type=Path, metavar="FILE", help="rule files; default: all")
+    test.add_argument(
+        "-k", default="", metavar="WORDS", dest="chosen", help="only tests with these words: 'door and not night'"
+    )
+    test.add_argument("--junit", type=Path, metavar="FILE", help="write the results as JUnit XML, too")
+    test.add_argument("--coverage", action="store_true", help="say what of the rules no test saw at work")
     for parser in (listing, test):
         parser.add_argument("--rules", type=Path, metavar="FOLDER", help="default: as the config says")
     backtest.add_verbs(verbs)
@@ -111,6 +116,6 @@ def rules_list(words: argparse.Namespace) -> int:
 
 def rules_test(words: argparse.Namespace) -> int:
     """Run rules' own tests."""
-    from gateway.cli.rules import test
+    from gateway.cli.rule_tests import test
 
     return test(words)

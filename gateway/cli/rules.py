@@ -1,7 +1,7 @@
-"""`rules list` and `rules test`: what the rule files declare, how the gateway's rules do, and whether tests pass.
+"""`rules list`: what the rule files declare, and how the running gateway's rules do.
 
-Both run the files in this process, on the desk of whoever types it; only the gateway runs rules in a process of
-their own.  Exit codes: 0 all well, 1 a fault or a failed test, 2 there is no such file or folder.
+It runs the files' top level in this process, on the desk of whoever types it; only the gateway runs rules in a process
+of their own.  Exit codes: 0 all well, 1 a fault, 2 there is no such folder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from gateway.cli.terminal import complain, say, say_json, table, where
 from gateway.config.load import read
 from gateway.config.places import places
 from gateway.errors import Fault, GatewayError
-from gateway.rules.loader import Loaded, entries, inspect, rule_files
+from gateway.rules.loader import Loaded, entries, inspect
 from gateway.rules.protocol import DeviceEntry, RuleInfo
-from gateway.rules.trials import Suite, Trial
 
 OK, BAD, USAGE = 0, 1, 2
 FOLDER = Path("rules")  # where there is neither --rules nor a config
@@ -64,8 +63,8 @@ def listing(words: argparse.Namespace) -> int:
         rules = {name: rule for name, rule in rules.items() if name in wanted}
     stopped = {name: rule["reason"] for name, rule in rules.items() if rule.get("state") == "quarantined"}
     if words.json:
-        faults = [_fault(fault) for fault in loaded.faults]
-        hints = [_fault(hint) for hint in loaded.hints]
+        faults = [fault_json(fault) for fault in loaded.faults]
+        hints = [fault_json(hint) for hint in loaded.hints]
         say_json({"rules": list(rules.values()), "faults": faults, "hints": hints, "stopped": stopped})
         return BAD if faults else OK
     if rules:
@@ -148,63 +147,10 @@ def looking_at(words: argparse.Namespace, place: Place, loaded: Loaded | None = 
     return [rule.name for rule in looking(loaded.definitions, device)]
 
 
-def test(words: argparse.Namespace) -> int:
-    """Run the tests that rule files carry, each in a house of its own on a virtual clock."""
-    place = Place(words)
-    files: list[Path] = list(words.files) or rule_files(place.folder)
-    missing = [file for file in files if not file.is_file()]
-    if missing or not files:
-        complain(f"there is no file {missing[0]}" if missing else f"there are no rule files in {place.folder}")
-        return USAGE
-    faults: list[Fault] = []
-    trials: list[Trial] = []
-    untested: list[str] = []
-    for file in files:
-        suite = Suite(file, place.entries, place.modes)
-        faults += suite.faults
-        if not suite.faults and not suite.tests:
-            untested.append(str(file))
-        found = [] if suite.faults else list(suite.run())
-        trials += found
-        if not words.json:
-            _say(file, suite, found)
-    bad = [trial for trial in trials if not trial.ok]
-    if words.json:
-        tests = [_trial(trial) for trial in trials]
-        say_json({"ok": not bad and not faults, "tests": tests, "faults": [_fault(f) for f in faults]})
-    else:
-        _summary(trials, bad, faults, untested)
-    return BAD if bad or faults else OK
-
-
-def _say(file: Path, suite: Suite, trials: Sequence[Trial]) -> None:
-    say(str(file), "bold")
-    for fault in suite.faults:
-        say(f"  {fault}", "red")
-    for trial in trials:
-        say(f"  {'ok    ' if trial.ok else 'failed'}  {trial.name}", None if trial.ok else "red")
-        for line in trial.message.splitlines():
-            say(f"          {line}")
-    if not trials and not suite.faults:
-        say("  no tests: functions test_...(house) would be some", "dim")
-
-
-def _summary(trials: Sequence[Trial], bad: Sequence[Trial], faults: Sequence[Fault], untested: Sequence[str]) -> None:
-    seconds = sum(trial.seconds for trial in trials)
-    parts = [f"{len(trials) - len(bad)} passed"]
-    parts += [f"{len(bad)} failed"] if bad else []
-    parts += [f"{len(faults)} fault{'' if len(faults) == 1 else 's'}"] if faults else []
-    parts += [f"{len(untested)} without tests"] if untested else []
-    say(f"{', '.join(parts)} in {seconds:.2f} s", "red" if bad or faults else "green")
-
-
 def _rule(rule: RuleInfo) -> dict[str, object]:
     return {field: getattr(rule, field) for field in rule.__struct_fields__}
 
 
-def _trial(trial: Trial) -> dict[str, object]:
-    return {field: getattr(trial, field) for field in trial.__struct_fields__}
-
-
-def _fault(fault: Fault) -> dict[str, object]:
+def fault_json(fault: Fault) -> dict[str, object]:
+    """Return a fault for a program."""
     return {"file": str(fault.file), "line": fault.line, "what": fault.what, "hint": fault.hint}

@@ -59,6 +59,7 @@ class SimulatedHouse:
         devices: Sequence[DeviceEntry] = (),
         modes: Sequence[str] = MODES_OF_TESTS,
         acting: Acting | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.loaded = loaded
         self._acting = acting or Acting()
@@ -73,7 +74,7 @@ class SimulatedHouse:
         self._values: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         self._time = VirtualTime(round(START.timestamp()) * NS_PER_S, self._take, source=SOURCE, log_id="test")
-        self._trace = Trace(len(loaded.definitions))
+        self._trace = trace or Trace(len(loaded.definitions))
         self._engine = self._build()
         self.raises = True  # a rule that raises fails the test; False: see `faults`
         self.faults: list[str] = []

@@ -11,17 +11,21 @@ import linecache
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from types import FunctionType, TracebackType
+from typing import Any
 
 import msgspec
 
 from gateway.errors import Fault
+from gateway.rules.coverage import Coverage
 from gateway.rules.faults import USER_ERRORS, WHAT_CHARS_MAX, line_of, what
 from gateway.rules.loader import LOAD_S_MAX, Loaded, load, tests_in, time_limit
 from gateway.rules.protocol import DeviceEntry, RuleFault
-from gateway.rules.testing import RuleFailed, SimulatedHouse
+from gateway.rules.testing import MODES_OF_TESTS, RuleFailed, SimulatedHouse
 
 VALUE_CHARS_MAX = 300
 TEST_S_MAX = 20.0  # for a person waits
@@ -67,12 +71,13 @@ class Suite:
         self.faults: Sequence[Fault] = self.loaded.faults
         module = self.loaded.modules.get(str(file))
         self.tests: dict[str, FunctionType] = {} if module is None else tests_in(module)
+        self.coverage = Coverage(self.loaded.definitions)
 
     def house(self) -> SimulatedHouse:
         """Return a new house with the file's rules."""
         if self.faults:
             raise RuleFailed("\n".join(map(str, self.faults)))
-        return SimulatedHouse(self.loaded, self._devices, self._modes or ("home", "away", "night", "vacation"))
+        return SimulatedHouse(self.loaded, self._devices, self._modes or MODES_OF_TESTS, trace=self.coverage.trace())
 
     def call(self, name: str) -> None:
         """Run one test; raises what it raises."""
@@ -81,8 +86,33 @@ class Suite:
         unknown = [parameter for parameter in wanted if parameter != "house"]
         if unknown:
             raise TypeError(f"{name} wants {unknown[0]!r}: a rule's test gets `house` and nothing else")
-        with time_limit(TEST_S_MAX):
+        with time_limit(TEST_S_MAX), self._fresh_houses(function):
             function(**({"house": self.house()} if wanted else {}))
+
+    @contextmanager
+    def _fresh_houses(self, function: FunctionType) -> Iterator[None]:
+        """Give each example of a property test (hypothesis) a house of its own."""
+        handle = getattr(function, "hypothesis", None)
+        inner = getattr(handle, "inner_test", None)
+        if handle is None or inner is None or "house" not in inspect.signature(inner).parameters:
+            yield
+            return
+
+        @wraps(inner)
+        def fresh(*given: object, **named: object) -> object:
+            return inner(*given, **{**named, "house": self.house()})
+
+        handle.inner_test = fresh
+        try:
+            yield
+        finally:
+            handle.inner_test = inner
+
+    def line(self, name: str) -> int:
+        """Return the line a test begins at."""
+        function: Any = self.tests[name]
+        inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+        return int(inspect.unwrap(inner).__code__.co_firstlineno)
 
     def run(self) -> Iterator[Trial]:
         """Run all tests, one after the other."""
@@ -90,7 +120,7 @@ class Suite:
 
     def trial(self, name: str) -> Trial:
         """Run one test and say how it went."""
-        started, message, line = time.perf_counter(), "", self.tests[name].__code__.co_firstlineno
+        started, message, line = time.perf_counter(), "", self.line(name)
         try:
             self.call(name)
         except USER_ERRORS as error:
@@ -101,14 +131,17 @@ class Suite:
 
 def explain(error: BaseException, file: str) -> str:
     """Say why a test failed: the line, and for a comparison what was on its left and right side."""
+    if isinstance(error, BaseExceptionGroup) and error.exceptions:  # a property test that fails in several ways
+        error = error.exceptions[0]
     line = line_of(error, file)
     source = linecache.getline(file, line or 0).strip()
     first = f"{file}:{line}: {source}" if source else file
     if isinstance(error, RuleFailed):
-        return f"{first}\n{error}"
+        return "\n".join([first, str(error), *getattr(error, "__notes__", [])])
     if not isinstance(error, AssertionError):
         return f"{first}\n{what(error)}\n" + "".join(traceback.format_tb(error.__traceback__)[-1:])
-    return "\n".join([first, *([str(error)] if str(error) else []), *_sides(error, file)])
+    notes = getattr(error, "__notes__", [])  # a property test says for which example
+    return "\n".join([first, *([str(error)] if str(error) else []), *_sides(error, file), *notes])
 
 
 def _sides(error: BaseException, file: str) -> list[str]:

@@ -214,6 +214,6 @@ class VirtualTime:
 
 
 def renumbered(raw: bytes, sequence: int) -> bytes:
-    """Return a record with another sequence. In a text a quotation mark has a backslash before it: there is one place."""
+    """Return a record with another sequence: inside a text a quotation mark has a backslash, so it is there once."""
     at = raw.index(_SEQUENCE) + len(_SEQUENCE)
     return raw[:at] + b"%016d" % sequence + raw[at + _SEQUENCE_DIGITS :]
