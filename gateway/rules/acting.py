@@ -1,6 +1,6 @@
-"""What the installation says about acting: how long a person's change counts, which rules are only observed.
+"""What the installation says about acting: how long a person's change counts, what is only observed, inputs, services.
 
-Config makes it, the worker gets it with its start, and the simulated house of tests has one, too.
+Config makes it, the worker gets it with its rules, and the simulated house of tests has one, too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.clock import NS_PER_S
+from gateway.rules.endpoints import Endpoint
+from gateway.rules.inputs import InputOptions
 
 MANUAL_HOLD_S = 3600.0
 ECHO_S = 10.0
@@ -22,6 +24,9 @@ class Acting(msgspec.Struct, frozen=True):
     manual_hold_of: Mapping[str, float] = {}  # of a device (its id) or a kind, where it differs
     echo_s: float = ECHO_S  # for so long after a command, what a device says may be about the time before
     observed: tuple[str, ...] = ()  # rules whose commands are only recorded
+    inputs: Mapping[str, InputOptions] = {}
+    endpoints: Mapping[str, Endpoint] = {}  # web services that rules may call
+    anything: bool = False  # inputs and services nobody declared are there, too: a test without an installation
 
     def manual_hold_ns(self, device: str, kind: str) -> int:
         """Return how long a change by hand counts on a device."""

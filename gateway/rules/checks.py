@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS
+from gateway.rules.acting import Acting
 from gateway.rules.alerts import TYPES as ALERT_TYPES
 from gateway.rules.context import Context
 from gateway.rules.definition import Condition, Declared, EventRule, Selector, duration_ns, needs_sun
+from gateway.rules.endpoints import resolve
 from gateway.rules.house import House
 from gateway.rules.notices import TYPES as NOTICE_TYPES
 from gateway.rules.recipients import Recipients
@@ -23,11 +25,13 @@ KINDS = CONTACT_KINDS | frozenset(KIND_OF_CLASS.values()) | {"valve"}
 GENERAL_TYPES = frozenset(
     {*ALERT_TYPES, *NOTICE_TYPES, "mode_changed", "device_online", "device_offline", "command_failed"}
     | {"command_suppressed", "command_observed", "command_uncertain", "command_confirmed", "command_given"}
-    | {"claim_released", "device_overridden", "events_dropped", "gateway_heartbeat"}
+    | {"command_superseded", "claim_released", "device_overridden", "input_changed"}
+    | {"events_dropped", "gateway_heartbeat"}
 )
 """Event types of the gateway itself."""
 
 NO_LOCATION = "add to gateway.toml: [gateway.location] with latitude = 52.5 and longitude = 13.4, but yours"
+_DURATIONS = frozenset({"lasts", "repeat", "ttl", "manual_hold", "confirm", "within"})
 _DEVICE_FIRST = frozenset({"hold", "release", "command", "device"})
 _KNOWN = frozenset(name for name in dir(Context) if not name.startswith("_")) | {"state"}
 
@@ -83,18 +87,51 @@ def _no(what: str, name: str, known: Iterable[str]) -> tuple[str, str | None]:
 
 
 def check_tree(
-    tree: ast.Module, file: str, house: House | None, modes: Sequence[str], recipients: Recipients | None = None
+    tree: ast.Module,
+    file: str,
+    house: House | None,
+    modes: Sequence[str],
+    recipients: Recipients | None = None,
+    acting: Acting | None = None,
 ) -> list[Fault]:
     """Return faults in the bodies of functions: what is asked of `ctx`, and texts given to it."""
     faults: list[Fault] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_ctx(node.value) and node.attr not in _KNOWN:
-            text = f"ctx has no {node.attr!r}" + (" in this version" if node.attr == "http" else "")
-            faults.append(Fault(file, node.lineno, text, probably_meant(node.attr, _KNOWN)))
+            what = f"ctx has no {node.attr!r}"
+            faults.append(Fault(file, node.lineno, what, probably_meant(node.attr, _KNOWN)))
+        elif isinstance(node, ast.Attribute) and _is_inputs(node.value):
+            faults += _check_input(node.attr, node.lineno, file, acting)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_ctx(node.func.value):
             faults += _check_call(node, node.func.attr, file, house, modes)
             faults += _check_told(node, node.func.attr, file, house, recipients or Recipients())
+            faults += _check_acting(node, node.func.attr, file, acting)
     return faults
+
+
+def _check_acting(node: ast.Call, name: str, file: str, acting: Acting | None) -> Iterator[Fault]:
+    """Yield faults in the names of inputs and web services."""
+    texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    if name in ("input", "set_input") and texts and texts[0] == _text_of(node.args[0]):
+        yield from _check_input(texts[0], node.lineno, file, acting)
+    if name == "http" and acting is not None and not acting.anything and len(texts) >= 2 and len(node.args) >= 2:
+        try:
+            resolve(acting.endpoints, texts[1], texts[0])
+        except ValueError as error:
+            yield Fault(file, node.lineno, str(error))
+
+
+def _check_input(name: str, line: int, file: str, acting: Acting | None) -> Iterator[Fault]:
+    if acting is not None and not acting.anything and name not in acting.inputs:
+        yield Fault(file, line, *_no("input", name, acting.inputs))
+
+
+def _text_of(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _is_inputs(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "inputs" and _is_ctx(node.value)
 
 
 def _check_call(node: ast.Call, name: str, file: str, house: House | None, modes: Sequence[str]) -> Iterator[Fault]:
@@ -109,7 +146,7 @@ def _check_call(node: ast.Call, name: str, file: str, house: House | None, modes
     if text is not None and name == "set_mode" and modes and text not in modes:
         yield Fault(file, node.lineno, *_no("mode", text, modes))
     durations = [first] if name == "after" else []
-    durations += [keyword.value for keyword in node.keywords if keyword.arg in ("lasts", "repeat", "ttl")]
+    durations += [keyword.value for keyword in node.keywords if keyword.arg in _DURATIONS]
     yield from _durations(durations, file)
 
 

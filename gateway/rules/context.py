@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from gateway.clock import NS_PER_S
-from gateway.errors import probably_meant
-from gateway.rules import alerts, claims, notices
+from gateway.rules import actions, alerts, claims, notices
 from gateway.rules.call import TIMER_ARGUMENTS_BYTES_MAX, Call, plain
 from gateway.rules.definition import duration_ns, is_type
 from gateway.rules.house import Device, Room, field_name
+from gateway.rules.inputs import CHANGED, Inputs
 from gateway.rules.memory import State
 from gateway.rules.recipients import EVERYONE
 from gateway.rules.seen import Seen, field_of
-from gateway.rules.tables import MODES
+from gateway.rules.tables import MODE_KEY, MODES
 
-MODE_KEY = "house"  # of the table "modes"
 RESERVED_TYPES = frozenset(
-    {"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed", *alerts.TYPES, *notices.TYPES}
+    {"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed", CHANGED}
+    | {actions.HTTP_REQUESTED, actions.HTTP_ANSWERED, *alerts.TYPES, *notices.TYPES}
 )
 
 
@@ -103,6 +103,15 @@ class Context:
         """The mode of the house: home, away, night, vacation or one of your own."""
         row = self._call.rows.get(MODES, MODE_KEY)
         return str(row["mode"]) if row else self._call.site.modes[0]
+
+    def input(self, name: str) -> Any:
+        """Return what people told the house, as [inputs.NAME] declares it. LookupError says which was meant."""
+        return actions.inputs(self._call)[name]
+
+    @property
+    def inputs(self) -> Inputs:
+        """The declared inputs as attributes: `ctx.inputs.guests`."""
+        return actions.inputs(self._call)
 
     def device(self, name: str) -> Device:
         """Find a device by its name or id. LookupError says what was probably meant."""
@@ -220,7 +229,7 @@ class Context:
         manual_ns = None if manual_hold is None else duration_ns(manual_hold)
         if self._call.late and not self._call.claims_late:
             for name, value in wanted.items():
-                self._suppressed(target, claims.command_for(name), value)
+                actions.suppressed(self._call, target.id, claims.command_for(name), value)
             return
         claims.hold(self._call, target, wanted, lasts_ns, priority, manual_ns)
         self._settle(target.id)
@@ -232,18 +241,50 @@ class Context:
         if claims.release(self._call, target.id, lambda c: c["by"] == rule and (not named or c["field"] in named)):
             self._settle(target.id)
 
-    def command(self, device: Device | str, command: str, value: Any = None, *, once: bool = False) -> None:
-        """Send one command, such as ``"set_mode", "heat"``; `once` if it must not be repeated (toggle, ring)."""
-        target = self._device(device)
-        if not is_type(command):
-            raise ValueError(f"{command!r} is no command: small letters, digits and _, such as set_mode")
-        if self._call.late:
-            self._suppressed(target, command, value)
-            return
-        data = {"command": command, "value": value} | ({"once": True} if once else {})
-        if self._call.observed:
-            data["observe"] = True
-        self._call.output("command_requested", data, lane="command", subject=target.id)
+    def command(
+        self,
+        device: Device | str,
+        command: str,
+        value: Any = None,
+        *,
+        once: bool = False,
+        confirm: str | float | None = None,
+        within: str | float | None = None,
+        retries: int | None = None,
+    ) -> None:
+        """Send one command, such as ``"set_mode", "heat"``.
+
+        once     it must not be repeated (toggle, ring): after a power cut in the middle of it nobody knows
+        confirm  how long the device may take to report what follows, such as "10s": then it is told again, and in
+                 the end there is an event `command_confirmed` or `command_failed`
+        within   when to give up altogether, such as "1m"
+        retries  how often it is told again, 2 by default
+        """
+        target = self._device(device).id
+        actions.command(self._call, target, command, value, once=once, confirm=confirm, within=within, retries=retries)
+
+    def http(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        then: Callable[..., object] | None = None,
+        once: bool = False,
+        within: str | float = "10m",
+        **arguments: Any,
+    ) -> None:
+        """Have the gateway call a web service that the config allows ([http.NAME]).
+
+        method     "GET", "POST" ...
+        url        the service's name, with what comes behind its address: "weather", "weather/today?zone=3"
+        json       what to send
+        then       a @timer function: it is called with the answer (`status`, `ok`, `json`, `text`, `error`)
+        once       never repeat it; else it is tried until there is an answer, under one Idempotency-Key
+        within     when to give up
+        arguments  JSON, given to `then` beside the answer
+        """
+        actions.http(self._call, method, url, json, then, once=once, within=within, arguments=arguments)
 
     def after(self, delay: str | float, function: Callable[..., object], **arguments: Any) -> None:
         """Call a @timer function with these arguments (JSON) after a time, power cut or not."""
@@ -255,14 +296,11 @@ class Context:
 
     def set_mode(self, mode: str) -> None:
         """Change the mode of the house, for all rules from the next event on."""
-        modes = self._call.site.modes
-        if mode not in modes:
-            hint = probably_meant(mode, modes) or f"there are {', '.join(modes)}"
-            raise ValueError(f"there is no mode {mode!r}, {hint}")
-        was = self.mode
-        if mode != was:
-            self._call.rows.put(MODES, MODE_KEY, {"mode": mode, "since": self._call.cause.time_ns})
-            self._call.output("mode_changed", {"mode": mode, "was": was}, subject="")
+        actions.set_mode(self._call, mode)
+
+    def set_input(self, name: str, value: Any) -> None:
+        """Change a declared input, as a person does with `edge-gateway input`. ValueError says what it takes."""
+        actions.set_input(self._call, name, value)
 
     def log(self, text: object) -> None:
         """Write a line to the gateway's log, with the rule's name."""
@@ -280,10 +318,6 @@ class Context:
     def _settle(self, device: str) -> None:
         if not self._call.late:
             claims.reconcile(self._call, device)
-
-    def _suppressed(self, device: Device, command: str, value: Any) -> None:
-        data = {"command": command, "value": value, "reason": "late"}
-        self._call.output("command_suppressed", data, subject=device.id)
 
 
 def moment(time_ns: int, call: Call) -> datetime:

@@ -16,21 +16,21 @@ from typing import Any
 import msgspec
 
 from gateway.rules import alerts, claims
+from gateway.rules.actions import HTTP_ANSWERED
 from gateway.rules.appointments import AT, NOBODY_KNOWS, Appointments, in_time, missed_text
 from gateway.rules.calendar import Place
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
-from gateway.rules.context import MODE_KEY
 from gateway.rules.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
 from gateway.rules.gone import forget_the_gone
 from gateway.rules.hours import InForce
 from gateway.rules.house import OFFLINE, Device
 from gateway.rules.openings import HOURS, Openings
-from gateway.rules.overrides import ANSWERS, ECHO, Overrides
+from gateway.rules.overrides import ANSWERS, ECHO, HOUSE_TYPES, Overrides
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.runner import Runner, Watch, cooldown_key, stranger
 from gateway.rules.seen import Seen, decode, field_of, time_ns
-from gateway.rules.tables import ALERTS, HOLDS, MODES, RULE_STATE, TIMERS
+from gateway.rules.tables import ALERTS, HOLDS, MODE_KEY, MODES, RULE_STATE, TIMERS
 from gateway.rules.trace import CHANGED, COOLDOWN, MISSED, MODE, SMALL, STEADY, WHERE, Trace, kept
 from gateway.rules.trace import HOURS as CLOSED
 from gateway.rules.trouble import RETRY, Work
@@ -118,8 +118,8 @@ class Engine:
                     self._overrides.take(seen)
             elif subject:
                 self._meet(seen)
-            elif seen.type == "mode_changed":
-                self._set_mode(seen)
+            elif seen.type in HOUSE_TYPES:
+                self._overrides.house_changed(seen, time_ns(seen, runner.now_ns))
             if runner.deferred:
                 runner.take(raw, seen)
                 runner.catch_up()
@@ -232,12 +232,6 @@ class Engine:
         row = self.site.tables.get(MODES, MODE_KEY)
         return str(row["mode"]) if row else self.site.modes[0]
 
-    def _set_mode(self, seen: Seen) -> None:
-        mode = seen.data.get("mode")
-        if isinstance(mode, str) and not seen.subject and mode != self._mode():
-            since = time_ns(seen, self._runner.now_ns)
-            self.site.tables.put(MODES, MODE_KEY, {"mode": mode, "since": since})
-
     # ---- conditions ---------------------------------------------------------------------------------
 
     def _begin(self, condition: Condition, scope: str, cause: Cause) -> None:
@@ -288,6 +282,9 @@ class Engine:
         if seen.type == "clock_set":
             self._said.clear()
             self._look_at_the_clock(seen)
+            return
+        if seen.type == HTTP_ANSWERED:
+            self._answered(seen)
             return
         key = str(seen.data.get("timer", ""))
         row = self.site.tables.get(TIMERS, key)
@@ -351,6 +348,15 @@ class Engine:
         if only is None:
             self._appointments.look_at_all(seen)
         self._conditions.evaluate_all(present, only=only)
+
+    def _answered(self, seen: Seen) -> None:
+        """Let the rule that called a web service see what came of it."""
+        rule, then = self._definitions.get(str(seen.data.get("rule"))), str(seen.data.get("then", ""))
+        if rule is not None and then:
+            about = (str(seen.data.get("scope", "")), str(seen.data.get("device", "")), then)
+            arguments = seen.data.get("arguments") or {}
+            work = Work(rule.name, "answer", self._runner.raw, int(seen.sequence), *about, arguments)
+            self._runner.do(work, rule, seen)
 
     def _tick(self, rule: Every, cause: Cause) -> None:
         """Set the timer of the next tick, the first one that lies ahead."""

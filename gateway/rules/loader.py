@@ -23,10 +23,13 @@ from typing import Protocol
 from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS, event_types
 from gateway.rules import api, declaring, library, snapshot
+from gateway.rules.acting import Acting
+from gateway.rules.actions import HTTP_ANSWERED
 from gateway.rules.checks import check_names, check_tree
 from gateway.rules.definition import Declared, EventRule
 from gateway.rules.faults import USER_ERRORS, line_of, line_within, what
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
+from gateway.rules.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.overrides import ANSWERS
 from gateway.rules.protocol import DOUBLE, DeviceEntry, RuleInfo
 from gateway.rules.recipients import Recipients
@@ -35,14 +38,8 @@ TEST_PREFIX = "test_"
 LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
 ALWAYS_WANTED = (
-    "timer_fired",
-    "rules_loaded",
-    "clock_set",
-    "acknowledge_requested",
-    "mode_changed",
-    OFFLINE,
-    ONLINE,
-    *sorted(ANSWERS),
+    *("timer_fired", "rules_loaded", "clock_set", "acknowledge_requested", "mode_changed", OFFLINE, ONLINE),
+    *(INPUT_CHANGED, HTTP_ANSWERED, *sorted(ANSWERS)),
 )
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
@@ -88,6 +85,7 @@ def load(
     modes: Sequence[str] = (),
     types: Collection[str] = (),
     recipients: Recipients | None = None,
+    acting: Acting | None = None,
     excluded: Mapping[str, tuple[int, str]] | None = None,
     before: Callable[[str], None] = lambda _: None,
     files: Sequence[Path] | None = None,
@@ -102,6 +100,7 @@ def load(
     modes     the modes there are, unless empty
     types     event types that are known; others get a hint
     recipients  who can be told; None: nobody knows
+    acting    which inputs and web services there are; None: nobody knows
     excluded  files not to run: line, and why
     before    is called with each file that is about to be run
     files     only these rule files
@@ -139,7 +138,7 @@ def load(
         faults = collector.faults + _doubles(collector.declared, taken)
         if module is not None:
             names_faults, hints = check_names(collector.declared, house, modes, types, located=located)
-            faults += names_faults + check_tree(tree, path, house, modes, recipients)
+            faults += names_faults + check_tree(tree, path, house, modes, recipients, acting)
             loaded.hints += hints
         loaded.faults += sorted(faults, key=lambda fault: fault.line or 0)
         if not faults:
@@ -297,6 +296,7 @@ def inspect(
     modes: Sequence[str] = (),
     recipients: Recipients | None = None,
     located: bool = True,
+    acting: Acting | None = None,
 ) -> Loaded:
     """Load a folder to see what is wrong with it: `check`, `rules list`. Runs the files' top level in this process."""
     house = House(entries(devices), {})
@@ -306,6 +306,7 @@ def inspect(
         modes=modes,
         types=known_types(),
         recipients=recipients,
+        acting=acting,
         limit_s=LOAD_S_MAX,
         located=located,
     )

@@ -21,14 +21,17 @@ from gateway.clock import NS_PER_S, rfc3339
 from gateway.rules import claims
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.definition import Definition
+from gateway.rules.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.seen import Seen
-from gateway.rules.tables import HOLDS
+from gateway.rules.tables import HOLDS, INPUTS, MODE_KEY, MODES
 
 ECHO = "echo"  # kind of timer
 GIVEN, LET_GO = "command_given", "claim_released"  # events: what a person asked of the local API
 CONFIRMED, FAILED, OBSERVED = "command_confirmed", "command_failed", "command_observed"
 ANSWERS = frozenset({GIVEN, LET_GO, CONFIRMED, FAILED, OBSERVED})
 """Types of events that say something about what is claimed, and are no device's."""
+HOUSE_TYPES = frozenset({"mode_changed", INPUT_CHANGED})
+"""Types of events about the house as a whole."""
 EMPTY: Mapping[str, Any] = {"claims": [], "base": {}, "sent": {}, "told": {}}  # a row of the table
 NEAR = 1e-6  # of two numbers that mean the same
 
@@ -88,6 +91,19 @@ class Overrides:
                     OBSERVED: {"observed": True},
                 }
                 self._note(seen.subject, name, noted.get(seen.type, {"failed": seen.data.get("reason", "")}))
+
+    def house_changed(self, seen: Seen, since_ns: int) -> None:
+        """Take over a mode or an input that somebody set, a person or a rule."""
+        tables, value = self._site.tables, seen.data.get("value")
+        if seen.type == INPUT_CHANGED:
+            name = str(seen.data.get("input", ""))
+            row = tables.get(INPUTS, name)
+            if name and value is not None and (row is None or row["value"] != value):
+                tables.put(INPUTS, name, {"value": value, "since": since_ns, "actor": seen.actor})
+            return
+        mode, row = seen.data.get("mode"), tables.get(MODES, MODE_KEY)
+        if isinstance(mode, str) and mode != (row["mode"] if row else self._site.modes[0]):
+            tables.put(MODES, MODE_KEY, {"mode": mode, "since": since_ns})
 
     def _judge(self, device: str, said: Mapping[str, Any], cause: Cause) -> None:
         """Tell what was changed by hand from what follows from commands."""

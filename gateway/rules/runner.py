@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.rules import claims
+from gateway.rules.actions import Answer
 from gateway.rules.call import OUTPUT_BYTES_MAX, Call, Cause, LimitReached, Site
 from gateway.rules.conditions import Conditions
 from gateway.rules.context import Context
@@ -136,9 +137,10 @@ class Runner:
     ) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
         """Return what to call and with what; nothing to call if the condition is over meanwhile."""
         context = Context(call)
-        if work.part == "timer":
+        if work.part in ("timer", "answer"):
             timer = self.definitions.get(work.function)
-            return (timer.run if isinstance(timer, Timer) else None), (context,)
+            given = (context,) if work.part == "timer" else (context, Answer(seen.data))
+            return (timer.run if isinstance(timer, Timer) else None), given
         if work.part in ("every", "at"):
             return rule.run, (context,)
         if isinstance(rule, Condition):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 RULE_STATE, TIMERS, HOLDS, ALERTS, MODES = "rule_state", "timers", "holds", "alerts", "modes"
 INPUTS = "inputs"
+MODE_KEY = "house"  # of the table "modes"
 NAMES = (RULE_STATE, TIMERS, HOLDS, ALERTS, MODES, INPUTS)
 
 

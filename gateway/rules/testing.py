@@ -11,7 +11,7 @@ into being when they are named: "freezer-cellar" is a freezer in the room cellar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,25 @@ from zoneinfo import ZoneInfo
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event, LaneName
-from gateway.profiles.vocabulary import FIELDS, KIND_OF_CLASS, meaning
 from gateway.rules import alerts, claims
 from gateway.rules.acting import Acting
+from gateway.rules.actions import HTTP_REQUESTED
 from gateway.rules.calendar import Moment, Place
 from gateway.rules.call import STATE_BYTES_MAX, Site, plain, state_prefix
+from gateway.rules.carrier import Carrier, field_of
 from gateway.rules.checks import KINDS
-from gateway.rules.context import MODE_KEY
 from gateway.rules.definition import Condition, EventRule, Timer, duration_ns
 from gateway.rules.engine import Engine
-from gateway.rules.house import Device, House, UnknownName, field_name
+from gateway.rules.house import Device, field_name
+from gateway.rules.inputs import CHANGED, unknown
 from gateway.rules.loader import Loaded, load
 from gateway.rules.looks import told
 from gateway.rules.notices import REQUESTED
+from gateway.rules.open_house import OpenHouse, OpenRecipients, by_name, event_type_of
 from gateway.rules.options import Location
+from gateway.rules.overrides import HOUSE_TYPES
 from gateway.rules.protocol import DeviceEntry, Outcome
-from gateway.rules.recipients import Recipients
-from gateway.rules.tables import HOLDS, MODES, RULE_STATE
+from gateway.rules.tables import HOLDS, INPUTS, MODE_KEY, MODES, RULE_STATE
 from gateway.rules.trace import Trace
 from gateway.rules.virtual import TimedTables, Unwatched, VirtualTime
 
@@ -62,20 +64,21 @@ class SimulatedHouse:
         trace: Trace | None = None,
     ) -> None:
         self.loaded = loaded
-        self._acting = acting or Acting()
+        self._acting = acting or Acting(anything=True)
         self._modes = tuple(modes)
         self._zone: tzinfo = UTC
         self._location = LOCATION
         self._kinds = KINDS | {
             kind for d in loaded.definitions if isinstance(d, (EventRule, Condition)) for kind in d.selector.kind
         }
-        self._installed = _by_name(devices)
+        self._installed = by_name(devices)
         self._entries: dict[str, DeviceEntry] = {}
         self._values: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         self._time = VirtualTime(round(START.timestamp()) * NS_PER_S, self._take, source=SOURCE, log_id="test")
         self._trace = trace or Trace(len(loaded.definitions))
         self._engine = self._build()
+        self._carrier = Carrier(self._happen, lambda device, field: self._known(device)[field])
         self.raises = True  # a rule that raises fails the test; False: see `faults`
         self.faults: list[str] = []
         self.outputs: list[Event] = []  # all of them, in order
@@ -99,7 +102,7 @@ class SimulatedHouse:
         for given, value in fields.items():
             field = field_name(given)
             if device[field] != value:
-                kind = _event_type(field, value, device.kind)
+                kind = event_type_of(field, value, device.kind)
                 if kind is None:
                     device.update({field: value})
                 else:
@@ -123,13 +126,31 @@ class SimulatedHouse:
         """Let a person send a command, as `edge-gateway send` does."""
         device = self._known(name)
         data = {"command": command, "value": value}
-        field = next((field for field in FIELDS if claims.command_for(field) == command), None)
+        field = field_of(command)
         self._record("command_given", device.id, data | ({"field": field} if field else {}), actor="person:test")
 
     def let_go(self, name: str, field: str | None = None) -> None:
         """End the claims of persons on a device, as `edge-gateway devices release` does."""
         data = {} if field is None else {"field": field_name(field)}
         self._record("claim_released", self._known(name).id, data, actor="person:test")
+
+    def deaf(self, name: str, *, deaf: bool = True) -> None:
+        """Let a device take no command from now on (or take them again): they are told again, and then have failed."""
+        (self._carrier.deaf.add if deaf else self._carrier.deaf.discard)(self._known(name).id)
+
+    def input(self, name: str, value: bool | float | str) -> None:
+        """Let a person say what an input is. ValueError says what it takes."""
+        declared = self._acting.inputs.get(name)
+        if declared is None and not self._acting.anything:
+            raise LookupError(unknown(self._acting.inputs, name))
+        value = value if declared is None else declared.checked(value)
+        row = self._engine.site.tables.get(INPUTS, name) or {}
+        self._record(CHANGED, "", {"input": name, "value": value, "was": row.get("value")}, actor="person:test")
+
+    def answer(self, service: str, status: int = 200, *, json: Any = None, text: str = "", error: str = "") -> None:
+        """Let a web service answer the oldest call to it; with an `error` it could not be reached."""
+        self._carrier.answer(service, status=0 if error else status, json=json, text=text, error=error)
+        self._carrier.settle(self._time.now_ns)
 
     def offline(self, name: str) -> None:
         """Let a device fall silent."""
@@ -141,7 +162,15 @@ class SimulatedHouse:
 
     def advance(self, time: str | float) -> None:
         """Move the clock; timers that are due on the way fire at their time, in order."""
-        self._time.advance(self._time.now_ns + duration_ns(time))
+        self._advance_to(self._time.now_ns + duration_ns(time))
+
+    def _advance_to(self, until: int) -> None:
+        while self._carrier.due_ns <= until:
+            self._time.advance(self._carrier.due_ns)
+            self._carrier.settle(self._time.now_ns)
+            self._carrier.expire(self._time.now_ns)
+        self._time.advance(until)
+        self._carrier.settle(self._time.now_ns)
 
     def until(self, time: str) -> None:
         """Move the clock on until it shows a time, such as "22:30" or "2026-03-29 01:00" in the house's timezone."""
@@ -153,7 +182,7 @@ class SimulatedHouse:
             at = moment.on(today + timedelta(days=1), place).time_ns
         if at < self._time.now_ns:
             raise ValueError(f"it is {self.now:%Y-%m-%d %H:%M} already: {time!r} is over")
-        self._time.advance(at)
+        self._advance_to(at)
 
     def place(self, timezone: str, latitude: float | None = None, longitude: float | None = None) -> None:
         """Put the house somewhere else: a timezone such as "Europe/Berlin", and where the sun is looked for."""
@@ -223,6 +252,12 @@ class SimulatedHouse:
         return self._commands(observed=False)
 
     @property
+    def http(self) -> list[tuple[str, str, Any]]:
+        """All calls to web services so far: method, service with its path, JSON that was sent."""
+        calls = [event.data for event in self.outputs if event.type == HTTP_REQUESTED and "observe" not in event.data]
+        return [(call["method"], call["endpoint"] + call["target"].rstrip("/"), call.get("json")) for call in calls]
+
+    @property
     def observed(self) -> list[tuple[str, str, Any]]:
         """The commands so far that were only recorded: name of the device, command, value."""
         return self._commands(observed=True)
@@ -242,7 +277,15 @@ class SimulatedHouse:
     @property
     def emitted(self) -> list[Event]:
         """The events rules put out with ctx.emit so far."""
-        ours = ("alert_", "command_", "notification_", "mode_changed", "rule_failed", "device_overridden")
+        ours = (
+            "alert_",
+            "command_",
+            "http_",
+            "notification_",
+            "rule_failed",
+            "device_overridden",
+            *sorted(HOUSE_TYPES),
+        )
         return [event for event in self.outputs if not event.type.startswith(ours)]
 
     def state(self, rule: str) -> dict[str, Any]:
@@ -266,12 +309,12 @@ class SimulatedHouse:
     # ---- how ----------------------------------------------------------------------------------------
 
     def _build(self) -> Engine:
-        house = _OpenHouse(self._entries.values(), self._values)
+        house = OpenHouse(self._entries.values(), self._values)
         house.simulated = self
         definitions = self.loaded.definitions
         timers = {definition.run: definition.name for definition in definitions if isinstance(definition, Timer)}
         tables = TimedTables(self._rows)
-        recipients = _OpenRecipients(house, self._kinds)
+        recipients = OpenRecipients(house, self._kinds)
         site = Site(
             house,
             tables,
@@ -307,6 +350,12 @@ class SimulatedHouse:
         self, event_type: str, subject: str, data: dict[str, Any], *, ago: str | float = 0, **attributes: Any
     ) -> None:
         """Put a record through the engine, and what follows from it."""
+        self._happen(event_type, subject, data, ago=ago, **attributes)
+        self._carrier.settle(self._time.now_ns)
+
+    def _happen(
+        self, event_type: str, subject: str, data: dict[str, Any], *, ago: str | float = 0, **attributes: Any
+    ) -> None:
         time = rfc3339(self._time.now_ns - duration_ns(ago))
         self._time.happen(Event(source=SOURCE, type=event_type, subject=subject, time=time, data=data, **attributes))
 
@@ -314,6 +363,7 @@ class SimulatedHouse:
         """Keep what came of a step."""
         self._keep(outcome.puts)
         self.outputs += outcome.outputs
+        self._carrier.take(outcome.outputs)
         self.logs += [text for _, text in outcome.logs]
         self.faults += [str(fault) for fault in outcome.faults]
         if outcome.faults and self.raises:
@@ -327,52 +377,6 @@ class SimulatedHouse:
                 self._rows.setdefault(table, {})[key] = row
         for device_id, device in self._engine.site.house.devices.items():
             self._values[device_id] = dict(device.fields)
-
-
-def _by_name(devices: Sequence[DeviceEntry]) -> dict[str, DeviceEntry]:
-    """Return installed devices by id, and by name where only one has it."""
-    names = [device.name for device in devices]
-    found = {device.name: device for device in devices if device.name and names.count(device.name) == 1}
-    return found | {device.id: device for device in devices}
-
-
-class _OpenHouse(House):
-    """A house where any device that is named exists, and no other: a test says all that is in its house."""
-
-    simulated: SimulatedHouse | None = None
-
-    def device(self, name: str) -> Device:
-        """Find a device, or make one."""
-        try:
-            return super().device(name)
-        except UnknownName:
-            if self.simulated is None:
-                raise
-            entry = self.simulated.guess(name)
-            self.install([entry])
-            self.simulated.reindex()
-            return self.devices[entry.id]
-
-
-class _OpenRecipients(Recipients):
-    """Anybody can be told whose name is not that of a device, as "siren-hall" is."""
-
-    def __init__(self, house: House, kinds: Collection[str]) -> None:
-        super().__init__()
-        self._house = house
-        self._kinds = kinds
-
-    def __contains__(self, name: str) -> bool:
-        known = any(name in (device.id, device.name) for device in self._house.devices.values())
-        return not known and name.partition("-")[0] not in self._kinds
-
-
-def _event_type(field: str, value: Any, kind: str) -> str | None:
-    means = meaning(field)
-    if means is None:
-        return f"{field.replace('.', '_')}_changed"
-    name = means.off if value is False and means.off else means.event
-    return None if name is None else name.format(kind=kind or KIND_OF_CLASS["contact_sensor"])
 
 
 def house_for(file: Path) -> SimulatedHouse:

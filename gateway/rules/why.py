@@ -14,13 +14,12 @@ from gateway.clock import NS_PER_S, rfc3339
 from gateway.errors import probably_meant
 from gateway.rules.calendar import Place
 from gateway.rules.conditions import UNKNOWN
-from gateway.rules.context import MODE_KEY
 from gateway.rules.definition import At, Condition, Declared, EventRule, Every, FieldTest
 from gateway.rules.engine import Engine
 from gateway.rules.house import Device
 from gateway.rules.looks import holds, told, unmeant
 from gateway.rules.runner import cooldown_key
-from gateway.rules.tables import ALERTS, HOLDS, MODES, RULE_STATE, TIMERS
+from gateway.rules.tables import ALERTS, HOLDS, MODE_KEY, MODES, RULE_STATE, TIMERS
 from gateway.rules.trace import kept
 
 SHOWN_MAX = 50  # devices, scopes, timers: the rest is counted

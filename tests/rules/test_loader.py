@@ -45,7 +45,6 @@ WRONG = [
     ('@rule("door_opened")', "ctx.room('bat')", 4, "there is no room 'bat'", "did you mean 'bath'?"),
     ('@rule("door_opened")', "ctx.set_mode('awy')", 4, "there is no mode 'awy'", "did you mean 'away'?"),
     ('@rule("door_opened")', "ctx.alret('x')", 4, "ctx has no 'alret'", "did you mean 'alert'?"),
-    ('@rule("door_opened")', "ctx.http('x')", 4, "ctx has no 'http' in this version", None),
     ('@rule("door_opened")', "ctx.notify('x', to='ana')", 4, "there is no recipient 'ana'", "did you mean 'anna'?"),
     ('@rule("door_opened")', "ctx.notify('x', ttl='short')", 4, "is not a duration", None),
     ('@rule("door_opened")', "ctx.alert('x', escalate=[('1m', 'siren-hal')])", 4, "no recipient or", "did you mean"),

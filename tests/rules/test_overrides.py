@@ -122,6 +122,7 @@ def test_a_rule_can_insist_or_give_way_for_less(here: SimulatedHouse) -> None:
 
 def test_old_copies_and_refusals_are_no_hands(here: SimulatedHouse) -> None:
     """A report of what was before, at any time until the device has taken the command, is not a person's doing."""
+    here.deaf("light-hall")
     press(here, "on")
     here.advance("1h")
     here.set("light-hall", on=None)
