@@ -19,7 +19,7 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -56,8 +56,10 @@ class Extent(msgspec.Struct):
 class Case:
     """One journal, hurt once."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, ways: Sequence[str] = ()) -> None:
+        """`ways`: hurt it so, in this order; else by chance."""
         self.seed = seed
+        self.ways = ways
         self.random = random.Random(seed)
         self.disk = SimDisk(seed)
         self.clock = SimClock()
@@ -136,15 +138,15 @@ class Case:
         """Do some damage; returns the blocks that it touched. Files change places only while it is `stopped`."""
         ways: list[Callable[[list[Extent]], list[Extent]]] = [
             self._flip, self._flip, self._flip, self._zero, self._zero_block, self._zero_block,
-            self._truncate, self._delete, self._empty_checkpoint,
+            self._truncate, self._cut_short, self._delete, self._empty_checkpoint, self._newest_checkpoint,
         ]  # fmt: skip
         if stopped:
             ways += [self._swap, self._copy]
         if self.random.random() < UNREADABLE:
             ways = [self._unreadable]
         hurt: list[Extent] = []
-        for _ in range(self.random.choice((1, 1, 1, 2, 3))):
-            way = self.random.choice(ways)
+        by_chance = [self.random.choice(ways) for _ in range(self.random.choice((1, 1, 1, 2, 3)))]
+        for way in [getattr(self, f"_{name}") for name in self.ways] or by_chance:
             self.what.append(way.__name__.removeprefix("_"))
             hurt += way(extents)
         self.disk.rotted()
@@ -188,11 +190,19 @@ class Case:
         return [each for each in here if each.start < (page + 1) * PAGE and each.end > page * PAGE]
 
     def _empty_checkpoint(self, extents: list[Extent]) -> list[Extent]:
-        heads = [extent for extent in extents if extent.start == 0 and extent.name in self.disk.names(FOLDER)]
-        if not heads:
-            return []
-        extent = self.random.choice(heads)
-        return self._spoil(extents, 160, extent.end - 160, extent.name, None)
+        heads = self._heads(extents)
+        return self._without_checkpoint(extents, self.random.choice(heads)) if heads else []
+
+    def _newest_checkpoint(self, extents: list[Extent]) -> list[Extent]:
+        """Empty the one that a start wants: it has to go back to the one before, over what else is hurt."""
+        heads = self._heads(extents)
+        return self._without_checkpoint(extents, max(heads, key=lambda head: head.number)) if heads else []
+
+    def _heads(self, extents: list[Extent]) -> list[Extent]:
+        return [extent for extent in extents if extent.start == 0 and extent.name in self.disk.names(FOLDER)]
+
+    def _without_checkpoint(self, extents: list[Extent], head: Extent) -> list[Extent]:
+        return self._spoil(extents, 160, head.end - 160, head.name, None)
 
     def _truncate(self, extents: list[Extent]) -> list[Extent]:
         name = self._file(extents)
@@ -202,6 +212,22 @@ class Case:
         length = self.random.randrange(len(data) + 1)
         del data[length:]
         return [each for each in extents if each.name == name and each.end > length]
+
+    def _cut_short(self, extents: list[Extent]) -> list[Extent]:
+        """Truncate where a block ends, or in the zeros behind one."""
+        name = self._file(extents)
+        if name is None:
+            return []
+        data = self.disk.contents(FOLDER / name)
+        ends = [extent.end for extent in extents if extent.name == name and extent.end <= len(data)] or [0]
+        length = max(0, self.random.choice(ends) - self.random.choice((0, 0, 1, 100)))
+        del data[length:]
+        return [each for each in extents if each.name == name and each.end > length]
+
+    def _whole(self, extents: list[Extent]) -> list[Extent]:
+        """Zero a file from end to end, but for its first header."""
+        name = self._file(extents)
+        return self._spoil(extents, 160, OPTIONS.segment_size, name, None) if name is not None else []
 
     def _delete(self, extents: list[Extent]) -> list[Extent]:
         name = self._file(extents)

@@ -314,7 +314,8 @@ class Recoverer:
             crc=None,
             records_next=self._link.records_next + hole.records,
         )
-        self._copy(entry.name, f"{entry.life}-{hole.offset}.block", hole.offset, hole.end - hole.offset)
+        if hole.end > hole.offset:
+            self._copy(entry.name, f"{entry.life}-{hole.offset}.block", hole.offset, hole.end - hole.offset)
 
     def _copy(self, segment: str, name: str, offset: int, length: int) -> None:
         self._copies.append((segment, name, offset, length))  # made at the end: a newer format may still be met

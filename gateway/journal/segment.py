@@ -249,6 +249,8 @@ class Walk:
             yield found
         if self._closing is None:
             yield Tail(self.offset)
+        elif self.link is None or self.link.number + 1 < self._closing[0]:
+            yield self._hole(None, None)  # the file was cut where a block ends, and there were more
 
     def _header(self, offset: int) -> Header | None:
         header = blocks.decode_header(self._window.get(HEADER_BYTES, offset))
@@ -261,9 +263,9 @@ class Walk:
         header = self._header(offset)
         if header is None:
             return None
-        end = offset + blocks.padded(header.stored, self._align)
-        if end > self._end:
+        if offset + HEADER_BYTES + header.stored > self._end:  # zeros behind it may be missing: they say nothing
             return None
+        end = offset + blocks.padded(header.stored, self._align)
         if self._codec is None:
             return Found(header, offset, end, None)
         try:
@@ -327,7 +329,7 @@ class Walk:
             end, behind = following.offset, (following.header.number, following.header.records_before)
         else:
             assert self._closing is not None
-            end, behind = self._end, self._closing
+            end, behind = max(self._end, self.offset), self._closing
         # with nothing known before the head, only the first block (a checkpoint) can be missing
         link = self.link or Link(behind[0] - 2, None, 0, behind[1])
         records = behind[1] - link.records_next

@@ -56,9 +56,11 @@ def findings(seeds: Iterable[int], disk: type[SimDisk] = SimDisk) -> int:
     return sum(not Run(seed, disk(seed)).run(20).sound for seed in seeds)
 
 
-def test_a_segment_damaged_from_end_to_end_makes_nothing_old() -> None:
-    """A segment of which no block is left says nothing of when it was written: what is older than it stays."""
-    assert damage.damage(1, 712110)["wrong"] == []
+@pytest.mark.parametrize("way", ["cut_short", "whole"])
+def test_what_a_start_finds_without_the_newest_checkpoint_is_counted_and_stays(way: str) -> None:
+    """A file that ends where a block ends lacks what came behind; without any block it makes nothing old."""
+    cases = [damage.Case(seed, (way, "newest_checkpoint")) for seed in range(60)]
+    assert [fault for case in cases for fault in case.run()] == []
 
 
 @pytest.mark.parametrize("seed", [7100424, 7100558])
