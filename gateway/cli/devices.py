@@ -31,7 +31,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser = add(
         words,
         "show",
-        "one device: name, room, kind, labels, last values",
+        "one device: name, room, kind, labels, last values, which rules look at it, who holds it",
         show,
         examples=["edge-gateway devices show house/z2m:bedroom/radiator", "edge-gateway devices show siren-hall"],
         json=True,
@@ -74,16 +74,47 @@ def show(words: argparse.Namespace) -> int:
         hint = probably_meant(words.device, names)
         complain(f"no device {words.device!r}" + (f" ({hint})" if hint else ""))
         return BAD
+    found |= {"rules": _rules(words, found["id"]), "claims": _claims(words, found["id"])}
     if words.json:
         say_json(found)
         return 0
+    from gateway.cli.why import not_counting
+
+    claims = found.pop("claims")
     for key, value in found.items():
         if key == "values":
             for field, last in value.items():
                 say(f"  {field:<24} {msgspec.json.encode(last).decode()}")
         elif value:
             say(f"{key:<10} {' '.join(value) if isinstance(value, list) else value}")
+    for claim in claims:
+        until = f" until {claim['until']}" if claim["until"] else ""
+        counts = "" if claim["counts"] else f"; {not_counting(claim)}"
+        say(f"held       {claim['field']}={claim['value']} by {claim['by']} as {claim['priority']}{until}{counts}")
     return 0
+
+
+def _rules(words: argparse.Namespace, device: str) -> list[str]:
+    """Return the rules that look at a device; none when the rules can't be read now."""
+    from gateway.cli.rules import Place, looking_at
+
+    try:
+        return looking_at(argparse.Namespace(config=words.config, device=device), Place(words))
+    except GatewayError:
+        return []
+
+
+def _claims(words: argparse.Namespace, device: str) -> list[dict[str, Any]]:
+    """Return who holds which fields of a device, and which claims count."""
+    from gateway.cli.records import opened
+    from gateway.rules.why import claim_entry, claims_on
+
+    try:
+        with opened(words.config) as records:
+            row = records.table("holds").get(device)
+    except GatewayError:
+        return []
+    return [claim_entry(device, "", claim, counts) for claim, counts in claims_on(row)]
 
 
 def _known(words: argparse.Namespace) -> list[dict[str, Any]]:

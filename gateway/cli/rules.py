@@ -29,13 +29,13 @@ class Place:
     """Where the rules are, and what the installation says of devices and modes."""
 
     def __init__(self, words: argparse.Namespace) -> None:
-        self.folder: Path = words.rules or FOLDER
+        self.folder: Path = getattr(words, "rules", None) or FOLDER
         self.devices: Sequence[Any] = ()
         self.modes: tuple[str, ...] = ()
         self.located = True
         config = read(words.config)[0] if words.config.exists() else None
         if config is not None:
-            self.folder = words.rules or config.rules.folder
+            self.folder = getattr(words, "rules", None) or config.rules.folder
             self.devices = list(config.devices)
             self.modes = config.rules.modes
             self.located = config.rules.location is not None

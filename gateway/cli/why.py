@@ -121,11 +121,16 @@ def _kept(found: Entry) -> Iterator[Line]:
         yield f"  timer    {what}{about}, due {timer['due']}", None
     for claim in found["holds"]:
         until = f" until {claim['until']}" if claim["until"] else ""
-        counts = "" if claim["counts"] else "; a stronger claim counts"
+        counts = "" if claim["counts"] else f"; {not_counting(claim)}"
         what = f"{claim['field']}={claim['value']} as {claim['priority']}"
         yield f"  holds    {claim['name']} {what}{until}{counts}", None
     for alert in found["alerts"]:
         yield f"  alert    {alert['alert']} since {alert['since']}: {alert['text']}", "yellow"
+
+
+def not_counting(claim: Entry) -> str:
+    """Say why a claim does not count."""
+    return "only observed, nothing is switched" if claim["observed"] else "a stronger claim counts"
 
 
 def _looks(found: Entry) -> Iterator[Line]:

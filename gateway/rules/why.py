@@ -13,6 +13,7 @@ import msgspec
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.errors import probably_meant
 from gateway.rules.calendar import Place
+from gateway.rules.claims import PRIORITIES, strongest
 from gateway.rules.conditions import UNKNOWN
 from gateway.rules.definition import At, Condition, Declared, EventRule, Every, FieldTest
 from gateway.rules.engine import Engine
@@ -217,8 +218,8 @@ class _Asked:
 def claims_on(row: Mapping[str, Any] | None) -> Iterator[tuple[Mapping[str, Any], bool]]:
     """Yield the claims of a row of the table "holds", each with whether it counts."""
     claims = row["claims"] if row else []
-    strongest = {claim["field"]: claim for claim in sorted(claims, key=lambda c: (-c["priority"], c["since"]))}
-    return ((claim, strongest[claim["field"]] is claim) for claim in claims)
+    counts = strongest(claim for claim in claims if not claim.get("observe"))
+    return ((claim, counts.get(claim["field"]) is claim) for claim in claims)
 
 
 def claim_entry(device_id: str, name: str, claim: Mapping[str, Any], counts: bool) -> Entry:
@@ -229,7 +230,8 @@ def claim_entry(device_id: str, name: str, claim: Mapping[str, Any], counts: boo
         "by": claim["by"],
         "field": claim["field"],
         "value": claim["value"],
-        "priority": ("safety", "person", "rule")[claim["priority"]],
+        "priority": PRIORITIES[claim["priority"]],
+        "observed": bool(claim.get("observe")),
         "until": rfc3339(claim["until"]) if claim.get("until") else None,
         "counts": counts,
     }
