@@ -16,15 +16,16 @@ from typing import Any
 import msgspec
 
 from gateway.rules import alerts, claims
+from gateway.rules.absence import DISABLED, ENABLE, ENABLED, FORGET, KEPT_S, Absence
 from gateway.rules.actions import HTTP_ANSWERED
 from gateway.rules.appointments import AT, NOBODY_KNOWS, Appointments, in_time, missed_text
 from gateway.rules.calendar import Place
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
-from gateway.rules.gone import forget_the_gone
 from gateway.rules.hours import InForce
-from gateway.rules.house import OFFLINE, Device
+from gateway.rules.house import OFFLINE
+from gateway.rules.index import Index
 from gateway.rules.openings import HOURS, Openings
 from gateway.rules.overrides import ANSWERS, ECHO, HOUSE_TYPES, Overrides
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
@@ -52,6 +53,7 @@ class Engine:
         complete: bool = True,
         blamed: Sequence[Blamed] = (),
         trace: Trace | None = None,
+        kept_s: float = KEPT_S,
     ) -> None:
         """Set up; `complete` says that no file failed to load, so what belongs to no rule belongs to nobody."""
         self.site = site
@@ -59,22 +61,29 @@ class Engine:
         self.trace = trace or Trace(len(definitions))
         self._looks = self.trace.looks
         self._complete = complete
-        self._definitions: dict[str, Declared] = {definition.name: definition for definition in definitions}
-        self._by_type: dict[str, list[EventRule]] = {}
-        for definition in definitions:
-            if isinstance(definition, EventRule):
-                for event_type in definition.types:
-                    self._by_type.setdefault(event_type, []).append(definition)
-        self._index: dict[str, dict[str, tuple[EventRule, ...]]] = {name: {} for name in self._by_type}
-        conditions = [definition for definition in definitions if isinstance(definition, Condition)]
+        self._definitions: dict[str, Declared] = {}  # those that are not disabled, as all below
+        self._index = Index(site.house)
+        self._acting: tuple[list[Condition], list[At]] = ([], [])
         self._place = Place(site.timezone, site.location)
         self._in_force = InForce(self._place)
         self._said: set[str] = set()  # rules that said that they wait for the clock
-        self._conditions = Conditions(site, conditions, Openings(site, self._place), self._begin, self._end)
+        self._conditions = Conditions(site, self._acting[0], Openings(site, self._place), self._begin, self._end)
         self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed, self.trace)
         self._overrides = Overrides(site, self._runner)
-        times = [definition for definition in definitions if isinstance(definition, At)]
-        self._appointments = Appointments(site, times, self._runner, self._place, self.trace)
+        self._appointments = Appointments(site, self._acting[1], self._runner, self._place, self.trace)
+        self._absence = Absence(site, self._runner, definitions, self._settle, kept_s)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Index the rules that are not disabled."""
+        disabled = self._absence.disabled()
+        acting = [definition for definition in self.definitions if definition.name not in disabled]
+        self._definitions.clear()
+        self._definitions.update((definition.name, definition) for definition in acting)
+        self._index.put(acting)
+        self._acting[0][:] = [definition for definition in acting if isinstance(definition, Condition)]
+        self._acting[1][:] = [definition for definition in acting if isinstance(definition, At)]
+        self._conditions.forget()
 
     @property
     def outcome(self) -> Outcome:
@@ -91,7 +100,8 @@ class Engine:
         Stops early, with a smaller `upto`, when outputs are more than a batch of the journal should hold.
         """
         outcome = self._runner.begin(upto, now_ns, live_after)
-        runner, devices, index, watched = self._runner, self.site.house.devices, self._index, self._conditions.watched
+        runner, devices, watched = self._runner, self.site.house.devices, self._conditions.watched
+        index = self._index.by_type
         held = self.site.tables.of(HOLDS)
         for raw in raws:
             try:
@@ -127,7 +137,7 @@ class Engine:
             if by_device is not None:
                 rules = by_device.get(subject)
                 if rules is None:
-                    rules = self._find(seen.type, subject)
+                    rules = self._index.find(seen.type, subject)
                 if rules:
                     runner.take(raw, seen)
                     for rule in rules:
@@ -166,16 +176,7 @@ class Engine:
     def reindex(self) -> None:
         """Forget which rules look at which devices."""
         self._conditions.forget()
-        for by_device in self._index.values():
-            by_device.clear()
-
-    def _find(self, event_type: str, subject: str) -> tuple[EventRule, ...]:
-        """Return the rules that look at events of a type about a device, and remember them."""
-        device = self.site.house.devices.get(subject)
-        rules = tuple(rule for rule in self._by_type[event_type] if _selects(rule, device))
-        if device is not None or not subject:
-            self._index[event_type][subject] = rules
-        return rules
+        self._index.forget()
 
     def _offer(self, rule: EventRule, seen: Seen) -> None:
         """Run a rule for an event unless its tests, mode or cooldown speak against it; the trace says which did."""
@@ -279,6 +280,10 @@ class Engine:
         if seen.type == alerts.ACKNOWLEDGE:
             self._acknowledge(seen)
             return
+        if seen.type in (DISABLED, ENABLED):
+            if self._absence.switch(seen, self._runner.cause(seen)):
+                self._loaded(self._runner.cause(seen))
+            return
         if seen.type == "clock_set":
             self._said.clear()
             self._look_at_the_clock(seen)
@@ -305,10 +310,13 @@ class Engine:
             self._runner.accept(call)
         elif kind == ECHO:
             self._overrides.time_passed(row, key, cause)
+        elif kind in (FORGET, ENABLE):
+            if self._absence.time_passed(kind, rule.name, key):
+                self._loaded(cause)
         elif rule.name in self._definitions:
             self._time_of(rule, kind, key, row, cause)
         elif kind not in (AT, EVERY, HOURS):
-            self._runner.fault(RuleFault(rule.name, "", 0, f"a timer of rule {rule.name!r}, which is gone, was due"))
+            self._absence.keep(key, row)
 
     def _time_of(self, rule: Definition, kind: str, key: str, row: Mapping[str, Any], cause: Cause) -> None:
         """Let a rule that exists see its time."""
@@ -375,9 +383,9 @@ class Engine:
             self._conditions.evaluate_all(cause, only=rule.name)
 
     def _loaded(self, cause: Cause) -> None:
-        """Rules were (re)loaded: conditions from state, ticks, what belongs to rules that are gone."""
-        if self._complete:
-            forget_the_gone(self.site, self._runner, self._definitions, self._settle, cause)
+        """Rules were (re)loaded, or switched: conditions from state, ticks, what belongs to rules that are absent."""
+        self._arm()
+        self._absence.loaded(self._definitions, cause, complete=self._complete)
         for rule in self._definitions.values():
             if self._runner.trouble.edited(rule):
                 self._retry(rule, None, cause)
@@ -391,9 +399,3 @@ class Engine:
         self._look_at_the_clock(self._runner.seen)
         self._runner.deferred.update(self.site.tables.keys(HOLDS))
         self._runner.catch_up()
-
-
-def _selects(rule: EventRule, device: Device | None) -> bool:
-    if device is None:
-        return rule.selector.anything
-    return rule.selector.fits(device.id, device.name, device.room, device.kind, device.labels)
