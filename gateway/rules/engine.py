@@ -274,15 +274,12 @@ class Engine:
 
     def _time(self, seen: Seen) -> None:
         """Look at a record of time."""
-        if seen.type == "rules_loaded":
-            self._loaded(self._runner.cause(seen))
+        if seen.type in ("rules_loaded", DISABLED, ENABLED):
+            if seen.type == "rules_loaded" or self._absence.switch(seen, self._runner.cause(seen)):
+                self._loaded(self._runner.cause(seen))
             return
         if seen.type == alerts.ACKNOWLEDGE:
             self._acknowledge(seen)
-            return
-        if seen.type in (DISABLED, ENABLED):
-            if self._absence.switch(seen, self._runner.cause(seen)):
-                self._loaded(self._runner.cause(seen))
             return
         if seen.type == "clock_set":
             self._said.clear()
