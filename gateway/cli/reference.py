@@ -1,4 +1,4 @@
-"""The reference pages, made from the option types and the parser: ``python -m gateway.cli.reference FOLDER``.
+"""The reference pages, made from option types, parser and shipped rules: ``python -m gateway.cli.reference FOLDER``.
 
 What an option is for is the comment on its line in the source, so that there is one place to write it.
 """
@@ -206,11 +206,14 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 
 def main() -> None:
-    """Write both pages into a folder."""
+    """Write the pages into a folder."""
+    from gateway.cli.rule_pages import rules_page
+
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.md").write_text(config_page())
     (folder / "cli.md").write_text(cli_page())
+    (folder / "rules.md").write_text(rules_page())
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import argparse
 import keyword
 from pathlib import Path
 
+from gateway.cli.rule_catalogue import shipped
 from gateway.cli.rule_templates import DRAFTS
 from gateway.cli.terminal import complain, say, say_json
+from gateway.errors import probably_meant
 
 OK, BAD, USAGE = 0, 1, 2
 NAME_CHARS_MAX = 64
@@ -28,7 +30,11 @@ def new(words: argparse.Namespace) -> int:
     if path.exists() or taken:
         complain(f"{taken or path} is there already: choose another name, nothing was written")
         return BAD
-    text = DRAFTS[words.template].text.substitute(name=name, title=name.replace("_", " ").capitalize())
+    try:
+        text = _text(words.template, name)
+    except LookupError as error:
+        complain(str(error))
+        return USAGE
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -49,6 +55,18 @@ def new(words: argparse.Namespace) -> int:
     for command, what in zip(following, what_for, strict=True):
         say(f"  {command:<60} {what}")
     return OK
+
+
+def _text(template: str | None, name: str) -> str:
+    """Return the new file's text. LookupError says which template was probably meant."""
+    ready = shipped()
+    chosen = template or (name if name in ready else next(iter(DRAFTS)))
+    if chosen in ready:
+        return ready[chosen].copied(name)
+    if chosen not in DRAFTS:
+        hint = probably_meant(chosen, [*DRAFTS, *ready]) or "see: edge-gateway rules catalogue"
+        raise LookupError(f"there is no template {chosen!r}, {hint}")
+    return DRAFTS[chosen].text.substitute(name=name, title=name.replace("_", " ").capitalize())
 
 
 def _wrong(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The words of `rules new`, `why` and `logs`; what they do is in the modules named like them."""
+"""The words of `rules new`, `catalogue`, `why` and `logs`; what they do is in the modules named like them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.cli.verb import Verbs, add, completed
 
 RULE_NAMES = "rules list --names"  # prints what may stand for a rule
+RULES_TO_TAKE = "rules catalogue --names"
 TEMPLATES = ("event", "door", "warm", "light", "schedule")  # of gateway/cli/rule_templates.py
 
 
@@ -18,12 +19,31 @@ def add_verbs(verbs: Verbs) -> None:
         "new",
         "write a new rule with comments and a test that passes",
         rules_new,
-        examples=["edge-gateway rules new kitchen_window", "edge-gateway rules new terrace_door --template door"],
+        examples=[
+            "edge-gateway rules new kitchen_window",
+            "edge-gateway rules new terrace_door --template door",
+            "edge-gateway rules new frost_guard",
+        ],
         json=True,
     )
-    words.add_argument("name", metavar="NAME", help="of the rule and its file: letters, digits and _")
-    words.add_argument("--template", choices=TEMPLATES, default=TEMPLATES[0], help=f"default: {TEMPLATES[0]}")
+    name = words.add_argument("name", metavar="NAME", help="of the rule and its file: letters, digits and _")
+    completed(name, RULES_TO_TAKE)
+    template = words.add_argument(
+        "--template",
+        metavar="TEMPLATE",
+        help="what to begin with, see `rules catalogue`; default: the rule of that NAME there, else event",
+    )
+    completed(template, RULES_TO_TAKE)
     words.add_argument("--rules", type=Path, metavar="FOLDER", help="default: as the config says")
+    words = add(
+        verbs,
+        "catalogue",
+        "the rules and templates that come with the gateway, for `rules new`",
+        rules_catalogue,
+        examples=["edge-gateway rules catalogue", "edge-gateway rules catalogue --json"],
+        json=True,
+    )
+    words.add_argument("--names", action="store_true", help="only the names, one a line")
     words = add(
         verbs,
         "why",
@@ -53,6 +73,13 @@ def rules_new(words: argparse.Namespace) -> int:
     from gateway.cli.rule_new import new
 
     return new(words)
+
+
+def rules_catalogue(words: argparse.Namespace) -> int:
+    """List what comes with the gateway."""
+    from gateway.cli.rule_catalogue import catalogue
+
+    return catalogue(words)
 
 
 def rules_why(words: argparse.Namespace) -> int:

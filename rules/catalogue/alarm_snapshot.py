@@ -1,4 +1,4 @@
-"""Camera snapshot on alarm: when an alarm is raised, the cameras there record and keep pictures for ten minutes.
+"""Camera snapshot on alarm: the cameras there record and keep pictures for ten minutes.
 
 Needs: cameras of Frigate (kind "camera"), with their rooms in devices.toml; a rule that raises alerts with
 lane="alarm", such as the night watch.

@@ -1,4 +1,4 @@
-"""Device silent: tells when a device was not heard of for an hour, again every day, until it is back.
+"""Device silent: tells when a device was not heard of for an hour, until it is back.
 
 Needs: devices whose bridge says whether they can be reached: Zigbee2MQTT with `availability`, Tasmota, Shelly, Frigate.
 Change: after how long, how often it is said again. Lamps that are switched off at the wall get the label "may be off".

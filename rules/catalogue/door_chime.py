@@ -1,4 +1,4 @@
-"""Doorbell: a message when somebody rings, and a chime that is quiet at night.
+"""Door chime: a message when somebody rings, and a chime that is quiet at night.
 
 Needs: a button with kind = "doorbell" in devices.toml; a plug with the label "chime", if it is to be heard.
 Change: when it is quiet, how long it chimes, whom to tell.
@@ -14,9 +14,9 @@ TELL = "everyone"  # a recipient or a group of [notify] in gateway.toml
 
 
 @rule("button_pressed", kind="doorbell", cooldown="10s")
-def doorbell(event: Event, ctx: Context) -> None:
+def door_chime(event: Event, ctx: Context) -> None:
     """Tell that somebody is at the door. A message that can't be sent in ten minutes is not worth sending."""
-    ctx.notify(f"somebody rings at {event.device.name}", to=TELL, key="doorbell", ttl="10m")
+    ctx.notify(f"somebody rings at {event.device.name}", to=TELL, key="door_chime", ttl="10m")
     if ctx.mode not in QUIET_IN:
         for chime in ctx.devices(label=LABEL):
             ctx.hold(chime, on=True, lasts=CHIME_TIME)

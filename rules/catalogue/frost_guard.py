@@ -1,4 +1,4 @@
-"""Frost guard: a room near freezing is heated, whatever other rules or people want, and somebody is told.
+"""Frost guard: a room near freezing is heated, whatever else rules or people want.
 
 Needs: thermostats that report the temperature of their room.
 Change: the temperatures. It stands above an open window (airing) and above a person's change: that is what

@@ -1,4 +1,4 @@
-"""Heating while away: all thermostats are down while nobody is home, and back at what they were afterwards.
+"""Heating while away: thermostats are down while nobody is home, and then what they were.
 
 Needs: thermostats that take a setpoint; the house's mode set to "away" or "vacation".
 Change: the temperatures. With the comfort schedule this one is not needed: it looks at the mode itself.

@@ -1,4 +1,4 @@
-"""Presence lights: after dark, a camera that sees a person switches the lights of its place on for five minutes.
+"""Presence lights: after dark, lights go on where a camera sees a person.
 
 Needs: a camera that says what it sees (Frigate), and lights or plugs with the label "presence" in the same room as the
 camera (room = "drive" in devices.toml); [gateway.location] with latitude and longitude in gateway.toml.

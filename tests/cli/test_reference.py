@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from gateway.cli.reference import cli_page, comments, config_page, tables
+from gateway.cli.rule_pages import rules_page
 from gateway.sources.listener import ListenerOptions
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize(("name", "made"), [("config.md", config_page), ("cli.md", cli_page)])
+@pytest.mark.parametrize(("name", "made"), [("config.md", config_page), ("cli.md", cli_page), ("rules.md", rules_page)])
 def test_pages_are_fresh(name: str, made: object) -> None:
     """The page in docs/reference is the one the code makes: python -m gateway.cli.reference docs/reference."""
     assert callable(made)
