@@ -185,6 +185,7 @@ class Answers:
             quarantined=[Quarantined(name=name, reason=why) for name, why in worker.quarantined()],
             commands=self._daemon.config.gateway.commands,
             faults=said["faults"],
+            enforced=worker.diary.enforced,
         )
 
     def _disk(self) -> DiskStatus:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.rules.enforced import Enforced
+
 Level = Literal["ok", "warning", "bad"]
 
 
@@ -81,6 +83,7 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     commands: Literal["observe", "run"] = "observe"
     faults: list[str] = []  # rule files that did not load; the last good version runs
     last_error: str | None = None
+    enforced: Enforced = Enforced()  # what keeps rules in, and what only asks them to stay
 
 
 class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +209,9 @@ def _rules(status: Status) -> Iterator[Finding]:
         yield Finding(
             "bad", f"{_count(len(rules.faults), 'fault')} in rule files, first: {first}", "edge-gateway check"
         )
+    if rules.enforced.by and not (rules.enforced.landlock or rules.enforced.seccomp):
+        text = f"Nothing but an audit hook keeps rules in: {'; '.join(rules.enforced.missing)}"
+        yield Finding("warning", text, "edge-gateway rules list --json")
     if rules.state == "stopped":
         why = f": {rules.last_error}" if rules.last_error else ""
         yield Finding("bad", f"The rule worker is not running{why}", "edge-gateway rules test")

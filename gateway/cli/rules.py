@@ -65,7 +65,8 @@ def listing(words: argparse.Namespace) -> int:
     if words.json:
         faults = [fault_json(fault) for fault in loaded.faults]
         hints = [fault_json(hint) for hint in loaded.hints]
-        say_json({"rules": list(rules.values()), "faults": faults, "hints": hints, "stopped": stopped})
+        said = {"rules": list(rules.values()), "faults": faults, "hints": hints, "stopped": stopped}
+        say_json(said | {"enforced": _enforced(words.config)})
         return BAD if faults else OK
     if rules:
         table(HEADERS, [_row(rule) for rule in rules.values()])
@@ -111,6 +112,16 @@ def _live(config: Path) -> dict[str, dict[str, Any]]:
             return {rule["name"]: rule for rule in client.ask("rules_list")["rules"]}
     except ApiError:
         return {}
+
+
+def _enforced(config: Path) -> Mapping[str, Any] | None:
+    """Return what keeps rules in where the gateway runs; None when none runs."""
+    try:
+        with ApiClient(places(config).socket) as client:
+            found: Mapping[str, Any] = client.ask("status")["rules"]["enforced"]
+            return found
+    except ApiError:
+        return None
 
 
 def _names(place: Place, live: Mapping[str, object]) -> int:

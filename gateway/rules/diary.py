@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from gateway.clock import Clock, rfc3339
+from gateway.rules.enforced import Enforced
 from gateway.rules.protocol import Outcome, RuleFault
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Diary:
         self.fired: dict[str, int] = {}  # calls that went well, since start
         self.fired_ns: dict[str, int] = {}  # when the last one did, wall clock
         self.faults: dict[str, int] = {}
+        self.enforced = Enforced()  # around the rules that run
 
     def outcome(self, outcome: Outcome) -> None:
         """Write down what became of a batch."""
@@ -61,8 +63,11 @@ class Diary:
             self.fired[rule] = self.fired.get(rule, 0) + count
             self.fired_ns[rule] = now_ns
 
-    def loaded(self, faults: Sequence[RuleFault]) -> None:
-        """Write down what was wrong with files of rules."""
+    def loaded(self, faults: Sequence[RuleFault], enforced: Enforced) -> None:
+        """Write down what was wrong with files of rules, and what keeps those in that run."""
+        if enforced != self.enforced:
+            self.enforced = enforced
+            log.log(logging.INFO if enforced.whole else logging.WARNING, "rules: %s", enforced.line())
         for fault in faults:
             log.error("rules: %s", fault)
             self.fault(fault)

@@ -33,6 +33,7 @@ SETTLE_S = 0.1  # a folder that was quiet for so long is read
 UNSETTLED_S_MAX = 2.0  # then files that are written again and again no longer keep others waiting
 ROUNDS_MAX = 12  # of trials for one change; then all of it is refused
 AGAIN_S = 5.0  # before files are tried again in which nothing was found
+SPARE_PAUSE_S = 2.0  # between two that are kept ready: a start shall not make a machine busy that is busy
 SPARE_S_MAX = 10.0  # a process that warmed up for a change and was not needed
 EXPECTED_MAX = 100  # texts that somebody is known to be about to save
 BY_HAND = "file"  # actor of a change found on the disk
@@ -133,6 +134,7 @@ class Edits:
             memory_bytes_max=self._options.memory_bytes_max,
             last=list(last),
             excluded=dict(excluded or {}),
+            grants=self._options.grants,
             located=self._options.location is not None,
         )
 
@@ -184,7 +186,7 @@ class Edits:
     async def _look(self) -> None:
         same = await asyncio.to_thread(snapshot.signature, self.folder) == self._seen
         if same and time.monotonic() < self._again_at:
-            await self._drop_spare()
+            await self._keep_spare()
             return
         self._again_at = math.inf
         self._warm_up()
@@ -312,12 +314,20 @@ class Edits:
 
     def _warm_up(self) -> Candidate:
         """Start a process that will be wanted soon, unless one is there."""
-        if self._spare is None or self._spare.process.ended:
+        if self._spare is None or not self._spare.process.alive:
             self._spare, self._spare_since = Candidate(self._options), time.monotonic()
         return self._spare
 
-    async def _drop_spare(self) -> None:
-        if self._spare is not None and time.monotonic() - self._spare_since > SPARE_S_MAX:
+    def take_spare(self) -> Candidate:
+        """Give away the process that is ready, or one that has just begun to be."""
+        spare, self._spare = self._warm_up(), None
+        return spare
+
+    async def _keep_spare(self) -> None:
+        if self._options.spare:
+            if self._spare is None and self.running and time.monotonic() - self._spare_since > SPARE_PAUSE_S:
+                self._warm_up()
+        elif self._spare is not None and time.monotonic() - self._spare_since > SPARE_S_MAX:
             spare, self._spare = self._spare, None
             await spare.close()
 

@@ -9,7 +9,7 @@ NOBODY = "nobody"
 GRANTED = "granted"
 
 
-class Enforced(msgspec.Struct, frozen=True, array_like=True):
+class Enforced(msgspec.Struct, frozen=True):
     """Who enforces what, in the worker process as it is now."""
 
     landlock: int = 0  # version of its interface, 0 is none

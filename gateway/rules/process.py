@@ -36,6 +36,7 @@ from gateway.rules.questions import Questions
 STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
 STACK_BYTES_MAX = 8192
 PIPE_BYTES = 64 * 1024  # pipe(7)
+ENGINE_S_MAX = 10.0  # between two calls, or behind the last one
 STARVED_FACTOR = 5  # a call that got no processor may take this many limits of wall time
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -139,15 +140,26 @@ class WorkerProcess(asyncio.Protocol):
         activity = self._slot.read().activity
         return {Activity.CALL: "in a rule's call", Activity.LOAD: "loading the rules"}.get(activity, "catching up")
 
-    def overdue(self, limit_s: float, load_s: float) -> Blame | None:
-        """Return what the worker has been at for longer than its limit; call this a few times a limit."""
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def overdue(self, limit_s: float, load_s: float, since_s: float | None = None) -> Blame | None:
+        """Return what the worker has been at for longer than its limit; call this a few times a limit.
+
+        With `since_s`, when it was sent something, being at nothing has a limit, too: it owes an answer.
+        """
         blame, now = self._slot.read(), time.monotonic()
         calls, since, cpu_then = self._watched
         if blame.activity is Activity.FORGED:
             return blame
-        if blame.calls != calls or blame.activity is Activity.ENGINE:
+        idle = blame.activity is Activity.ENGINE
+        if blame.calls != calls or (idle and since_s is None):
             self._watched = (blame.calls, now, self._cpu_s()[1])
             return None
+        if idle and since_s is not None:
+            return blame if now - max(since, since_s) > ENGINE_S_MAX else None
         limit = limit_s if blame.activity is Activity.CALL else load_s
         if now - since < limit:
             return None

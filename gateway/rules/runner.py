@@ -21,6 +21,7 @@ from gateway.rules.definition import Condition, Declared, Definition, EventRule,
 from gateway.rules.faults import USER_ERRORS, describe
 from gateway.rules.house import Device, Room
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
+from gateway.rules.rates import Rates
 from gateway.rules.seen import Seen, time_ns
 from gateway.rules.tables import HOLDS, RULE_STATE
 from gateway.rules.trace import FAILED, OVER, PARKED, RAN, WHAT_CHARS_MAX, Trace
@@ -34,7 +35,7 @@ class Watch(Protocol):
     """Is told before and after each call (the blame slot)."""
 
     def call(self, rule: int, sequence: int, ordinal: int) -> None:
-        """Take note that a function of a rule is about to be called."""
+        """Take note that a function of a rule is about to be called. LimitReached if it may not be."""
         ...
 
     def done(self) -> None:
@@ -70,6 +71,7 @@ class Runner:
         self._ordinal = 0  # of the call within the record
         self._record_bytes = 0
         self._watch = watch
+        self._rates = Rates()
         self._late_ns = round(late_s * 1e9)
         self._blamed = {(b.rule, b.sequence, b.ordinal): b.reason for b in blamed}
 
@@ -106,8 +108,8 @@ class Runner:
         clock = self._trace.clock
         began_ns = clock()
         if fault is None:
-            self._watch.call(rule.index, here, self._ordinal)
             try:
+                self._watch.call(rule.index, here, self._ordinal)
                 function(*arguments, **work.arguments)
                 self._weigh(call)
                 call.commit()
@@ -129,6 +131,8 @@ class Runner:
         """Count the outputs. LimitReached when there are too many for one record; they are tried again later."""
         if self._record_bytes + call.bytes > OUTPUT_BYTES_MAX:
             raise LimitReached(f"more than {OUTPUT_BYTES_MAX} bytes put out for one event")
+        if call.outputs:
+            self._rates.output(call.rule.name, call.cause.time_ns, len(call.outputs), call.bytes, LimitReached)
         self._record_bytes += call.bytes
         self.bytes += call.bytes
 
@@ -167,7 +171,11 @@ class Runner:
         if call.outputs:
             outcome.outputs += call.outputs
         outcome.fired[name] = outcome.fired.get(name, 0) + 1
-        if call.logs and len(outcome.logs) < LOGS_PER_BATCH_MAX:
+        if (
+            call.logs
+            and len(outcome.logs) < LOGS_PER_BATCH_MAX
+            and self._rates.says(name, call.cause.time_ns, len(call.logs))
+        ):
             outcome.logs += call.logs
         if call.late and (held := call.rows.changed(HOLDS)):
             self.deferred.update(held)

@@ -26,9 +26,9 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.event import Event
+from gateway.rules.admission import objection
 from gateway.rules.backlog import Backlog
-from gateway.rules.blame import Activity
-from gateway.rules.candidate import Candidate, CandidateFailed, end
+from gateway.rules.candidate import CandidateFailed, end
 from gateway.rules.diary import Diary
 from gateway.rules.edits import Edits, Succession
 from gateway.rules.feed import Behind, Feed
@@ -39,7 +39,7 @@ from gateway.rules.questions import NoAnswer
 from gateway.rules.snapshot import is_rule_file
 from gateway.rules.timekeeper import Timekeeper
 from gateway.rules.trouble import quarantined
-from gateway.rules.verdicts import Verdicts, ending
+from gateway.rules.verdicts import Verdicts, ending, lateness
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ RuleOutcome = Outcome
 TABLES = ("values", "rule_state", "timers", "holds", "alerts", "modes")  # what a worker starts from
 OWN_TABLES = ("rule_state", "timers", "holds", "alerts")  # with rows in them there is something to do without rules
 CURSOR_KEY = "rules"  # of the table "cursors"
-WATCH_S = 0.1  # how often a running call is looked at
+WATCH_S = 0.05  # how often a running call is looked at
 FRAME_S_MAX = 30.0  # a batch without an outcome and without a call to blame
 IDLE_CURSOR_S = 5.0  # how often a cursor that moved over uninteresting records is written
 FAULTS_KEPT_MAX = 100
@@ -127,7 +127,12 @@ class RuleWorker:
     # ---- what the worker says -----------------------------------------------------------------------
 
     def _received(self, process: WorkerProcess, message: FromWorker) -> None:
-        if process is self._process and isinstance(message, Outcome):
+        if process is not self._process or not isinstance(message, Outcome):
+            return
+        why = objection(message, f"/{self._gateway}/rules", self._backlog.committed, self._backlog.position)
+        if why:
+            process.give_up(why)
+        else:
             self._settle(message)
 
     def _settle(self, outcome: Outcome) -> None:
@@ -216,8 +221,8 @@ class RuleWorker:
 
     async def _restart(self) -> bool:
         """Load what ran last into a new worker, unless somebody hands over another one meanwhile."""
-        candidate = Candidate(self._options)
         edits = self.edits
+        candidate = edits.take_spare()
         try:
             ready = await candidate.load(
                 edits.load_message(edits.running, excluded=self._verdicts.excluded(edits.text))
@@ -285,7 +290,7 @@ class RuleWorker:
         self._feed.begin(process, ready, known, changed=changed)
         self.state = State.RUNNING
         self._faults = list(ready.faults)
-        self.diary.loaded(ready.faults)
+        self.diary.loaded(ready.faults, ready.enforced)
         log.info("rules: %d loaded, worker %d", len(ready.rules), process.pid)
         self._say_loaded()
         self._feed.flush()
@@ -310,9 +315,9 @@ class RuleWorker:
                 return True
             if not busy or process.ended:
                 continue
-            overdue = process.overdue(self._options.call_s_max, self._options.load_s_max)
-            if overdue is not None and overdue.activity is Activity.CALL:
-                reason = f"did not return within {self._options.call_s_max:g} s"
+            overdue = process.overdue(self._options.call_s_max, self._options.load_s_max, self._feed.sent_at)
+            if overdue is not None:
+                reason = lateness(overdue.activity, self._options.call_s_max)
                 return self._judge(process, reason, await process.stack())
             if time.monotonic() - self._feed.sent_at > FRAME_S_MAX:
                 return self._judge(process, f"no answer within {FRAME_S_MAX:g} s", await process.stack())

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 
 from gateway.rules.blame import Activity, Blame
 from gateway.rules.guard import CHANGED, LEAKED, reason_in
+from gateway.rules.process import ENGINE_S_MAX
 from gateway.rules.protocol import Blamed, RuleFault, RuleInfo
 
 log = logging.getLogger(__name__)
 
 Where = tuple[int, str]
 """Line, and why."""
+UNEXPLAINED_MAX = 2  # deaths in a row; at the next one the rule that ran last is blamed
 BACKOFF_S = (0.0, 0.2, 1.0, 5.0, 30.0)  # before a new worker, by deaths in a row that nobody can be blamed for
 
 
@@ -51,7 +53,7 @@ class Verdicts:
             self._excluded[blame.file] = ((line, f"loading it {reason}"), text(blame.file))
             log.error("rules: %s:%d: loading it %s\n%s", blame.file, line, reason, stack)
             self._tell(RuleFault("", blame.file, line, f"loading it {reason}", stack=stack))
-        elif blame.activity is Activity.CALL and blame.rule < len(rules):
+        elif self._is_of_a_rule(blame, rules):
             rule = rules[blame.rule]
             line = line_in(stack, rule.file) or rule.line
             where = f"{rule.file}:{line}"
@@ -62,6 +64,12 @@ class Verdicts:
             self._deaths += 1
             self.careful_upto = max(self.careful_upto, position)
             log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack)
+
+    def _is_of_a_rule(self, blame: Blame, rules: Sequence[RuleInfo]) -> bool:
+        """Return whether a rule is to blame: the one that ran, or after deaths that nobody explains the last one."""
+        if blame.rule >= len(rules):
+            return False
+        return blame.activity is Activity.CALL or (self._deaths >= UNEXPLAINED_MAX and blame.sequence > 0)
 
     def outcome(self, upto: int) -> None:
         """Take note that a worker got over a record: what was blamed for it has been counted."""
@@ -91,6 +99,15 @@ def ending(status: int, stack: str = "") -> str:
     if status in (CHANGED, LEAKED) and (why := reason_in(stack)):
         return why
     return f"ended the worker with signal {-status}" if status < 0 else f"ended the worker with exit status {status}"
+
+
+def lateness(activity: Activity, limit_s: float) -> str:
+    """Say what is wrong with a worker that was looked at too often without a change."""
+    if activity is Activity.CALL:
+        return f"did not return within {limit_s:g} s"
+    if activity is Activity.FORGED:
+        return "wrote into the memory that says what it is at"
+    return f"gave no answer within {ENGINE_S_MAX:g} s, and nobody's code was running"
 
 
 def line_in(stack: str, file: str) -> int | None:
