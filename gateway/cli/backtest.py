@@ -95,7 +95,11 @@ def backtest(words: argparse.Namespace) -> int:
 
 def _run(test: Backtest, progress: Progress, inspection: Inspection, words: argparse.Namespace, stop: Stop) -> None:
     begin = test.now_ns
-    end = wall_ns_of(moment(words.until) or "") if words.until else inspection.entries[-1].wall_last
+    end = (
+        wall_ns_of(moment(words.until) or "")
+        if words.until
+        else max((e.wall_last for e in inspection.entries), default=0)
+    )
     for _ in test.run():
         progress.draw((test.now_ns - begin) / max(1, end - begin), f"{test.records:,} records")
         if stop.wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.cli import backtest, rule_verbs
+from gateway.cli import backtest, debugging, rule_verbs
 from gateway.cli.verb import Verbs, add, group
 
 
@@ -84,6 +84,7 @@ def _rules(verbs: Verbs) -> None:
     for parser in (listing, test):
         parser.add_argument("--rules", type=Path, metavar="FOLDER", help="default: as the config says")
     backtest.add_verbs(verbs)
+    debugging.add_verbs(verbs)
 
 
 def profiles_list(words: argparse.Namespace) -> int:

@@ -56,6 +56,7 @@ class Place:
             devices=entries(self.config.devices),
             modes=rules.modes,
             timezone=rules.timezone,
+            location=rules.location,
             late_s=rules.late_s,
         )
 
@@ -75,6 +76,7 @@ class Place:
             house=House(installation.devices, {}),
             modes=installation.modes,
             files=list(files) or None,
+            located=installation.location is not None or self.config is None,
             limit_s=LOAD_S_MAX,
         )
         for fault in loaded.faults:

@@ -5,7 +5,7 @@ Read-only, from an `Inspection`. What was given up is not there any more: then n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from gateway.errors import JournalError
 from gateway.journal import block as blocks
 from gateway.journal import record
+from gateway.journal.block import Header
 from gateway.journal.checkpoint import Image
 from gateway.journal.compression import Codec
 from gateway.journal.inspection import Inspection
@@ -28,23 +29,40 @@ class AsOf(msgspec.Struct, frozen=True):
 
 def as_of(inspection: Inspection, wall_ns: int) -> AsOf:
     """Return how things stood when the clock showed `wall_ns`. BLOCKING: reads at most one segment."""
+    return _look(
+        inspection,
+        lambda entry: 0 < entry.wall_first < wall_ns,  # 0: damaged from end to end
+        lambda header: header.wall_ns >= wall_ns,
+    )
+
+
+def before(inspection: Inspection, sequence: int) -> AsOf:
+    """Return how things stood before the block with a record was written. BLOCKING: reads at most one segment."""
+    return _look(
+        inspection,
+        lambda entry: entry.first <= sequence,
+        lambda header: header.events > 0 and header.first + header.events > sequence,
+    )
+
+
+def _look(inspection: Inspection, began: Callable[[Entry], bool], over: Callable[[Header], bool]) -> AsOf:
     chain = [entry for entry in inspection.entries if not entry.survivors]
-    before = [entry for entry in chain if 0 < entry.wall_first < wall_ns]  # 0: damaged from end to end
-    if not before:
+    found = [entry for entry in chain if began(entry)]
+    if not found:
         return AsOf(max(0, chain[0].first - 1) if chain else 0, None)
-    entry = before[-1]
+    entry = found[-1]
     try:
-        return _within(inspection, entry, wall_ns)
+        return _within(inspection, entry, over)
     except (OSError, JournalError):  # given up while it was read, or damaged
         return AsOf(entry.first - 1, None)
 
 
-def _within(inspection: Inspection, entry: Entry, wall_ns: int) -> AsOf:
+def _within(inspection: Inspection, entry: Entry, over: Callable[[Header], bool]) -> AsOf:
     image: Image | None = None
     after = entry.first - 1
     for found in _blocks(inspection, entry):
         header = found.header
-        if header.wall_ns >= wall_ns and image is not None:
+        if image is not None and over(header):
             break
         assert found.payload is not None
         if header.flags & blocks.CHECKPOINT:

@@ -19,9 +19,9 @@ _OURS = str(Path(__file__).parent)
 def describe(error: BaseException, rule: Definition) -> RuleFault:
     """Say where in the rule's files an error was raised, or passed on to us."""
     line, file = rule.line, rule.file
-    folder = str(Path(rule.file).parent)
+    folder = Path(rule.file).parent
     for at in traceback.extract_tb(error.__traceback__):
-        if at.filename.startswith(folder) and not at.filename.startswith(_OURS):
+        if folder in Path(at.filename).parents and not at.filename.startswith(_OURS):
             line, file = at.lineno or line, at.filename
     return RuleFault(rule.name, file, line, what(error), stack=stack(error))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import NS_PER_S, wall_ns_of
-from gateway.journal.asof import as_of
+from gateway.journal.asof import as_of, before
 from gateway.journal.inspection import Inspection
 from tests.journal.busy import noise
 from tests.rules.recorded import MONDAY, Recorder
@@ -41,6 +41,14 @@ def test_tables_and_sequence_of_a_time(folder: Path, number: int) -> None:
     found = as_of(inspection, at(10 * number + 5))
     assert found.tables is not None
     assert (found.after, found.tables["values"]) == (number, {"gone": 1, "count": number})
+
+
+@pytest.mark.parametrize("number", [1, 58, 200, 400])
+def test_before_a_record(folder: Path, number: int) -> None:
+    """What stood before a record does not know what came with it."""
+    found = before(Inspection(folder), number)
+    assert found.tables is not None
+    assert found.tables["values"] == ({"gone": 1, "count": number - 1} if number > 1 else {"gone": 1})
 
 
 def test_now_is_what_is_there(folder: Path) -> None:

@@ -188,7 +188,7 @@ class Backtest:
             done = action(event, self._names)
             self.tally.did(done)
             self._tell(done)
-            if self._comparison is not None and event.lane != "dead_letter":
+            if self._comparison is not None and event.lane != "dead_letter" and self.candidate.ours(event.actor):
                 self._comparison.add("candidate", done, self.now_ns)
 
 

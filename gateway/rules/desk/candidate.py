@@ -18,13 +18,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from gateway.rules.acting import AS_USUAL, Acting
 from gateway.rules.call import Site
+from gateway.rules.claims import is_persons
 from gateway.rules.definition import Timer
 from gateway.rules.engine import Engine
 from gateway.rules.house import House
 from gateway.rules.loader import Loaded
+from gateway.rules.options import Location
 from gateway.rules.protocol import DeviceEntry, Outcome
-from gateway.rules.tables import ALERTS, HOLDS, MODES, RULE_STATE, TIMERS
+from gateway.rules.tables import ALERTS, HOLDS, INPUTS, MODES, RULE_STATE, TIMERS
 from gateway.rules.trace import Trace
 from gateway.rules.virtual import Record, TimedTables, Unwatched, VirtualTime
 
@@ -41,6 +44,8 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     devices: Sequence[DeviceEntry] = ()
     modes: tuple[str, ...] = ("home", "away", "night", "vacation")
     timezone: str = "UTC"
+    location: Location | None = None
+    acting: Acting = AS_USUAL
     late_s: float = 60.0
 
 
@@ -135,7 +140,10 @@ class Candidate:
         house = House(installation.devices, (tables or {}).get("values", {}))
         zone = UTC if installation.timezone == "UTC" else ZoneInfo(installation.timezone)
         timers = {each.run: each.name for each in loaded.definitions if isinstance(each, Timer)}
-        site = Site(house, timed, installation.log_id, installation.gateway, installation.modes, zone, timers)
+        site = Site(
+            house, timed, installation.log_id, installation.gateway, installation.modes, zone, timers,
+            installation.location, acting=installation.acting,
+        )  # fmt: skip
         self.engine = Engine(
             loaded.definitions, site, watch or Unwatched(), late_s=installation.late_s,
             trace=trace or Untraced(len(loaded.definitions)),
@@ -157,8 +165,8 @@ class Candidate:
 
 
 def rule_of(actor: str) -> str:
-    """Return the name of the rule that is an output's actor: ``rule:<name>@<hash of the file>``."""
-    return actor[len(RULE) :].partition("@")[0]
+    """Return the name of the rule that is an output's actor: ``rule:<name>@<hash of the file>``; else who it is."""
+    return actor.removeprefix(RULE).partition("@")[0]
 
 
 def _of_rules(tables: Mapping[str, Table], names: frozenset[str]) -> dict[str, dict[str, Any]]:
@@ -166,12 +174,17 @@ def _of_rules(tables: Mapping[str, Table], names: frozenset[str]) -> dict[str, d
     holds = {
         device: {**row, "claims": claims}
         for device, row in tables.get(HOLDS, {}).items()
-        if (claims := [claim for claim in row["claims"] if claim["by"] in names])
+        if (claims := [claim for claim in row["claims"] if claim["by"] in names or is_persons(claim)])
     }
     return {
         RULE_STATE: {key: row for key, row in tables.get(RULE_STATE, {}).items() if key.partition("|")[0] in names},
-        TIMERS: {key: row for key, row in tables.get(TIMERS, {}).items() if row.get("rule") in names},
+        TIMERS: {
+            key: row
+            for key, row in tables.get(TIMERS, {}).items()
+            if row.get("rule") in names or str(row.get("rule")).startswith("person:")
+        },
         HOLDS: holds,
         ALERTS: {key: row for key, row in tables.get(ALERTS, {}).items() if row["rule"] in names},
         MODES: dict(tables.get(MODES, {})),
+        INPUTS: dict(tables.get(INPUTS, {})),
     }
