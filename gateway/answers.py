@@ -16,6 +16,7 @@ from gateway.api import events as api_events
 from gateway.api import lanes
 from gateway.api.dead_letters import open_letters
 from gateway.api.line import ApiError
+from gateway.api.rule_files import RuleFiles
 from gateway.api.rules import RuleAnswers
 from gateway.api.status import (
     DiskStatus,
@@ -33,6 +34,7 @@ from gateway.forward.drops import dropped
 from gateway.forward.forwarder import ForwarderStatus
 from gateway.journal.committer import State as DiskState
 from gateway.journal.options import RESERVE_SEGMENTS
+from gateway.rules.edits import version
 
 if TYPE_CHECKING:
     from gateway.daemon import Daemon
@@ -65,6 +67,7 @@ class Answers:
             "events": api_events.answer(daemon.past),
             "table": self.table,
             "record": self.record,
+            **RuleFiles(daemon.rules, daemon.clock).all(),
             **RuleAnswers(lambda: daemon.rules, daemon.past, daemon.clock).all(),
             "command": self.command,
             "dead_letters_retry": daemon.dead_letters.retry,
@@ -185,6 +188,9 @@ class Answers:
             quarantined=[Quarantined(name=name, reason=why) for name, why in worker.quarantined()],
             commands=self._daemon.config.gateway.commands,
             faults=said["faults"],
+            disabled=worker.disabled(),
+            versions={name: version(source) for name, source in worker.edits.running.items()},
+            edits=worker.edits.edits,
             enforced=worker.diary.enforced,
         )
 

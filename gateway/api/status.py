@@ -81,7 +81,10 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     behind: int = 0  # events appended and not yet judged
     quarantined: list[Quarantined] = []
     commands: Literal["observe", "run"] = "observe"
-    faults: list[str] = []  # rule files that did not load; the last good version runs
+    faults: list[str] = []  # of files on the disk that are not what runs, with what runs instead
+    disabled: dict[str, str | None] = {}  # rules a person has disabled, and until when
+    versions: dict[str, str] = {}  # file -> the version that runs
+    edits: int = 0  # changes that went live since start
     last_error: str | None = None
     enforced: Enforced = Enforced()  # what keeps rules in, and what only asks them to stay
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.cli import backtest, debugging, rule_verbs
+from gateway.cli import backtest, debugging, rule_verbs, rule_versions
 from gateway.cli.verb import Verbs, add, group
 
 
@@ -15,6 +15,7 @@ def add_verbs(verbs: Verbs) -> None:
     rules = group(verbs, "rules", "rules: new, list, test, why, logs")
     _rules(rules)
     rule_verbs.add_verbs(rules)
+    rule_versions.add_verbs(rules)
 
 
 def _profiles(verbs: Verbs) -> None:

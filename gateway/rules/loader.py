@@ -39,6 +39,7 @@ LOAD_S_MAX = 5.0  # for a file's top level, when a person waits for it
 MODULES = "edge_gateway_rules"  # the package rule files are modules of
 ALWAYS_WANTED = (
     *("timer_fired", "rules_loaded", "clock_set", "acknowledge_requested", "mode_changed", OFFLINE, ONLINE),
+    *("rule_disabled", "rule_enabled"),
     *(INPUT_CHANGED, HTTP_ANSWERED, *sorted(ANSWERS)),
 )
 

@@ -34,6 +34,7 @@ class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
     load_s_max: float = 5.0  # running a file's top level
     memory_bytes_max: int = 256 * 1024 * 1024  # data of the worker process
     late_s: float = 60.0  # older events switch nothing
+    removed_kept_days: float = 7.0  # state and timers of a removed rule, for its name to come back
     records_max: int = 10_000  # waiting for the worker in memory; older ones are read back from the journal
     bytes_max: int = 8 * 1024 * 1024
 

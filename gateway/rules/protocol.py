@@ -107,6 +107,7 @@ class Start(msgspec.Struct, array_like=True, tag="start"):
     blamed: list[Blamed]
     late_s: float
     complete: bool = True  # no file is left out: what belongs to no rule belongs to nobody
+    kept_s: float = 7 * 86400.0  # how long what belongs to a removed rule is kept
     careful_upto: int = 0  # up to this sequence each call is announced, and looked behind
     location: Location | None = None
 

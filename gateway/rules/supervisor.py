@@ -24,9 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway.clock import Clock
+from gateway.clock import Clock, rfc3339
 from gateway.event import Event
 from gateway.rules.admission import objection
+from gateway.rules.absence import disabled_rows
 from gateway.rules.backlog import Backlog
 from gateway.rules.candidate import CandidateFailed, end
 from gateway.rules.diary import Diary
@@ -340,6 +341,7 @@ class RuleWorker:
             tables={name: dict(self._table(name)) for name in TABLES},
             blamed=self._verdicts.blamed(ready.rules),
             late_s=self._options.late_s,
+            kept_s=self._options.removed_kept_days * 86400,
             complete=complete,
             careful_upto=self._verdicts.careful_upto,
         )
@@ -373,6 +375,11 @@ class RuleWorker:
     def seen(self) -> int:
         """The sequence up to which rules have had their say, or which no rule looks at."""
         return self._backlog.settle()
+
+    def disabled(self) -> dict[str, str | None]:
+        """Return the rules that a person has disabled, and until when."""
+        rows = disabled_rows(self._table("rule_state"))
+        return {name: rfc3339(row["until"]) if row["until"] else None for name, row in sorted(rows.items())}
 
     def quarantined(self) -> list[tuple[str, str]]:
         """Return the rules in quarantine, and why."""

@@ -171,8 +171,9 @@ def make_engine(start: Start, loaded: Loaded, guard: Guard) -> Engine:
     complete = start.complete and not loaded.faults
     trace = Trace(len(loaded.definitions), time.perf_counter_ns)
     return Engine(
-        loaded.definitions, site, guard, late_s=start.late_s, complete=complete, blamed=start.blamed, trace=trace
-    )
+        loaded.definitions, site, guard,
+        late_s=start.late_s, complete=complete, blamed=start.blamed, trace=trace, kept_s=start.kept_s,
+    )  # fmt: skip
 
 
 def tried(message: Load, wanted: Try, loaded: Loaded, guard: Guard) -> Tried:
