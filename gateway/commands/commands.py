@@ -21,11 +21,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection
-from itertools import pairwise
 from typing import Any, Protocol
 
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
 from gateway.commands.confirmations import Awaiting, Confirmations, Expected, Step, awaiting_of
+from gateway.commands.position import Position
 from gateway.errors import DiskRefused, GatewayError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
@@ -38,7 +38,6 @@ LIFETIME_S = 60.0  # a command without `expires` is not sent later than this aft
 SENT = ""  # the mark of what was sent and whose cursor is not on the disk yet; before that it is the device
 LOOK_S = 0.2  # how often it is looked at what awaited devices say
 OBSERVED_KEPT_MAX = 5  # last observed commands of a device, for `devices show`
-DONE_MAX = 64  # ranges of what is over behind waiting commands; what is not in them is sent again after a kill
 REQUESTED = "command_requested"
 RETRY_S = 0.5  # how often a waiting command looks whether its source is back
 READ_MAX = 100  # records a read
@@ -90,10 +89,7 @@ class Commands:
         self._observe = observe
         self._observed = frozenset(observed)
         self._reader = journal.reader(Lane.COMMAND)
-        saved = journal.get("cursors", "commands")
-        self._after: int = saved["after"] if saved else 0
-        self._done: list[tuple[int, int]] = [tuple(each) for each in saved.get("done", ())] if saved else []
-        self._saved: tuple[int, list[list[int]]] = self._after, [list(each) for each in self._done]
+        self._position = Position(journal, "commands")
         self._waiting: dict[int, Event] = {}
         self._found: dict[str, str] = dict(journal.table("sending"))  # marks of an earlier life, by id
         self._marked: dict[int, str] = {}  # sequence -> id of what bears a mark and is over
@@ -142,25 +138,21 @@ class Commands:
                 await self._offer(sequence, event, blocked)
         while len(self._waiting) < WAITING_MAX:
             try:
-                stored = self._reader.read(self._after, READ_MAX, READ_BYTES_MAX)
+                stored = self._reader.read(self._position.after, READ_MAX, READ_BYTES_MAX)
             except DiskRefused:  # they are there when the disk is; its first commit wakes us
                 break
             for record in stored:
                 event = decode(record.raw)
-                if self._was_done(record.sequence):
+                if self._position.was_over(record.sequence):
                     if event.id in self._found:
                         self._marked[record.sequence] = event.id
                         del self._found[event.id]
                 elif event.type == REQUESTED:
                     await self._offer(record.sequence, event, blocked)
-                self._after = record.sequence
+                self._position.after = record.sequence
             if len(stored) < READ_MAX:
                 self._report_rest()
                 break
-
-    def _was_done(self, sequence: int) -> bool:
-        """Return whether a command behind the cursor was over in an earlier life."""
-        return any(first <= sequence <= last for first, last in self._done)
 
     async def _offer(self, sequence: int, event: Event, blocked: set[str]) -> None:
         """Send one command, or keep it waiting behind others of its device."""
@@ -312,13 +304,8 @@ class Commands:
 
     def _put_cursor(self) -> None:
         """Ride on the next block: everything is over before the oldest waiting command, and between waiting ones."""
-        waiting = sorted(self._waiting)
-        after = waiting[0] - 1 if waiting else self._after
-        gaps = pairwise([*waiting, self._after + 1])
-        done = [[first + 1, last - 1] for first, last in gaps if last - first > 1][:DONE_MAX]
-        if (after, done) != self._saved:
-            self._saved = after, done
-            self._journal.put("cursors", "commands", {"after": after, "done": done})
+        after = self._position.put(self._waiting)
+        if after is not None:
             for sequence in [each for each in self._marked if each <= after]:
                 self._journal.put("sending", self._marked.pop(sequence), None)
 

@@ -24,11 +24,16 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A POST, ready to be sent."""
+    """A request, ready to be sent."""
 
     path: str
     headers: Headers
     body: bytes
+    method: str = "POST"
+
+
+class NotConnected(TargetDown):
+    """There is no connection, so nothing was sent."""
 
 
 class HttpPool:
@@ -48,21 +53,22 @@ class HttpPool:
         """Return how many connections there are."""
         return len(self._idle) + len(self._busy)
 
-    async def request(self, request: Request) -> Answer:
+    async def request(self, request: Request, *, once: bool = False) -> Answer:
         """Send a request. Raises TargetDown and ProtocolError as `HttpConnection.request` does.
 
         A connection that lay idle may have been closed by the server in the meantime; that is no failure of the
-        server, so the request is sent once more on a new one. It carries the same id.
+        server, so the request is sent once more on a new one. It carries the same id. What may be sent only `once` gets
+        a new connection; when that cannot be made it raises NotConnected.
         """
         while True:
-            connection = self._take()
+            connection = None if once else self._take()
             reused = connection is not None
             connection = connection or await self._connect()
             self._busy.add(connection)
             self.requests += 1
             try:
                 answer = await connection.request(
-                    "POST", request.path, request.headers, request.body, self._answer_timeout_s
+                    request.method, request.path, request.headers, request.body, self._answer_timeout_s
                 )
             except TargetDown:
                 if reused and not connection.timed_out:
@@ -110,10 +116,10 @@ class HttpPool:
             try:
                 self._context = await asyncio.to_thread(tls_context, server.tls)
             except (ValueError, ssl.SSLError) as error:
-                raise TargetDown(f"TLS: {error}") from None
+                raise NotConnected(f"TLS: {error}") from None
         name = server.tls.server_name if server.tls else None
         try:
             return await connect(server.host, server.port, self._context, name, self._connect_timeout_s)
-        except TargetDown:
+        except TargetDown as error:
             self._context = None  # certificates are read anew
-            raise
+            raise NotConnected(str(error)) from None
