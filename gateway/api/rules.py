@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.api.line import ApiError
+from gateway.api.rule_files import RuleFiles
 from gateway.clock import Clock, rfc3339
 from gateway.errors import probably_meant
 from gateway.event import Lane
@@ -52,17 +53,23 @@ class RuleAnswers:
             asked = {row["name"]: row for row in await worker.ask("rules")}
         except NoAnswer as error:
             note = str(error)
-        stopped, diary = dict(worker.quarantined()), worker.diary
+        stopped, disabled, diary = dict(worker.quarantined()), worker.disabled(), worker.diary
         rules = []
         for rule in worker.rules:
             fired_ns = diary.fired_ns.get(rule.name)
             entry = {name: getattr(rule, name) for name in rule.__struct_fields__}
             entry |= {name: value for name, value in asked.get(rule.name, {}).items() if name not in entry}
             entry |= {"state": "quarantined" if rule.name in stopped else "ready"}
+            entry |= {"state": "disabled", "until": disabled[rule.name]} if rule.name in disabled else {}
             entry |= {"reason": stopped.get(rule.name, "")}
             entry |= {"fired": diary.fired.get(rule.name, 0), "faults": diary.faults.get(rule.name, 0)}
             rules.append(entry | {"fired_at": rfc3339(fired_ns) if fired_ns else None})
-        return {"state": worker.state.value, "note": note, "rules": rules}
+        return {
+            "state": worker.state.value,
+            "note": note,
+            "rules": rules,
+            "files": RuleFiles(worker, self._clock).files(),
+        }
 
     async def why(self, name: str, device: str = "", last: int = 10) -> dict[str, Any]:
         """Say how a rule is now, and what it made of the last events it looked at."""

@@ -49,7 +49,7 @@ class Place:
 def listing(words: argparse.Namespace) -> int:
     """Print the rules with their triggers and titles, how they do in the running gateway, and every fault."""
     place = Place(words)
-    live = _live(words.config)
+    live, files = _live(words.config)
     if words.names:
         return _names(place, live)
     if not place.folder.is_dir():
@@ -76,11 +76,27 @@ def listing(words: argparse.Namespace) -> int:
         say(f"no rules in {place.folder}; `edge-gateway rules new NAME` writes one", "dim")
     for name, reason in stopped.items():
         say(f"{name} is in quarantine: {reason}; editing its file ends that; see: edge-gateway rules why {name}", "red")
+    for rule in rules.values():
+        if rule.get("state") == "disabled":
+            until = f" until {rule['until']}" if rule.get("until") else ""
+            say(f"{rule['name']} is disabled{until}; to end that: edge-gateway rules enable {rule['name']}", "yellow")
     for hint in loaded.hints:
         say(f"hint: {hint}", "yellow")
     for fault in loaded.faults:
         say(str(fault), "red")
-    return BAD if loaded.faults else OK
+    for file in files:
+        _say_file(file)
+    return BAD if loaded.faults or not all(file["live"] for file in files) else OK
+
+
+def _say_file(file: Mapping[str, Any]) -> None:
+    """Say of a file that is not live as it is on the disk what runs instead, and why."""
+    if file["live"]:
+        return
+    runs = f"version {file['version']} of {file['since']} runs" if file["version"] else "nothing of it runs"
+    say(f"{file['file']} on the disk is not what runs in the gateway: {runs}", "red")
+    for fault in file["faults"]:
+        say(f"  {fault}", "red")
 
 
 HEADERS = ("rule", "state", "runs on", "fired", "last", "ms", "longest", "faults", "title", "file")
@@ -105,13 +121,14 @@ def _ms(us: float | None) -> str | None:
     return None if us is None else f"{us / 1000:.2f}"
 
 
-def _live(config: Path) -> dict[str, dict[str, Any]]:
-    """Return the rules of the running gateway by name; none when none runs."""
+def _live(config: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rules of the running gateway by name, and how its files are; none when none runs."""
     try:
         with ApiClient(places(config).socket) as client:
-            return {rule["name"]: rule for rule in client.ask("rules_list")["rules"]}
+            said = client.ask("rules_list")
+            return {rule["name"]: rule for rule in said["rules"]}, said.get("files", [])
     except ApiError:
-        return {}
+        return {}, []
 
 
 def _enforced(config: Path) -> Mapping[str, Any] | None:

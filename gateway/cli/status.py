@@ -134,6 +134,8 @@ def _rules(now: Status) -> str:
         return "rules: none installed"
     observed = ", commands are only observed" if rules.commands == "observe" else ""
     stopped = f", {len(rules.quarantined)} stopped" if rules.quarantined else ""
+    ends = (f"{name} until {until}" if until else name for name, until in rules.disabled.items())
+    stopped += f", disabled: {', '.join(ends)}" if rules.disabled else ""
     return f"rules: {rules.loaded} {rules.state}{stopped}, {rules.fired:,} fired, {rules.behind:,} behind{observed}"
 
 
