@@ -3,9 +3,13 @@
 docs/guides/write-a-rule.md shows how. Nothing else of the gateway is meant for rules.
 """
 
-from gateway.rules.api import above, at, below, every, rule, timer, when
+from gateway.rules.api import above, at, below, every, happened, rule, timer, when
 from gateway.rules.context import Context, Event
 from gateway.rules.house import Device, Room
 from gateway.rules.memory import State
+from gateway.rules.over import Window, session, sliding, tumbling
 
-__all__ = ["Context", "Device", "Event", "Room", "State", "above", "at", "below", "every", "rule", "timer", "when"]
+__all__ = [
+    "Context", "Device", "Event", "Room", "State", "Window",
+    "above", "at", "below", "every", "happened", "rule", "session", "sliding", "timer", "tumbling", "when",
+]  # fmt: skip

@@ -21,6 +21,7 @@ from gateway.rules.definition import (
     EventRule,
     Every,
     FieldTest,
+    Happened,
     Late,
     Missed,
     Per,
@@ -36,6 +37,7 @@ from gateway.rules.definition import (
 )
 from gateway.rules.hours import Hours
 from gateway.rules.house import field_name
+from gateway.rules.over import Over, tumbling
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +62,12 @@ def rule(
     between: Names = None,
     days: Names = None,
     cooldown: Duration = 0,
+    debounce: Duration = 0,
+    over: str | Over | None = None,
+    after: str | Sequence[str] | Happened | None = None,
+    unless: str | Sequence[str] | Happened | None = None,
+    within: Duration | None = None,
+    same: Per = "house",
     late: Late = "update",
     unsynced: Unsynced = "skip",
 ) -> Callable[[F], F]:
@@ -75,6 +83,14 @@ def rule(
     between   only events of these hours: "22:00-06:00", "sunset-15m..sunrise", or several of these
     days      only on these days: "mon-fri", ("sat", "sun"); hours past midnight belong to the day they begin on
     cooldown  after a run, not again for the same device within this time
+    debounce  run when no further such event of the device has come for this long, with the last one
+    over      run for a window in time: sliding("5m", count=3), tumbling("15m", field="power"), session("10m"); a text
+              such as "15m" is tumbling. `event.window` has count, min, max, mean, sum, first, last, begin, end
+    after     run only if this came before, `within` that time: an event type, several, or happened(...); each such
+              event counts once and is `event.earlier`
+    unless    run when this has not come `within` that time after the event
+    within    the time for after= and unless=
+    same      where it has to come: "device", "room" or anywhere in the "house"
     late      for events older than a minute: "update" keeps state and emits but switches nothing, "run" does all
     unsynced  while nobody knows the time, between= and days= let nothing pass but the alarm lane; "run" goes by the
               clock as it is
@@ -101,6 +117,7 @@ def rule(
                     late=late,
                     hours=Hours.read(between, days),
                     unsynced=_unsynced(unsynced),
+                    **_pattern(debounce, over, after, unless, within, same),
                 )
             )
         return function
@@ -270,6 +287,60 @@ def above(limit: float, *, clear: float | None = None) -> Threshold:
 def below(limit: float, *, clear: float | None = None) -> Threshold:
     """Be true below `limit`, until the value is at `clear` or above it."""
     return Threshold("below", limit, clear)
+
+
+def happened(
+    *types: str,
+    device: Names = None,
+    room: Names = None,
+    kind: Names = None,
+    label: Names = None,
+    where: Mapping[str, Value | Sequence[Value] | Threshold] | None = None,
+) -> Happened:
+    """Describe the other event of `after=` or `unless=`; the arguments are those of @rule."""
+    tests = tuple((field_name(name), _test(name, wanted)) for name, wanted in (where or {}).items())
+    for name in types:
+        if not is_type(name):
+            raise ValueError(f"{name!r} is no event type: small letters, digits and _, such as door_opened")
+    if not types:
+        raise ValueError('happened() needs an event type, such as happened("door_opened")')
+    return Happened(types, _selector(device, room, kind, label), tests)
+
+
+def _pattern(
+    debounce: Duration,
+    over: str | Over | None,
+    after: str | Sequence[str] | Happened | None,
+    unless: str | Sequence[str] | Happened | None,
+    within: Duration | None,
+    same: Per,
+) -> dict[str, Any]:
+    """Read the arguments about more than one event."""
+    said = [
+        name for name, value in (("debounce", debounce), ("over", over), ("after", after), ("unless", unless)) if value
+    ]
+    if len(said) > 1:
+        raise ValueError(f"{said[0]}= and {said[1]}= in one rule: let one rule emit an event and another take it")
+    if bool(after or unless) != (within is not None):
+        raise ValueError('after= and unless= need within=, such as within="30s", and within= needs one of them')
+    if same not in ("device", "room", "house"):
+        raise ValueError(f'same={same!r}: write "device", "room" or "house"')
+    if over is not None and not isinstance(over, (str, Over)):
+        raise ValueError(f'over={over!r}: write "15m", tumbling("15m"), sliding("5m", count=3) or session("10m")')
+    return {
+        "debounce_ns": duration_ns(debounce),
+        "over": tumbling(over) if isinstance(over, str) else over,
+        "after": _happened(after),
+        "unless": _happened(unless),
+        "within_ns": 0 if within is None else duration_ns(within),
+        "same": same,
+    }
+
+
+def _happened(wanted: str | Sequence[str] | Happened | None) -> Happened | None:
+    if wanted is None or isinstance(wanted, Happened):
+        return wanted
+    return happened(*names(wanted))
 
 
 def _unsynced(text: Unsynced) -> Unsynced:

@@ -19,6 +19,7 @@ from gateway.rules.calendar import Place
 from gateway.rules.call import Call, Site
 from gateway.rules.cron import last_until, next_after
 from gateway.rules.definition import At, Missed
+from gateway.rules.openings import NOBODY_KNOWS
 from gateway.rules.runner import Runner
 from gateway.rules.seen import Seen
 from gateway.rules.tables import RULE_STATE, TIMERS
@@ -26,7 +27,6 @@ from gateway.rules.trace import HOURS, MISSED, Trace
 from gateway.rules.trouble import Work
 
 AT = "at"  # kind of timer
-NOBODY_KNOWS = "waits until the clock is right: nobody knows what time it is"
 ON_TIME_NS = 60 * NS_PER_S
 SET_BACK_NS_MAX = 3600 * NS_PER_S  # a clock set back by less repeats no time; by more, it was wrong before
 

@@ -57,9 +57,11 @@ def check_names(
             ]
             known = GENERAL_TYPES.union(types)
             if types:
-                hints += [Fault(*at, *_no("event type", name, known)) for name in definition.types if name not in known]
+                named = {name: None for view in definition.views for name in view.types}
+                hints += [Fault(*at, *_no("event type", name, known)) for name in named if name not in known]
         if isinstance(definition, (EventRule, Condition)) and house is not None and house.installed:
-            for wrong, near in _selected(definition.selector, house):
+            views = definition.views if isinstance(definition, EventRule) else (definition,)
+            for wrong, near in (found for view in views for found in _selected(view.selector, house)):
                 # a kind or label that nothing has yet is no mistake, unless it is near one that something has
                 (faults if near or "device" in wrong or "room" in wrong else hints).append(Fault(*at, wrong, near))
     return faults, hints

@@ -17,8 +17,10 @@ from gateway.rules.definition import duration_ns, is_type
 from gateway.rules.house import Device, Room, field_name
 from gateway.rules.inputs import CHANGED, Inputs
 from gateway.rules.memory import State
+from gateway.rules.over import Window
+from gateway.rules.protocol import DeviceEntry
 from gateway.rules.recipients import EVERYONE
-from gateway.rules.seen import Seen, field_of
+from gateway.rules.seen import Seen, field_of, time_ns
 from gateway.rules.tables import MODE_KEY, MODES
 
 RESERVED_TYPES = frozenset(
@@ -30,11 +32,20 @@ RESERVED_TYPES = frozenset(
 class Event:
     """Something that happened, as a rule sees it."""
 
-    __slots__ = ("_call", "_seen", "data", "device", "late", "type")
+    __slots__ = ("_call", "_earlier", "_seen", "_window", "data", "device", "late", "type")
 
-    def __init__(self, seen: Seen, device: Device, call: Call) -> None:
+    def __init__(
+        self,
+        seen: Seen,
+        device: Device,
+        call: Call,
+        window: Mapping[str, Any] | None = None,
+        earlier: Seen | None = None,
+    ) -> None:
         self._seen = seen
         self._call = call
+        self._window = window
+        self._earlier = earlier
         self.type = seen.type
         self.late = call.late  # more than a minute old: commands are suppressed
         self.device = device
@@ -48,7 +59,24 @@ class Event:
     @property
     def time(self) -> datetime:
         """When it happened, in the house's time zone."""
-        return moment(self._call.cause.time_ns, self._call)
+        return moment(time_ns(self._seen, self._call.cause.time_ns), self._call)
+
+    @property
+    def window(self) -> Window:
+        """What came in in the window, for a rule with `over=`: count, min, max, mean, sum, first, last, begin, end."""
+        if self._window is None:
+            raise AttributeError("event.window is there only in a rule with over=")
+        about = {name: value for name, value in self._window.items() if not name.endswith("_ns")}
+        begin, end = (moment(self._window[name], self._call) for name in ("begin_ns", "end_ns"))
+        return Window(**about, begin=begin, end=end)
+
+    @property
+    def earlier(self) -> Event:
+        """The event that came before, for a rule with `after=`."""
+        if self._earlier is None:
+            raise AttributeError("event.earlier is there only in a rule with after=")
+        house, subject = self._call.site.house, self._earlier.subject
+        return Event(self._earlier, house.devices.get(subject) or Device(DeviceEntry(subject), {}), self._call)
 
     @property
     def source(self) -> str:

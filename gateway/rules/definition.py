@@ -8,16 +8,20 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.quantity import duration, duration_s
 from gateway.rules.cron import Plan
 from gateway.rules.hours import Hours
 
+if TYPE_CHECKING:
+    from gateway.rules.over import Over
+
 NS_PER_S = 1_000_000_000
 Late = Literal["update", "run"]
 Per = Literal["device", "room", "house"]
+Role = Literal["itself", "before", "against"]
 Commands = Literal["run", "observe"]
 Unsynced = Literal["skip", "run"]
 DURATION_S_MAX = 10 * 366 * 86_400.0
@@ -193,6 +197,20 @@ class Definition:
     actor: str = ""  # rule:<name>@<hash of the file>
 
 
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Another event a rule is about: what comes before, or must not come."""
+
+    types: tuple[str, ...]
+    selector: Selector = Selector()
+    where: tuple[tuple[str, FieldTest], ...] = ()
+
+    def __str__(self) -> str:
+        tests = [f"{name}{test.text}" for name, test in self.where]
+        about = [str(self.selector), *tests] if not self.selector.anything else tests
+        return " | ".join(self.types) + (f" ({', '.join(about)})" if about else "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EventRule(Definition):
     """@rule: something happened."""
@@ -203,7 +221,29 @@ class EventRule(Definition):
     modes: tuple[str, ...] = ()
     cooldown_ns: int = 0
     hours: Hours | None = None
+    debounce_ns: int = 0
+    over: Over | None = None
+    after: Happened | None = None
+    unless: Happened | None = None
+    within_ns: int = 0
+    same: Per = "house"
+    role: Role = "itself"  # or how it looks at the events of `after` and `unless`
     unsynced: Unsynced = "skip"
+
+    @property
+    def waits(self) -> bool:
+        """Whether it looks at more than one event before it runs."""
+        return bool(self.debounce_ns or self.over or self.after or self.unless)
+
+    @property
+    def views(self) -> tuple[EventRule, ...]:
+        """The rule as it looks at each sort of event: its own, and those that come before or must not come."""
+        found = [self]
+        for role, other in (("before", self.after), ("against", self.unless)):
+            if other is not None:
+                about: Any = {"types": other.types, "selector": other.selector, "where": other.where, "role": role}
+                found.append(replace(self, **about, modes=(), hours=None))
+        return tuple(found)
 
     @property
     def trigger(self) -> str:
@@ -212,6 +252,11 @@ class EventRule(Definition):
         parts += [f"{name}{test.text}" for name, test in self.where]
         parts += [f"mode={'|'.join(self.modes)}"] if self.modes else []
         parts += [self.hours.text] if self.hours else []
+        parts += [f"debounce {duration(self.debounce_ns / NS_PER_S)}"] if self.debounce_ns else []
+        parts += [self.over.text] if self.over else []
+        for word, other in (("after", self.after), ("unless", self.unless)):
+            within = f" within {duration(self.within_ns / NS_PER_S)}, same {self.same}"
+            parts += [f"{word} {other}{within}"] if other else []
         return " | ".join(self.types) + (f" ({', '.join(parts)})" if parts else "")
 
 

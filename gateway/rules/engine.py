@@ -18,23 +18,25 @@ import msgspec
 from gateway.rules import alerts, claims
 from gateway.rules.absence import DISABLED, ENABLE, ENABLED, FORGET, KEPT_S, Absence
 from gateway.rules.actions import HTTP_ANSWERED
-from gateway.rules.appointments import AT, NOBODY_KNOWS, Appointments, in_time, missed_text
+from gateway.rules.appointments import AT, Appointments, in_time, missed_text
 from gateway.rules.calendar import Place
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
-from gateway.rules.hours import InForce
 from gateway.rules.house import OFFLINE
 from gateway.rules.index import Index
-from gateway.rules.openings import HOURS, Openings
+from gateway.rules.openings import HOURS, InForce, Openings
 from gateway.rules.overrides import ANSWERS, ECHO, HOUSE_TYPES, Overrides
+from gateway.rules.patterns import KINDS as WAITING
+from gateway.rules.patterns import Patterns
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.runner import Runner, Watch, cooldown_key, stranger
 from gateway.rules.seen import Seen, decode, field_of, time_ns
 from gateway.rules.tables import ALERTS, HOLDS, MODE_KEY, MODES, RULE_STATE, TIMERS
-from gateway.rules.trace import CHANGED, COOLDOWN, MISSED, MODE, SMALL, STEADY, WHERE, Trace, kept
+from gateway.rules.trace import CHANGED, COOLDOWN, MISSED, MODE, SMALL, STEADY, WAITS, WHERE, Trace, kept
 from gateway.rules.trace import HOURS as CLOSED
 from gateway.rules.trouble import RETRY, Work
+from gateway.rules.windows import Windows
 
 AFTER, EVERY = "after", "every"  # kinds of timers
 OUTCOME_BYTES_MAX = 256 * 1024  # of outputs, from which on an outcome is closed
@@ -65,10 +67,11 @@ class Engine:
         self._index = Index(site.house)
         self._acting: tuple[list[Condition], list[At]] = ([], [])
         self._place = Place(site.timezone, site.location)
-        self._in_force = InForce(self._place)
-        self._said: set[str] = set()  # rules that said that they wait for the clock
         self._conditions = Conditions(site, self._acting[0], Openings(site, self._place), self._begin, self._end)
         self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed, self.trace)
+        self._in_force = InForce(self._place, self._runner.say)
+        windows = Windows(site, self._place, self._run)
+        self._patterns = Patterns(site, self._runner, windows, self._run)
         self._overrides = Overrides(site, self._runner)
         self._appointments = Appointments(site, self._acting[1], self._runner, self._place, self.trace)
         self._absence = Absence(site, self._runner, definitions, self._settle, kept_s)
@@ -190,25 +193,20 @@ class Engine:
                 return self._looks[rule.index].append((seen.sequence, WHERE, (name, value)))
         if rule.modes and self._mode() not in rule.modes:
             return self._looks[rule.index].append((seen.sequence, MODE, self._mode()))
-        if rule.hours is not None and (why := self._out_of_hours(rule, seen)):
+        if rule.hours is not None and (why := self._in_force.why_not(rule, seen, self._runner.now_ns)):
             return self._looks[rule.index].append((seen.sequence, CLOSED, why))
+        if rule.waits:
+            if why := self._patterns.take(rule, seen):
+                self._looks[rule.index].append((seen.sequence, WAITS, why))
+            return None
+        return self._run(rule, seen, self._runner.raw)
+
+    def _run(self, rule: EventRule, seen: Seen, raw: bytes, cause: Cause | None = None, **more: Any) -> None:
+        """Run a rule, unless it did a short while ago."""
         if rule.cooldown_ns and (left_ns := self._cools(rule, seen)):
             return self._looks[rule.index].append((seen.sequence, COOLDOWN, left_ns))
-        work = Work(rule.name, "event", self._runner.raw, int(seen.sequence), device=seen.subject)
-        return self._runner.do(work, rule, seen)
-
-    def _out_of_hours(self, rule: EventRule, seen: Seen) -> str:
-        """Return why an event is outside of a rule's hours; nothing if it is not."""
-        assert rule.hours is not None
-        if seen.clock == "unsynced" and rule.unsynced == "skip":
-            if seen.lane == "alarm":
-                return ""
-            if rule.name not in self._said:
-                self._said.add(rule.name)
-                self._runner.say(rule.name, NOBODY_KNOWS)
-            return NOBODY_KNOWS
-        inside = self._in_force.open(rule.name, rule.hours, time_ns(seen, self._runner.now_ns))
-        return "" if inside else rule.hours.text
+        work = Work(rule.name, "event", raw, int(seen.sequence), device=seen.subject, **more)
+        return self._runner.do(work, rule, seen, cause)
 
     def _cools(self, rule: EventRule, seen: Seen) -> int:
         """Return for how many ns a rule that ran for this device is still to rest; a clock that went back ends that."""
@@ -282,7 +280,7 @@ class Engine:
             self._acknowledge(seen)
             return
         if seen.type == "clock_set":
-            self._said.clear()
+            self._in_force.clock_set()
             self._look_at_the_clock(seen)
             return
         if seen.type == HTTP_ANSWERED:
@@ -329,6 +327,8 @@ class Engine:
             self._runner.do(Work(rule.name, "every", self._runner.raw, cause.sequence), rule, seen)
         elif kind == AT and isinstance(rule, At):
             self._appointments.look(rule, seen)
+        elif kind in WAITING and isinstance(rule, EventRule):
+            self._patterns.time_passed(rule, kind, key, row, cause)
         elif kind == HOURS and isinstance(rule, Condition):
             self._look_at_the_clock(seen, rule.name)
         elif kind == RETRY:
@@ -393,6 +393,7 @@ class Engine:
                     for key in keys:
                         self.site.tables.put(TIMERS, key, None)
                     self._tick(rule, self._runner.present(cause))
+        self._patterns.tidy(self._definitions)
         self._look_at_the_clock(self._runner.seen)
         self._runner.deferred.update(self.site.tables.keys(HOLDS))
         self._runner.catch_up()

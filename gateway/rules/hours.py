@@ -110,21 +110,6 @@ class Hours:
         return merged
 
 
-class InForce:
-    """Asks hours often and calculates seldom: the last stretch of each is kept."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._last: dict[str, Stretch] = {}
-
-    def open(self, rule: str, hours: Hours, time_ns: int) -> bool:
-        """Return whether a rule's hours are open at an instant."""
-        last = self._last.get(rule)
-        if last is None or not last.since <= time_ns < last.until:
-            last = self._last[rule] = hours.at(time_ns, self._place)
-        return last.open
-
-
 def read_days(days: str | Sequence[str] | None) -> frozenset[int]:
     """Read ``"mon-fri"``, ``"sat,sun"`` or several of these; None is every day. ValueError says what to write."""
     if days is None:

@@ -23,9 +23,10 @@ class Index:
         self.by_type.clear()
         for definition in definitions:
             if isinstance(definition, EventRule):
-                for event_type in definition.types:
-                    self._by_type.setdefault(event_type, []).append(definition)
-                    self.by_type[event_type] = {}
+                for view in definition.views:
+                    for event_type in view.types:
+                        self._by_type.setdefault(event_type, []).append(view)
+                        self.by_type[event_type] = {}
 
     def forget(self) -> None:
         """Devices came or changed: look again who is meant."""

@@ -46,7 +46,6 @@ ALWAYS_WANTED = (
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _DYNAMIC = frozenset({"getattr", "vars", "fields", "__dict__", "__getattribute__"})
 _UNEXPECTED = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
-_LATER = frozenset({"debounce", "over", "after", "within"})
 
 
 @dataclass
@@ -69,7 +68,8 @@ class Loaded:
     @property
     def types(self) -> frozenset[str]:
         """The event types rules react to."""
-        wanted = {name for d in self.definitions if isinstance(d, EventRule) for name in d.types}
+        rules = (definition for definition in self.definitions if isinstance(definition, EventRule))
+        wanted = {name for rule in rules for view in rule.views for name in view.types}
         return frozenset(wanted).union(ALWAYS_WANTED)
 
 
@@ -215,8 +215,6 @@ def _explained(error: BaseException) -> tuple[str, str | None]:
     decorator = getattr(api, found[1], None) if found else None
     if found is None or decorator is None:
         return what(error), None
-    if found[2] in _LATER:
-        return f"@{found[1]} has no argument {found[2]!r} in this version", None
     arguments = list(decorator.__kwdefaults__ or ())
     return f"@{found[1]} has no argument {found[2]!r}", probably_meant(found[2], arguments)
 

@@ -22,7 +22,7 @@ from gateway.rules.faults import USER_ERRORS, describe
 from gateway.rules.house import Device, Room
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.rates import Rates
-from gateway.rules.seen import Seen, time_ns
+from gateway.rules.seen import Seen, decode, time_ns
 from gateway.rules.tables import HOLDS, RULE_STATE
 from gateway.rules.trace import FAILED, OVER, PARKED, RAN, WHAT_CHARS_MAX, Trace
 from gateway.rules.trouble import Trouble, Work
@@ -86,9 +86,9 @@ class Runner:
         if self.raw is not raw:
             self.raw, self.seen, self._ordinal, self._record_bytes = raw, seen, 0, 0
 
-    def do(self, work: Work, rule: Definition, seen: Seen) -> None:
-        """Make a call, all or nothing; a failure is the rule's own."""
-        cause = self.cause(seen)
+    def do(self, work: Work, rule: Definition, seen: Seen, cause: Cause | None = None) -> None:
+        """Make a call, all or nothing; a failure is the rule's own. Its `cause` is the event, unless it is given."""
+        cause = cause or self.cause(seen)
         if self.trouble.quarantined(rule.name):
             self._trace.look(rule.index, seen.sequence, PARKED, (work.part, work.scope))
             self.outcome.outputs += self.trouble.hold_back(work, rule, seen, cause)
@@ -158,7 +158,8 @@ class Runner:
         if isinstance(rule, EventRule) and rule.cooldown_ns:
             call.rows.put(RULE_STATE, cooldown_key(rule, seen.subject), call.cause.time_ns)
         device = self.site.house.devices.get(seen.subject) or Device(DeviceEntry(seen.subject), {})
-        return rule.run, (View(seen, device, call), context)
+        view = View(seen, device, call, work.window, decode(work.earlier) if work.earlier else None)
+        return rule.run, (view, context)
 
     def _subject(self, condition: Condition, scope: str) -> Device | Room:
         if condition.per == "device":

@@ -22,6 +22,7 @@ MODE: Final = "mode"  # the mode of the house
 COOLDOWN: Final = "cooldown"  # ns left
 HOURS: Final = "hours"  # why, as text: outside between= and days=, or nobody knows the time
 MISSED: Final = "missed"  # why, as text: too late for `missed`
+WAITS: Final = "waits"  # why, as text: it is not the only event the rule is about
 STEADY: Final = "steady"  # (scope, values): a condition stays what it is
 CHANGED: Final = "changed"  # (scope, values): a condition may begin, wait or end
 RAN: Final = "ran"  # `Did`

@@ -47,6 +47,8 @@ class Work(msgspec.Struct, frozen=True):
     function: str = ""  # of a timer
     arguments: dict[str, Any] = {}
     attempts: int = 0  # that failed
+    window: dict[str, Any] | None = None  # that the event completes
+    earlier: bytes = b""  # the record that came before it
 
     @property
     def name(self) -> str:

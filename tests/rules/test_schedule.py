@@ -161,3 +161,34 @@ def test_removed_and_set_again() -> None:
     assert keys(schedule) == []
     clock.sleep(4)
     assert keys(schedule) == ["b"]
+
+
+def test_a_clock_that_is_set_is_noticed_once() -> None:
+    """A jump, forward or back, is said once; what a clock drifts is said when it comes to seconds."""
+    clock = FakeClock()
+    schedule = Schedule(clock)
+    clock.sleep(1000)
+    assert schedule.clock_set() is None
+    clock.wall_s += YEAR_S
+    assert (schedule.clock_set(), schedule.clock_set()) == (YEAR_S, None)
+    clock.wall_s -= 3600
+    assert (schedule.clock_set(), schedule.clock_set()) == (-3600, None)
+    found = []
+    for _ in range(10):
+        clock.wall_s += 0.75
+        found.append(schedule.clock_set())
+    assert [round(jump, 2) for jump in found if jump] == [5.25]
+
+
+def test_a_clock_that_is_believed_now_is_noticed() -> None:
+    """Synchronisation is news even when the clock was right; that it is lost is none."""
+    clock = FakeClock()
+    clock.is_synced = False
+    schedule = Schedule(clock)
+    assert schedule.clock_set() is None
+    clock.is_synced = True
+    assert (schedule.clock_set(), schedule.clock_set()) == (0, None)
+    clock.is_synced = False
+    assert schedule.clock_set() is None
+    clock.is_synced = True
+    assert schedule.clock_set() == 0
