@@ -19,6 +19,7 @@ block, so that an alarm does not wait behind telemetry that the disk refused. `s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -133,10 +134,9 @@ class Committer:
                 break
             if await self._run_chore(chore) and chore.pressing:
                 return
-            try:
-                await asyncio.wait_for(self._due.wait(), FILL_PAUSE_S)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FILL_PAUSE_S):  # not wait_for: before 3.12 it may swallow a cancellation
+                    await self._due.wait()
         await self._due.wait()
         self._due.clear()
         self._stop_timer()

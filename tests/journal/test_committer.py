@@ -202,3 +202,27 @@ def test_the_budget_is_written_ahead_in_quiet_times() -> None:
     committing(test, disk, options)
     names = disk.names(FOLDER)
     assert sum(name.endswith(".spare") for name in names) == 7
+
+
+def test_it_stops_whenever_it_is_told_to() -> None:
+    """A cancellation at the moment at which a commit is asked for is not lost, housekeeping or not."""
+
+    async def session() -> None:
+        for ticks in range(8):
+            journal = Journal.open(FOLDER, SMALL, SystemClock(), SimDisk())
+            committer = Committer(journal, lambda _: None)
+            task = asyncio.create_task(committer.run())
+            await committer.flush()
+            for _ in range(20):  # until it waits, between two chores
+                await asyncio.sleep(0.001)
+            journal.append(event(ticks))
+            asked = asyncio.create_task(committer.flush())
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            task.cancel()
+            _, running = await asyncio.wait({task}, timeout=10)
+            assert not running, f"{ticks} ticks later"
+            await asyncio.gather(asked, return_exceptions=True)
+            await committer.close()
+
+    asyncio.run(session())
