@@ -18,6 +18,7 @@ from gateway.api.dead_letters import open_letters
 from gateway.api.line import ApiError
 from gateway.api.rule_files import RuleFiles
 from gateway.api.rules import RuleAnswers
+from gateway.api.shadow import ShadowAnswers
 from gateway.api.status import (
     DiskStatus,
     LaneStatus,
@@ -69,6 +70,7 @@ class Answers:
             "record": self.record,
             **RuleFiles(daemon.rules, daemon.clock).all(),
             **RuleAnswers(lambda: daemon.rules, daemon.past, daemon.clock).all(),
+            **self._shadow().all(),
             "command": self.command,
             "dead_letters_retry": daemon.dead_letters.retry,
             "dead_letters_drop": daemon.dead_letters.drop,
@@ -78,6 +80,13 @@ class Answers:
             "replay_stop": daemon.replays.stop,
             "flush": self.flush,
         }
+
+    def _shadow(self) -> ShadowAnswers:
+        daemon, journal = self._daemon, self._journal
+        return ShadowAnswers(
+            daemon.past, daemon.clock, log_id=journal.log_id, table=self.table, last=lambda: journal.last_sequence,
+            seen=lambda: daemon.rules.seen,
+        )  # fmt: skip
 
     # ---- how it is -----------------------------------------------------------------------------------
 

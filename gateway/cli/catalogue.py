@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.cli import backtest, debugging, rule_verbs, rule_versions
+from gateway.cli import backtest, debugging, rule_verbs, rule_versions, shadow
 from gateway.cli.verb import Verbs, add, group
 
 
 def add_verbs(verbs: Verbs) -> None:
     """Declare both groups."""
     _profiles(group(verbs, "profiles", "device profiles: list, decode messages, test with their samples"))
-    rules = group(verbs, "rules", "rules: new, list, test, why, logs")
+    rules = group(verbs, "rules", "rules: new, list, test, backtest, shadow, debug, why, logs")
     _rules(rules)
     rule_verbs.add_verbs(rules)
+    backtest.add_verbs(rules)
+    shadow.add_verbs(rules)
+    debugging.add_verbs(rules)
     rule_versions.add_verbs(rules)
 
 
@@ -84,8 +87,6 @@ def _rules(verbs: Verbs) -> None:
     test.add_argument("--coverage", action="store_true", help="say what of the rules no test saw at work")
     for parser in (listing, test):
         parser.add_argument("--rules", type=Path, metavar="FOLDER", help="default: as the config says")
-    backtest.add_verbs(verbs)
-    debugging.add_verbs(verbs)
 
 
 def profiles_list(words: argparse.Namespace) -> int:

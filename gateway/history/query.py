@@ -129,6 +129,14 @@ class Past:
         finally:
             sweep.close()
 
+    def runs(self, after: int, last: int, lanes: Collection[Lane]) -> Generator[Run]:
+        """Yield blocks that hold something of some lanes behind `after` up to `last`. BLOCKING."""
+        sweep = Sweep(self._store)
+        try:
+            yield from sweep.runs(after, last, lanes)
+        finally:
+            sweep.close()
+
     def at(self, sequence: int) -> tuple[bytes, str] | None:
         """Return the record with a number, and when it was written; None when it is not there (any more). BLOCKING."""
         sweep = Sweep(self._store)

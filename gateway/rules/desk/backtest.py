@@ -9,15 +9,14 @@ It reads block by block and keeps nothing but the tables of the rules: memory do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Lane, decode
 from gateway.journal.sweep import Run
-from gateway.journal.through import Through
 from gateway.rules.desk.candidate import Candidate, Installation, Table, Watching
 from gateway.rules.desk.comparison import Comparison
 from gateway.rules.desk.tally import Action, Tally, action
@@ -38,9 +37,20 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     after: int  # sequence
     through: int
+    done_before: int = 0  # what live rules put out up to this sequence is not compared: its causes lie before
     since_ns: int  # what the clock shows at the beginning
     until_ns: int | None = None  # what was written then or later is not in it
     tables: Mapping[str, Table] | None = None  # None: nothing is known
+
+
+class Journal(Protocol):
+    """Where records are: all that were recorded, or those that are being."""
+
+    missing: int  # records that could not be read
+
+    def runs(self, after: int, through: int, lanes: Collection[Lane]) -> Iterator[Run]:
+        """Yield blocks in order; one without records says how late it is."""
+        ...
 
 
 class _Head(msgspec.Struct, gc=False, tag_field="specversion", tag="1.0"):
@@ -61,7 +71,7 @@ class Backtest:
 
     def __init__(
         self,
-        journal: Through,
+        journal: Journal,
         loaded: Loaded,
         installation: Installation,
         window: Window,
@@ -111,7 +121,11 @@ class Backtest:
             now_ns, _ = self._block
             if now_ns - self.now_ns > OFF_NS:
                 candidate.time.now_ns = now_ns
-            candidate.play(self._stretch(), now_ns)
+            if self._block[1]:
+                candidate.play(self._stretch(), now_ns)
+            else:
+                candidate.time.advance(now_ns)
+                self._block = next(self._blocks, None)
             if self._comparison is not None:
                 self._comparison.settle(self.now_ns)
             yield
@@ -121,6 +135,8 @@ class Backtest:
         given = 0
         while self._block is not None and given < STRETCH_RECORDS:
             now_ns, records = self._block
+            if not records:
+                return
             if now_ns > self.now_ns and (now_ns - self.now_ns > OFF_NS or not self.candidate.time.glide(now_ns)):
                 return
             yield from records
@@ -136,7 +152,7 @@ class Backtest:
                 return
             self.records += run.end - run.begin
             now_ns = max(now_ns, run.wall_ns)
-            if records := self._chosen(run, now_ns):
+            if (records := self._chosen(run, now_ns)) or run.begin == run.end:
                 yield now_ns, records
 
     def end(self) -> None:
@@ -152,9 +168,11 @@ class Backtest:
         places = range(run.begin, run.end)
         if self._wanted is None and not any(_RULES in raws[at] for at in places) and _PLAIN.issuperset(lanes):
             return [(run.sequence(at), raws[at]) for at in places]
-        return [(run.sequence(at), raws[at]) for at in places if self._looks(lanes[at], raws[at], now_ns)]
+        return [
+            (run.sequence(at), raws[at]) for at in places if self._looks(lanes[at], raws[at], now_ns, run.sequence(at))
+        ]
 
-    def _looks(self, lane: int, raw: bytes, now_ns: int) -> bool:
+    def _looks(self, lane: int, raw: bytes, now_ns: int, sequence: int) -> bool:
         """Return whether the candidate is to see a record; what the live rules did goes to the comparison."""
         if lane == Lane.TIMER:
             return _FIRED not in raw  # timers are the candidate's own
@@ -166,7 +184,7 @@ class Backtest:
             except msgspec.DecodeError:
                 return False
             if self.candidate.ours(head.actor):
-                if self._comparison is not None:
+                if self._comparison is not None and sequence > self._window.done_before:
                     self._comparison.add("live", action(decode(raw), self._names), now_ns)
                 return False
             if lane == Lane.COMMAND:

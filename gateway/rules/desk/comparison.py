@@ -75,11 +75,15 @@ class _Of:
 
 
 class Comparison:
-    """Pairs outputs as they come, in any order. `tell` is given each difference once, and what is the same."""
+    """Pairs outputs as they come, in any order. `tell` is given each difference once, and what is the same.
 
-    def __init__(self, tell: Callable[[Difference], None]) -> None:
+    `wait_ns` is how long an output waits for the other side's.
+    """
+
+    def __init__(self, tell: Callable[[Difference], None], wait_ns: int = WAIT_NS) -> None:
         self.counts: dict[str, dict[Verdict, int]] = {}  # by rule
         self._tell = tell
+        self._wait_ns = wait_ns
         self._sides: dict[Side, _Of] = {"live": _Of(), "candidate": _Of()}
 
     def add(self, side: Side, action: Action, now_ns: int) -> None:
@@ -99,7 +103,7 @@ class Comparison:
         """Judge what has waited long enough at a time; None is the end: judge everything."""
         for side in ("live", "candidate"):
             waiting = self._sides[side].order
-            while waiting and (now_ns is None or waiting[0].came_ns < now_ns - WAIT_NS):
+            while waiting and (now_ns is None or waiting[0].came_ns < now_ns - self._wait_ns):
                 self._give_up(side)
 
     def _give_up(self, side: Side) -> None:
