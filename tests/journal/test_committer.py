@@ -209,7 +209,7 @@ def test_it_stops_whenever_it_is_told_to() -> None:
 
     async def session() -> None:
         for ticks in range(8):
-            journal = Journal.open(FOLDER, SMALL, SystemClock(), SimDisk())
+            journal = Journal.open(FOLDER, SMALL, SystemClock(), SimDisk(1))
             committer = Committer(journal, lambda _: None)
             task = asyncio.create_task(committer.run())
             await committer.flush()
