@@ -15,9 +15,9 @@ from gateway.rules.definition import Condition
 from gateway.rules.house import OFFLINE, ONLINE, Device
 from gateway.rules.openings import Openings
 from gateway.rules.tables import RULE_STATE, TIMERS
+from gateway.rules.tallies import HOUSE, Tallies, meant, truth_of
 
 LASTS, UNKNOWN = "lasts", "unknown"  # kinds of timers
-HOUSE = "house"  # the one scope of per="house"
 
 Act = Callable[[Condition, str, Cause], None]
 """Runs the begin or the end of a condition in a scope."""
@@ -34,11 +34,13 @@ class Conditions:
         self._conditions = conditions
         self._begin = begin
         self._end = end
+        self._tallies = Tallies(site.house)
         self.watched: dict[str, tuple[Watched, ...]] = {}  # by device, as far as asked for
 
     def forget(self) -> None:
         """Devices came or changed: look again who is meant."""
         self.watched.clear()
+        self._tallies.forget()
 
     def of(self, device_id: str) -> tuple[Watched, ...]:
         """Return what has to be looked at when a device's fields change."""
@@ -50,7 +52,7 @@ class Conditions:
     def _watching(self, device: Device) -> list[Watched]:
         found: list[Watched] = []
         for condition in self._conditions:
-            if _meant(condition, device):
+            if meant(condition, device):
                 names = {name for name, _ in condition.fields} | {"online"}
                 scope = {"device": device.id, "room": device.room, "house": HOUSE}[condition.per]
                 if scope:
@@ -62,7 +64,7 @@ class Conditions:
         for condition in self._conditions:
             if only not in (None, condition.name):
                 continue
-            devices = [device for device in self._site.house.devices.values() if _meant(condition, device)]
+            devices = [device for device in self._site.house.devices.values() if meant(condition, device)]
             scopes = {
                 "device": {device.id for device in devices},
                 "room": {device.room for device in devices if device.room},
@@ -79,8 +81,10 @@ class Conditions:
             if only in (None, condition.name):
                 self.openings.refresh(condition, present, synced=synced)
 
-    def steady(self, condition: Condition, scope: str) -> bool:
-        """Return whether a condition is what it was, and nothing is to be done about it: the usual case, and cheap."""
+    def steady(self, condition: Condition, scope: str, device_id: str) -> bool:
+        """Return whether a condition is what it was now that a device changed: the usual case, and cheap."""
+        if condition.per != "device":
+            self._tallies.changed(condition, scope, device_id)
         row: dict[str, Any] = self._site.tables.get(RULE_STATE, _key(condition, scope)) or {}
         was = bool(row.get("true"))
         if "unknown" in row or (was and row.get("lasted") and not row.get("begun")):
@@ -137,27 +141,14 @@ class Conditions:
         rows.put(RULE_STATE, key, {**kept, "begun": True} if begun else {**kept, "failing": True})
         return True
 
-    def members(self, condition: Condition, scope: str) -> list[Device]:
-        """Return the devices a condition is about in a scope."""
-        house = self._site.house
-        if condition.per == "device":
-            device = house.devices.get(scope)
-            return [device] if device is not None and _meant(condition, device) else []
-        return [
-            device
-            for _, device in sorted(house.devices.items())
-            if _meant(condition, device) and (condition.per == "house" or device.room == scope)
-        ]
-
     def _truth(self, condition: Condition, scope: str, was: bool) -> bool | None:
         """Return whether it is so of any member; None if that is not known; False without members or out of hours."""
         if condition.hours is not None and not self.openings.open(condition):
             return False
         if condition.per == "device":
             device = self._site.house.devices.get(scope)
-            return False if device is None or not _meant(condition, device) else _truth_of(condition, device, was)
-        truths = [_truth_of(condition, device, was) for device in self.members(condition, scope)]
-        return True if True in truths else None if None in truths else False
+            return False if device is None or not meant(condition, device) else truth_of(condition, device, was)
+        return self._tallies.truth(condition, scope, was)
 
 
 def touches(watched: Watched, event_type: str, data: dict[str, Any]) -> bool:
@@ -167,21 +158,6 @@ def touches(watched: Watched, event_type: str, data: dict[str, Any]) -> bool:
 
 def _key(condition: Condition, scope: str) -> str:
     return f"{condition.name}|when|{scope}"
-
-
-def _meant(condition: Condition, device: Device) -> bool:
-    return condition.selector.fits(device.id, device.name, device.room, device.kind, device.labels)
-
-
-def _truth_of(condition: Condition, device: Device, was: bool) -> bool | None:
-    found: bool | None = True
-    for name, test in condition.fields:
-        value = device[name] if device.is_online or name == "online" else None
-        if value is None:
-            found = None
-        elif not test.holds(value, was):
-            return False
-    return found
 
 
 def _while_unknown(call: Call, condition: Condition, row: dict[str, Any], was: bool) -> bool:

@@ -150,7 +150,7 @@ class Engine:
                 conditions = self._conditions.of(subject)
             for entry in conditions:
                 if touches(entry, seen.type, seen.data):
-                    steady = self._conditions.steady(entry[0], entry[2])
+                    steady = self._conditions.steady(entry[0], entry[2], subject)
                     self._weighed(entry[0], entry[2], seen, steady)
                     if not steady:
                         runner.take(raw, seen)

@@ -105,6 +105,7 @@ class SimulatedHouse:
                 kind = event_type_of(field, value, device.kind)
                 if kind is None:
                     device.update({field: value})
+                    self.reindex()  # what conditions have counted may be another now
                 else:
                     self._record(kind, device.id, {field: value}, ago=ago)
 
