@@ -102,6 +102,14 @@ def test_the_window_ends_at_until(recorder: Recorder, tmp_path: Path) -> None:
     assert [Run(recorder.folder, file, until=minutes * MINUTE).told != [] for minutes in (30, 32)] == [False, True]
 
 
+def test_time_goes_on_with_what_nobody_looks_at(recorder: Recorder, tmp_path: Path) -> None:
+    """Records that are not for the candidate tell how late it is all the same."""
+    recorder.event(60, "door_opened", DOOR, open=True)
+    recorder.event(3600, "alert_raised", DOOR, actor="rule:left_open@1", alert="left_open")
+    recorder.close()
+    assert [when for when, _ in Run(recorder.folder, rules(tmp_path, LEFT_OPEN)).told] == ["00:31:00"]
+
+
 def test_outputs_of_the_candidates_own_rules_are_not_seen_twice(recorder: Recorder, tmp_path: Path) -> None:
     """What the live version put out is left out, what another rule did is an event like any other."""
     recorder.event(10, "door_opened", DOOR, open=True)

@@ -65,6 +65,11 @@ def test_the_same_only_live_only_candidate(tmp_path: Path) -> None:
         assert json.loads(out.splitlines()[-1])["summary"]["comparison"]["warm"]["same"] == 9
         assert len(house.events("--type", "warmth_noticed")) == 10, "the candidate's are not recorded"
 
+        back = house("rules", "backtest", str(tmp_path / "rules" / "warm.py"), "--diff", "--json")
+        assert (back.code, back.err) == (0, ""), back.out
+        summary = json.loads(back.out.splitlines()[-1])["summary"]
+        assert summary["comparison"] == {"warm": {"same": 16}}, "the journal of a running gateway: what it did, again"
+
 
 def _of(line: dict[str, Any]) -> str:
     return str((line["candidate"] or line["live"])["type"])

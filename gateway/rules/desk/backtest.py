@@ -93,6 +93,7 @@ class Backtest:
         self._journal = journal
         self._blocks = self._found()
         self._block: Block | None = None  # the next one
+        self._reached_ns = window.since_ns  # by the records that were read
         self._tell = tell
         self._wanted = wanted
         self._comparison = comparison
@@ -151,14 +152,15 @@ class Backtest:
             if window.until_ns is not None and run.wall_ns >= window.until_ns:
                 return
             self.records += run.end - run.begin
-            now_ns = max(now_ns, run.wall_ns)
+            now_ns = self._reached_ns = max(now_ns, run.wall_ns)
             if (records := self._chosen(run, now_ns)) or run.begin == run.end:
                 yield now_ns, records
 
     def end(self) -> None:
         """Let timers fire that were due before the end of the window, and judge what waits for a comparison."""
-        if self._window.until_ns is not None:
-            self.candidate.time.advance(self._window.until_ns)
+        until_ns = self._window.until_ns or self._reached_ns
+        if until_ns - self.now_ns <= OFF_NS:
+            self.candidate.time.advance(until_ns)
         if self._comparison is not None:
             self._comparison.settle()
 
