@@ -39,8 +39,8 @@ def lines(found: Entry) -> Iterator[Line]:
     took = f", {found['call_us_median'] / 1000:.2f} ms a call" if found["call_us_median"] is not None else ""
     yield f"  ran      {fired}{last}{took}", None
     yield from _trouble(found)
-    if found.get("disabled"):
-        yield f"  disabled {found['disabled']}", "yellow"
+    if found["disabled"]:
+        yield f"  {found['disabled']}; to end that: edge-gateway rules enable {found['name']}", "yellow"
     yield from _now(found)
     if "scopes" in found:
         yield from _scopes(found)
@@ -115,6 +115,8 @@ def _field(field: Entry) -> str:
 
 def _kept(found: Entry) -> Iterator[Line]:
     """Say what the rule has going: timers, claims, alerts."""
+    for waiting in found.get("waiting", ()):
+        yield f"  waits    {waiting['kind']} for {waiting['scope']}", None
     for timer in found["timers"]:
         what = timer.get("function") or {"every": "next tick", "at": "next time"}.get(timer["kind"], timer["kind"])
         about = f" for {timer['scope']}" if timer["scope"] else ""

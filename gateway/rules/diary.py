@@ -99,10 +99,9 @@ class Diary:
 
     async def follow(self, rule: str = "", last: int | None = None, *, follow: bool = False) -> AsyncIterator[Line]:
         """Yield the lines there are (the `last` of them), and with `follow` those that come."""
-        found = self.lines(rule)
+        found, after = self.lines(rule), self._number  # what comes while the first are read comes behind them
         for line in found if last is None else found[max(0, len(found) - last) :]:
             yield line
-        after = self._number
         while follow:
             await asyncio.sleep(TICK_S)
             if self._number > after:

@@ -7,29 +7,32 @@ from typing import Any
 
 import msgspec
 
-from gateway.clock import NS_PER_S
+from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import derived_id
 from gateway.profiles.vocabulary import meaning
 from gateway.quantity import duration
 from gateway.rules.definition import Condition, Declared, EventRule, Selector
 from gateway.rules.engine import Engine
 from gateway.rules.house import OFFLINE, ONLINE, Device
+from gateway.rules.tables import RULE_STATE
 from gateway.rules.trace import (
     CHANGED,
     COOLDOWN,
     FAILED,
+    MISSED,
     MODE,
     OVER,
     PARKED,
     RAN,
     STEADY,
+    WAITS,
     WHERE,
     Look,
 )
 from gateway.rules.trace import HOURS as CLOSED
 
 OUTPUTS_NAMED_MAX = 20  # of one call
-NOT_MEANT, FORGOTTEN = "not meant", "forgotten"
+NOT_MEANT, FORGOTTEN, DISABLED = "not meant", "forgotten", "disabled"
 _OF_PARTS = (FAILED, PARKED, OVER)
 _PARTS: Mapping[str, str] = {"begin": "begin: ", "end": "end: ", "timer": "ctx.after: "}
 
@@ -44,7 +47,7 @@ class Told(msgspec.Struct, omit_defaults=True, kw_only=True):
     version: str  # of its file
     sequence: str
     scope: str = ""  # device or room of a condition
-    verdict: str  # one of trace.py's, or NOT_MEANT, or FORGOTTEN: it would have looked, but that is not in memory
+    verdict: str  # of trace.py, or NOT_MEANT, DISABLED, or FORGOTTEN: it would have looked, that is not in memory
     text: str
     ran: bool = False
     outputs: list[str] = []  # ids
@@ -64,6 +67,10 @@ def told_of(engine: Engine, sequence: str, event_id: str, event_type: str, subje
         found += [told(engine, rule, look, event_id) for look in looks]
         if looks or not _of_interest(rule, event_type, fields):
             continue
+        row = engine.site.tables.get(RULE_STATE, f"{rule.name}|disabled")
+        if row is not None:
+            found.append(_about(rule, (sequence, DISABLED, None), disabled_text(row)))
+            continue
         why = unmeant(rule.selector, device) if isinstance(rule, (EventRule, Condition)) else ""
         if why:
             found.append(_about(rule, (sequence, NOT_MEANT, None), why))
@@ -71,6 +78,12 @@ def told_of(engine: Engine, sequence: str, event_id: str, event_type: str, subje
             text = "looked at it; what it made of it is not in memory any more"
             found.append(_about(rule, (sequence, FORGOTTEN, None), text))
     return found
+
+
+def disabled_text(row: Mapping[str, Any]) -> str:
+    """Say who disabled a rule, and for how long."""
+    until = f" until {rfc3339(row['until'])}" if row["until"] else ""
+    return f"disabled by {row['actor']} since {rfc3339(row['since'])}{until}"
 
 
 def told(engine: Engine, rule: Declared, look: Look, event_id: str = "") -> Told:
@@ -119,6 +132,8 @@ def _words(rule: Declared, verdict: str, detail: Any) -> str:
         return f"hours: it was not {detail}" if detail.startswith(("between", "on ")) else f"hours: {detail}"
     if verdict in (STEADY, CHANGED) and isinstance(rule, Condition):
         return _weighed(rule, detail[1], verdict == STEADY)
+    if verdict in (WAITS, MISSED):
+        return str(detail)
     if verdict == FAILED:
         part, _, what, attempts, us = detail
         return f"{_PARTS.get(part, '')}failed after {us / 1000:.2f} ms, attempt {attempts}: {what}"

@@ -18,7 +18,8 @@ from gateway.rules.conditions import UNKNOWN
 from gateway.rules.definition import At, Condition, Declared, EventRule, Every, FieldTest
 from gateway.rules.engine import Engine
 from gateway.rules.house import Device
-from gateway.rules.looks import holds, told, unmeant
+from gateway.rules.looks import disabled_text, holds, told, unmeant
+from gateway.rules.patterns import ROWS
 from gateway.rules.runner import cooldown_key
 from gateway.rules.tables import ALERTS, HOLDS, MODE_KEY, MODES, RULE_STATE, TIMERS
 from gateway.rules.trace import kept
@@ -45,6 +46,7 @@ def why(engine: Engine, name: str, now_ns: int, device: str = "", last: int = LO
         "version": rule.actor.partition("@")[2],
         "now": rfc3339(now_ns),
         "trouble": asked.trouble(),
+        "disabled": asked.disabled(),
     }
     if isinstance(rule, EventRule):
         found |= asked.of_event_rule(rule)
@@ -80,6 +82,7 @@ class _Asked:
             "mode": wanted,
             "late": rule.late,
             "where": [f"{name}{test.text}" for name, test in rule.where],
+            "waiting": self.waiting(),
             "devices": [self._meant(rule, device) for device in devices[:SHOWN_MAX]],
             "devices_count": len(devices),
         }
@@ -173,6 +176,20 @@ class _Asked:
             "again": rfc3339(timer["due"]) if timer is not None else None,
             "waiting": sum(1 for _ in self._rows.keys(RULE_STATE, f"{self._rule.name}|parked|")),
         }
+
+    def disabled(self) -> str:
+        """Say who disabled the rule, and for how long; nothing if nobody did."""
+        row = self._rows.get(RULE_STATE, f"{self._rule.name}|disabled")
+        return disabled_text(row) if row else ""
+
+    def waiting(self) -> list[Entry]:
+        """List what is kept until another event or silence follows."""
+        found = []
+        for kind in ROWS:
+            prefix = f"{self._rule.name}|{kind}|"
+            keys = self._rows.keys(RULE_STATE, prefix)
+            found += [{"kind": kind, "scope": key[len(prefix) :].partition("|")[0]} for key in keys]
+        return found[:SHOWN_MAX]
 
     def timers(self) -> list[Entry]:
         """List the timers that wait, the next one first."""

@@ -66,6 +66,8 @@ CASES: list[tuple[str, Act, str]] = [
     ('@rule("door_opened", cooldown="10m")\n' + RULE, twice, "cooldown: 3 min left"),
     ('@rule("door_opened", between="22:00-06:00")\n' + RULE, opens, "hours: it was not between 22:00-06:00"),
     ('@rule("door_opened", days="sat,sun")\n' + RULE, opens, "hours: it was not on sat,sun"),
+    ('@rule("door_opened", debounce="5s")\n' + RULE, opens, "waits for silence"),
+    ('@rule("door_opened", after="motion_detected", within="30s")\n' + RULE, opens, "nothing came before it"),
     ('@rule("door_opened")\ndef r(event, ctx): 1 / 0', fails, "the rule was in quarantine: the call waits"),
     ('@rule("door_opened")\ndef r(event, ctx): ctx.emit("rang"); ctx.state["n"] = 1', opens,
      "ran in 0.00 ms: 1 output, 1 row changed"),
@@ -269,6 +271,37 @@ def test_why_a_rule_of_time_and_a_rule_in_trouble(tmp_path: Path) -> None:
     assert (trouble["quarantined"], trouble["waiting"] >= 1) == (True, True)
     assert trouble["reason"] == "ZeroDivisionError: division by zero"
     assert trouble["again"] > "2026-01-05T12:00:00.000Z"
+
+
+def test_a_disabled_rule_says_who_did_it(tmp_path: Path) -> None:
+    """Of an event it would have looked at, and now: by whom, since when, until when."""
+    made = house(tmp_path, '@rule("door_opened")\n' + RULE)
+    data = {"rule": "r", "until": "2026-01-05T14:00:00.000Z"}
+    made._record("rule_disabled", "", data, lane="timer", actor="person:anna")
+    opens(made)
+    text = "disabled by person:anna since 2026-01-05T12:00:00.000Z until 2026-01-05T14:00:00.000Z"
+    assert {name: look.text for name, look in told(made).items()} == {"r": text}
+    assert now(made, "r")["disabled"] == text
+    assert made.why("r") == []
+    made.advance("2h")
+    opens(made)
+    assert (now(made, "r")["disabled"], made.why("r")) == ("", ["ran in 0.00 ms: nothing followed"])
+
+
+def test_what_waited_is_told_of_its_own_event(tmp_path: Path) -> None:
+    """A call that waited for silence is a look at the event it is about, not at the timer."""
+    made = house(tmp_path, '@rule("door_opened", debounce="5s")\n' + RULE)
+    opens(made)
+    sequence = made._time.sequence
+    assert [(each["kind"], each["scope"]) for each in now(made, "r")["waiting"]] == [
+        ("debounce", "house/test:door-front")
+    ]
+    made.advance("6s")
+    made._time.sequence = sequence
+    assert [look.text for look in told_of(
+        made._engine, f"{sequence:016d}", "", "door_opened", "house/test:door-front", ["open"]
+    )] == ["waits for silence", "ran in 0.00 ms: nothing followed"]  # fmt: skip
+    assert now(made, "r")["waiting"] == []
 
 
 def test_which_rules_look_at_a_device(tmp_path: Path) -> None:
