@@ -24,17 +24,17 @@ from gateway.rules.plan import Plan, Refusal
 from gateway.rules.process import WorkerProcess
 from gateway.rules.protocol import DeviceEntry, Load, Ready, RuleFault
 from gateway.rules.snapshot import Signature, Snapshot, content, is_rule_file
+from gateway.rules.spares import Spares
 from gateway.rules.versions import Versions
 
 log = logging.getLogger(__name__)
 
 SCAN_S = 0.2
+BUSY_SCAN_S = 0.05  # while somebody edits
 SETTLE_S = 0.1  # a folder that was quiet for so long is read
 UNSETTLED_S_MAX = 2.0  # then files that are written again and again no longer keep others waiting
 ROUNDS_MAX = 12  # of trials for one change; then all of it is refused
 AGAIN_S = 5.0  # before files are tried again in which nothing was found
-SPARE_PAUSE_S = 2.0  # between two that are kept ready: a start shall not make a machine busy that is busy
-SPARE_S_MAX = 10.0  # a process that warmed up for a change and was not needed
 EXPECTED_MAX = 100  # texts that somebody is known to be about to save
 BY_HAND = "file"  # actor of a change found on the disk
 NAMED_MAX = 100  # files and rules in an event `rules_changed`
@@ -88,8 +88,7 @@ class Edits:
         self._uses: Mapping[str, Collection[str]] = {}
         self._seen: Signature | None = None  # of the files as they were read last
         self._expected: dict[tuple[str, str], str] = {}  # (file, hash) -> who is about to save it
-        self._spare: Candidate | None = None
-        self._spare_since = 0.0
+        self.spares = Spares(options)
         self._again_at = math.inf  # when to try once more what nobody can be blamed for
         self._look_now = asyncio.Event()
         self.edits = 0  # that went live
@@ -159,15 +158,14 @@ class Edits:
             await self._begin()
             while True:
                 try:
-                    async with asyncio.timeout(SCAN_S):  # not wait_for: before 3.12 it may swallow a cancellation
+                    async with asyncio.timeout(BUSY_SCAN_S if self.spares.busy else SCAN_S):
                         await self._look_now.wait()
                 except TimeoutError:
                     pass
                 self._look_now.clear()
                 await self._look()
         finally:
-            if self._spare is not None:
-                await self._spare.close()
+            await self.spares.close()
 
     async def _begin(self) -> None:
         """Find out what to run at the start: what ran last, or what lies on the disk now if that is good."""
@@ -186,13 +184,14 @@ class Edits:
     async def _look(self) -> None:
         same = await asyncio.to_thread(snapshot.signature, self.folder) == self._seen
         if same and time.monotonic() < self._again_at:
-            await self._keep_spare()
+            await self.spares.keep(wanted=bool(self.running))
             return
         self._again_at = math.inf
-        self._warm_up()
+        self.spares.changed()
         found = await self._settled()
-        self.wanted = found.files
         await self._consider(found)
+        self.wanted = found.files
+        self.spares.changed()
 
     async def _settled(self) -> Snapshot:
         """Read the folder when nobody writes to it; a file that is never quiet counts as what runs."""
@@ -240,20 +239,18 @@ class Edits:
 
     async def _try(self, plan: Plan) -> bool:
         """Try a plan: hand it over and return True, or refuse what is wrong with it."""
-        trial = self._warm_up()
-        self._spare = None
+        trial = self.spares.take()
         try:
             message = self.load_message(plan.files, plan.changed)
             ready = await trial.load(message)
             plan.uses |= ready.uses
             faults, to_test = ready.faults, [name for name in plan.to_test() if name in ready.tested]
             if not faults and to_test:
-                successor = self._warm_up()  # rules go live in a process in which no test has run
+                self.spares.fill(1)
                 faults = (await trial.run_tests(to_test)).faults
-                if not faults:
-                    self._spare = None
+                if not faults:  # rules go live in a process in which no test has run
                     await trial.close()
-                    trial = successor
+                    trial = self.spares.take()
                     ready = await trial.load(message)
                     faults = ready.faults
             if not faults:
@@ -311,25 +308,6 @@ class Edits:
         """Say what runs instead of a file that was refused."""
         source = self.running.get(name)
         return "nothing of it runs" if source is None else f"its last good version, {version(source)}, goes on"
-
-    def _warm_up(self) -> Candidate:
-        """Start a process that will be wanted soon, unless one is there."""
-        if self._spare is None or not self._spare.process.alive:
-            self._spare, self._spare_since = Candidate(self._options), time.monotonic()
-        return self._spare
-
-    def take_spare(self) -> Candidate:
-        """Give away the process that is ready, or one that has just begun to be."""
-        spare, self._spare = self._warm_up(), None
-        return spare
-
-    async def _keep_spare(self) -> None:
-        if self._options.spare:
-            if self._spare is None and self.running and time.monotonic() - self._spare_since > SPARE_PAUSE_S:
-                self._warm_up()
-        elif self._spare is not None and time.monotonic() - self._spare_since > SPARE_S_MAX:
-            spare, self._spare = self._spare, None
-            await spare.close()
 
 
 def version(source: bytes) -> str:

@@ -223,7 +223,7 @@ class RuleWorker:
     async def _restart(self) -> bool:
         """Load what ran last into a new worker, unless somebody hands over another one meanwhile."""
         edits = self.edits
-        candidate = edits.take_spare()
+        candidate = edits.spares.take()
         try:
             ready = await candidate.load(
                 edits.load_message(edits.running, excluded=self._verdicts.excluded(edits.text))
