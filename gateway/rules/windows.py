@@ -35,6 +35,7 @@ CLOSE = "window"  # kind of timer
 WINDOW_CLOSED = "window_closed"  # type of the event a rule gets when a window is over
 ENTRIES_MAX = 32
 CHUNKS = 32
+READ_MAX = 4096  # chunks that are kept as they were read
 SCOPES_PER_RULE_MAX = 1000  # devices or rooms with a window; events of others are left out
 LATE_NS = 60 * NS_PER_S  # closed so long behind its time, a window is of the past
 AHEAD_NS_MAX = DAY_S * NS_PER_S  # a window closed further ahead than this was closed by a clock that was wrong
@@ -64,6 +65,7 @@ class Windows:
         self._place = place
         self._run = run
         self._scopes: dict[str, set[str]] = {}  # of each rule
+        self._read: dict[str, tuple[Any, Chunk]] = {}  # chunks by their keys, with the row they were read from
 
     def scope(self, per: str, device_id: str) -> str:
         """Return what a device counts in; nothing if it is in no room."""
@@ -180,7 +182,7 @@ class Windows:
         key, tables = f"{rule.name}|sliding|{scope}", self._site.tables
         head = tables.get(RULE_STATE, key) or {"chunks": [0, 0], "so": False}
         first, following = head["chunks"]
-        chunks = [_chunk(tables.get(RULE_STATE, f"{key}|{number}")) for number in range(first, following)]
+        chunks = [self._chunk(f"{key}|{number}") for number in range(first, following)]
         newest = max((chunk.sums.until for chunk in chunks), default=0)
         if newest > sums.until + AHEAD_NS_MAX:
             newest = 0  # by a clock that was wrong
@@ -189,11 +191,14 @@ class Windows:
             return LEFT_OUT
         while chunks and not since < chunks[0].sums.until <= since + over.length_ns:
             tables.put(RULE_STATE, f"{key}|{first}", None)
+            self._read.pop(f"{key}|{first}", None)
             first, chunks = first + 1, chunks[1:]
         if not chunks or not chunks[-1].add(sums, over.length_ns // CHUNKS):
             chunks.append(Chunk(sums, [(sums.until, sums.last)]))
             following += 1
-        tables.put(RULE_STATE, f"{key}|{following - 1}", msgspec.to_builtins(chunks[-1]))
+        row = msgspec.to_builtins(chunks[-1])
+        tables.put(RULE_STATE, f"{key}|{following - 1}", row)
+        self._read[f"{key}|{following - 1}"] = (row, chunks[-1])
         whole = _together(chunks, since)
         so = over.holds(whole)
         if head != {"chunks": [first, following], "so": so}:
@@ -202,6 +207,16 @@ class Windows:
             return STILL_SO if so else NOT_SO
         self._run(rule, seen, raw, window=told_of(whole, since, max(newest, sums.until)))
         return ""
+
+    def _chunk(self, key: str) -> Chunk:
+        """Return a chunk of a window; a row that is the same as last time is not read again."""
+        row, known = self._site.tables.get(RULE_STATE, key), self._read.get(key)
+        if known is not None and known[0] is row:
+            return known[1]
+        if len(self._read) >= READ_MAX:
+            self._read.clear()
+        self._read[key] = (row, chunk := msgspec.convert(row, Chunk))
+        return chunk
 
     # ---- all of them --------------------------------------------------------------------------------
 
@@ -262,10 +277,6 @@ class Chunk(msgspec.Struct, array_like=True):
 
 def _sums(row: Any) -> Sums:
     return msgspec.convert(row, Sums)
-
-
-def _chunk(row: Any) -> Chunk:
-    return msgspec.convert(row, Chunk)
 
 
 def _together(chunks: list[Chunk], since: int) -> Sums:

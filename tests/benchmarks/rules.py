@@ -31,6 +31,9 @@ PASSES = '@rule("temperature_changed", where={"temperature": ">100"})\ndef passe
 RUNS = '@rule("temperature_changed")\ndef runs(event, ctx): ctx.device\n'
 EMITS = '@rule("temperature_changed")\ndef emits(event, ctx): ctx.emit("noted", {"value": event["temperature"]})\n'
 WHEN = "@when(temperature=above(100))\ndef warm(device, ctx): pass\n"
+CLOSED = '@rule("temperature_changed", between="03:00-03:01", days="mon")\ndef closed(event, ctx): pass\n'
+TUMBLES = '@rule("temperature_changed", over=tumbling("24h", field="temperature"))\ndef tumbles(event, ctx): pass\n'
+SLIDES = '@rule("temperature_changed", over=sliding("24h", field="temperature", mean=">99"))\ndef s(event, ctx): pass\n'
 OTHERS = '@rule("door_opened", device="nobody-{0}")\ndef other_{0}(event, ctx): pass\n'
 
 
@@ -117,6 +120,9 @@ def main(arguments: Sequence[str]) -> int:
         ("nobody looks", PASSES, "humidity_changed"),
         ("a rule lets it pass", PASSES, "temperature_changed"),
         ("a condition stays false", WHEN, "temperature_changed"),
+        ("outside of its hours", CLOSED, "temperature_changed"),
+        ("a tumbling window takes it", TUMBLES, "temperature_changed"),
+        ("a sliding window takes it", SLIDES, "temperature_changed"),
         ("a rule runs, no output", RUNS, "temperature_changed"),
         ("a rule puts out an event", EMITS, "temperature_changed"),
     ]
