@@ -14,14 +14,18 @@ import msgspec
 from gateway import __version__
 from gateway.api import events as api_events
 from gateway.api import lanes
+from gateway.api.alerts import Alerts
 from gateway.api.dead_letters import open_letters
 from gateway.api.line import ApiError
+from gateway.api.notifications import Notifications
 from gateway.api.rule_files import RuleFiles
 from gateway.api.rules import RuleAnswers
 from gateway.api.shadow import ShadowAnswers
 from gateway.api.status import (
+    AlertStatus,
     DiskStatus,
     LaneStatus,
+    NotificationStatus,
     Quarantined,
     RouteStatus,
     RuleStatus,
@@ -59,6 +63,10 @@ class Answers:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._journal = daemon.journal
+        self.alerts = Alerts(daemon.journal.table, daemon.pipeline.record, daemon.clock, gateway=daemon.name)
+        self.notifications = Notifications(
+            daemon.notifier, daemon.config.notify, daemon.past, daemon.clock, gateway=daemon.name
+        )
 
     def all(self) -> dict[str, Callable[..., Any]]:
         """Return every answer of the API."""
@@ -72,6 +80,10 @@ class Answers:
             **RuleAnswers(lambda: daemon.rules, daemon.past, daemon.clock).all(),
             **self._shadow().all(),
             "command": self.command,
+            "alerts": self.alerts.listed,
+            "alerts_acknowledge": self.alerts.acknowledge,
+            "notifications": self.notifications.listed,
+            "notify": self.notifications.notify,
             "dead_letters_retry": daemon.dead_letters.retry,
             "dead_letters_drop": daemon.dead_letters.drop,
             "replay_start": daemon.replays.start,
@@ -111,6 +123,8 @@ class Answers:
             lanes=[self._lane(lane, routes, waiting[: i + 1]) for i, lane in enumerate(ROUTED)],
             routes=[self._route(each) for each in routes],
             rules=self._rules(),
+            alerts=AlertStatus(*self.alerts.counts),
+            notifications=self._notifications(),
             disk=self._disk(),
             warnings=[str(fault) for fault in daemon.config.warnings],
         )
@@ -202,6 +216,11 @@ class Answers:
             edits=worker.edits.edits,
             enforced=worker.diary.enforced,
         )
+
+    def _notifications(self) -> NotificationStatus:
+        notifier = self._daemon.notifier
+        waiting = len(notifier.outbox.waiting)
+        return NotificationStatus(waiting, notifier.sent, notifier.failed, dict(notifier.errors))
 
     def _disk(self) -> DiskStatus:
         daemon, usage = self._daemon, self._journal.usage()

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Any
@@ -38,15 +36,19 @@ from gateway.history.query import Past
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.journal.merged import Merged
+from gateway.notify.carriers import Carriers
+from gateway.notify.notifier import Notifier
+from gateway.notify.outbox import Outbox
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
+from gateway.rules.calendar import Place
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.supervisor import RuleWorker
-from gateway.service import Service
+from gateway.service import Service, set_up_logging
 from gateway.sources.source import Delivery, Source
 from gateway.targets.target import Target
 
@@ -101,6 +103,8 @@ class Daemon:
             gateway=self.name, observe=config.gateway.commands == "observe",
             observed=[device.id for device in config.devices if device.commands == "observe"],
         )  # fmt: skip
+        self.notifier = self._notifier()
+        self.pipeline.on_outputs = self.notifier.take
         self.history = Keeper(self.journal.store, self.journal.log_id, config.places.state / HISTORY_NAME,
                               config.history, lambda: self.journal.durable_sequence)  # fmt: skip
         self.past = Past(self.journal.store, lambda: self.journal.durable_sequence,
@@ -178,8 +182,22 @@ class Daemon:
             append=self.pipeline.record,
             on_outcome=self.pipeline.on_rule_outcome,
             last_sequence=self.journal.durable_sequence,
+            recipients=self.config.notify.names,
             store=self.config.places.state / RULE_VERSIONS,
         )
+
+    def _notifier(self) -> Notifier:
+        """Build what tells people."""
+        directory, clock = self.config.notify, self.clock
+        outbox = Outbox(directory, self.journal.table, self.pipeline.keep, clock, Place(_zone(self.config)))
+        carriers = Carriers(directory, clock, self._publish, gateway=self.name)
+        record, flush = self.pipeline.record, self.committer.flush
+        return Notifier(directory, outbox, carriers, record, flush, clock, gateway=self.name)
+
+    def _publish(self, source: str, topic: str, payload: bytes) -> bool:
+        """Publish through a source, or the first there is; False when it is not connected."""
+        found: Any = self.sources[source or next(iter(self.sources))]
+        return bool(found.send(topic, payload))
 
     def _table(self, name: str) -> Mapping[str, Any]:
         return self.values if name == "values" else self.journal.table(name)
@@ -254,6 +272,7 @@ class Daemon:
             *(_named(f"target[{name}]", target.run()) for name, target in self.targets.items()),
             *(_named(f"forward[{each.name}]", each.run()) for each in self.forwarders),
             _named("commands", self.commands.run()),
+            _named("notify", self.notifier.run()),
             _named("tick", self._tick()),
             _named("history", self.history.run()),
             _named("replays", self.replays.run()),
@@ -356,25 +375,6 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             log.error("while stopping: %s", outcome, exc_info=outcome)
-
-
-def set_up_logging(level: str | None = None) -> None:
-    """Log to standard error: with the priority prefix of sd-daemon(3) under systemd, with the time elsewhere."""
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    text = "%(priority)s%(name)s: %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(_Prefixed(text))
-    logging.basicConfig(level=level or os.environ.get("EDGE_GATEWAY_LOG", "INFO").upper(), handlers=[stream])
-
-
-class _Prefixed(logging.Formatter):
-    """Gives each record the priority prefix that journald reads."""
-
-    _PRIORITY: Mapping[int, str] = {10: "<7>", 20: "<6>", 30: "<4>", 40: "<3>", 50: "<2>"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        record.priority = self._PRIORITY.get(record.levelno, "<6>")
-        return super().format(record)
 
 
 def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:

@@ -81,6 +81,7 @@ class Pipeline:
         self.paused = False
         self.rules: RuleFeed | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
+        self.on_outputs: Callable[[Sequence[Event]], None] = _ignore  # is told what rules put out, in the same batch
         self.received = 0
         self.qos: dict[str, list[int]] = {source: [0, 0, 0] for source in decoders}  # messages by QoS, by source
         self.rejected: Counter[str] = Counter()  # dead-lettered, by source
@@ -216,6 +217,7 @@ class Pipeline:
         self._committer.wake(any(event.lane in ("alarm", "command") for event in outputs))
         if outputs and self.rules is not None:
             self.rules.feed(outputs, raws)
+        self.on_outputs(outputs)
 
     def record(self, event: Event) -> None:
         """Append an event of the gateway's own making (timers, command results, what a person did)."""
@@ -277,5 +279,5 @@ def raw_payload(payload: bytes) -> dict[str, object]:
     }
 
 
-def _ignore(_paused: bool) -> None:
-    """Do nothing about pressure: nobody to tell yet."""
+def _ignore(_news: object) -> None:
+    """Do nothing: nobody to tell yet."""

@@ -94,6 +94,7 @@ class CloudHttp:
         secret: bytes | None = None,
         ledger: Path | None = None,
         context: ssl.SSLContext | None = None,
+        plain: bool = False,
     ) -> None:
         """Prepare; nothing listens before `start`."""
         self.answers: deque[Answer] = deque(a if isinstance(a, Answer) else Answer.parse(a) for a in answers)
@@ -106,6 +107,7 @@ class CloudHttp:
         self.requests: list[Taken] = []
         self.connections = 0
         self.port = port
+        self.plain = plain  # takes any object in JSON, such as a notification
         self._ledger = ledger.open("ab") if ledger else None
         self._context = context
         self._lock = threading.Lock()
@@ -281,6 +283,8 @@ class _Requests(BaseHTTPRequestHandler):
     def _events(self, content_type: str, body: bytes) -> list[dict[str, Any]]:
         kind = content_type.partition(";")[0].strip()
         found = json.loads(body)
+        if self.server.cloud.plain and isinstance(found, dict):
+            return [found]
         if kind == JSON and isinstance(found, dict):
             found = [found]
         elif kind != JSON_BATCH or not isinstance(found, list):

@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"profiles", "framing", "journal"},
     {"sources", "rules", "targets", "history"},
     {"routes"},
-    {"forward", "commands"},
+    {"forward", "commands", "notify"},
     {"replay"},
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options

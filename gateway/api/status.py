@@ -89,6 +89,22 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     enforced: Enforced = Enforced()  # what keeps rules in, and what only asks them to stay
 
 
+class AlertStatus(msgspec.Struct, frozen=True):
+    """Alerts."""
+
+    raised: int = 0  # now
+    unacknowledged: int = 0  # of these
+
+
+class NotificationStatus(msgspec.Struct, frozen=True):
+    """Notifications."""
+
+    waiting: int = 0
+    sent: int = 0  # since start
+    failed: int = 0  # failed, expired or refused, since start
+    errors: dict[str, str] = {}  # recipients that cannot be reached, and why
+
+
 class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The journal's folder."""
 
@@ -124,6 +140,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneStatus] = []
     routes: list[RouteStatus] = []
     rules: RuleStatus = RuleStatus()
+    alerts: AlertStatus = AlertStatus()
+    notifications: NotificationStatus = NotificationStatus()
     disk: DiskStatus
     warnings: list[str] = []  # faults of the config that do not stop the gateway
 
@@ -138,7 +156,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings(status: Status) -> list[Finding]:
     """Judge a status: what is wrong, the worst first; empty when all is well."""
-    found = [*_disk(status), *_routes(status), *_sources(status), *_rules(status), *_rest(status)]
+    found = [*_disk(status), *_routes(status), *_sources(status), *_rules(status), *_alerts(status), *_rest(status)]
     return sorted(found, key=lambda finding: finding.level != "bad")
 
 
@@ -218,6 +236,15 @@ def _rules(status: Status) -> Iterator[Finding]:
     if rules.state == "stopped":
         why = f": {rules.last_error}" if rules.last_error else ""
         yield Finding("bad", f"The rule worker is not running{why}", "edge-gateway rules test")
+
+
+def _alerts(status: Status) -> Iterator[Finding]:
+    alerts = status.alerts
+    if alerts.raised:
+        text = f"{_count(alerts.raised, 'alert')} raised, {alerts.unacknowledged} unacknowledged"
+        yield Finding("warning", text, "edge-gateway alerts list")
+    for name, why in status.notifications.errors.items():
+        yield Finding("warning", f"{name} cannot be told: {why}", "edge-gateway notifications list")
 
 
 def _rest(status: Status) -> Iterator[Finding]:

@@ -38,6 +38,7 @@ def add_verbs(verbs: Verbs) -> None:
 def check(words: argparse.Namespace) -> int:
     """Print faults and warnings; 78 when there is a fault."""
     from gateway.config.load import read
+    from gateway.config.recipients import missing_extra
 
     config, faults = read(words.config)
     counts: dict[str, int] = {}
@@ -45,6 +46,7 @@ def check(words: argparse.Namespace) -> int:
     if config is not None:
         warnings += config.warnings
         counts = {**_counts(config), **_profiles(config, faults), **_rules(config, faults, warnings)}
+        faults += missing_extra(config)
     faults.sort(key=lambda fault: (str(fault.file), fault.line or 0))
     if words.json:
         _print_json(words, config, faults, warnings, counts)
@@ -80,17 +82,14 @@ def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[s
     """Load the rules as the worker does; a file that hangs is a fault at the line where it hangs."""
     from gateway.rules.house import House
     from gateway.rules.loader import entries, known_types, load
+    from gateway.rules.recipients import Recipients
 
     house = House(entries(config.devices), {})
     with _alarm(config.rules.load_s_max) as rearm:
         loaded = load(
-            config.rules.folder,
-            house=house,
-            modes=config.rules.modes,
-            types=known_types(),
-            before=rearm,
-            located=config.rules.location is not None,
-        )
+            config.rules.folder, house=house, modes=config.rules.modes, types=known_types(),
+            recipients=Recipients(config.notify.names), before=rearm, located=config.rules.location is not None,
+        )  # fmt: skip
     faults += loaded.faults
     warnings += loaded.hints
     return {"rule": len(loaded.definitions)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.config.options import KINDS
+from gateway.rules.recipients import EVERYONE
 from gateway.secrets import Secret
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ def values(config: Config) -> Iterator[Value]:
         (("history",), config.history),
         (("rules",), config.rules),
     ]
-    for section, named in (("sources", config.sources), ("targets", config.targets), ("routes", config.routes)):
+    if set(config.notify.groups) - {EVERYONE}:
+        tables.append((("notify",), {name: list(members) for name, members in config.notify.groups.items()}))
+    for section, named in (
+        ("notify", config.notify.recipients),
+        ("sources", config.sources),
+        ("targets", config.targets),
+        ("routes", config.routes),
+    ):
         tables += [((section, name), _written(section, options)) for name, options in named.items()]
     for at, options in tables:
         for place, value in _leaves(options, at):

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import gateway
 from gateway.cli import (
+    alerts,
     backup,
     catalogue,
     check,
@@ -24,6 +25,7 @@ from gateway.cli import (
     events,
     explain,
     journal,
+    notifications,
     replay,
     run,
     send,
@@ -42,6 +44,8 @@ GROUPS = (
     devices,
     dead_letters,
     replay,
+    alerts,
+    notifications,
     journal,
     backup,
     send,

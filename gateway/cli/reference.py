@@ -47,6 +47,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     """Yield (table as it stands in gateway.toml, its options type)."""
     from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
     from gateway.history.keeper import HistoryOptions
+    from gateway.notify.options import RecipientOptions
     from gateway.routes import Route
     from gateway.rules.options import RuleOptions
 
@@ -61,6 +62,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
         yield f'[targets.NAME] with type = "{kind}"', options_of("targets", kind)
     yield "[routes.NAME]", Route
     yield "[rules]", RuleOptions
+    yield '[notify.NAME] (groups: `[notify]` with `NAME = ["anna", "ben"]`)', RecipientOptions
 
 
 def config_page() -> str:

@@ -34,6 +34,7 @@ class CrossCheck:
         yield from self._words_of_routes()
         yield from self._ports()
         yield from self._missing_files()
+        yield from self._recipients()
         if not self._credential():
             yield from self._keys()
 
@@ -119,8 +120,13 @@ class CrossCheck:
 
     def _missing_files(self) -> Iterator[Fault]:
         for at, path in _find(self._config, Path):
-            if at[0] in ("sources", "targets") and not path.exists():
+            if not path.exists():
                 yield self._fault(at, f"there is no file {path}")
+
+    def _recipients(self) -> Iterator[Fault]:
+        from gateway.config.recipients import unknown_sources
+
+        yield from unknown_sources(self._config)
 
     def _credential(self) -> bool:
         """Return whether systemd gives the journal's keys to the service: then a person cannot read them."""
@@ -158,8 +164,9 @@ def _ids(words: Sequence[str], devices: Devices) -> Iterator[str]:
 
 
 def _find(config: Config, kind: type) -> Iterator[tuple[Place, Any]]:
-    """Yield (place, value) of a type in the options of sources and targets."""
-    for section, options in (("sources", config.sources), ("targets", config.targets)):
+    """Yield (place, value) of a type in the options of sources, targets and recipients."""
+    named = (("sources", config.sources), ("targets", config.targets), ("notify", config.notify.recipients))
+    for section, options in named:
         for name, struct in options.items():
             yield from _find_in(struct, (section, name), kind)
 

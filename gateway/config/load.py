@@ -50,6 +50,7 @@ from gateway.texts import read_texts
 if TYPE_CHECKING:
     from gateway.history.keeper import HistoryOptions
     from gateway.journal.options import JournalOptions
+    from gateway.notify.options import Directory
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
     from gateway.rules.options import RuleOptions
@@ -69,6 +70,7 @@ class Config:
     journal: JournalOptions
     history: HistoryOptions
     rules: RuleOptions
+    notify: Directory
     sources: Mapping[str, Any]  # options of the kind, by name
     targets: Mapping[str, Any]
     routes: Mapping[str, Route]
@@ -110,6 +112,7 @@ class Reading:
 
     def config(self) -> Config:
         """Convert every section; what has a fault is at its default, so that the rest is still checked."""
+        from gateway.config.recipients import read_directory
         from gateway.history.keeper import HistoryOptions
         from gateway.profiles.catalogue import BUILTIN
         from gateway.rules.options import RuleOptions
@@ -127,6 +130,7 @@ class Reading:
             journal=journal,
             history=self.table(HistoryOptions, ("history",)),
             rules=self._rules(rules, options),
+            notify=read_directory(self, self._names("notify")),
             sources=self._sources(),
             targets=self._targets(),
             routes=self._routes(),

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,12 @@ class Edits:
         devices: Callable[[], list[DeviceEntry]],
         propose: Callable[[Succession], None],
         decided: Callable[[], None],
+        recipients: Sequence[str] = (),
     ) -> None:
         """Wire it up.
 
         store    folder for good versions; None keeps them in memory only
-        devices  what names in files are checked against
+        devices  what names in files are checked against, as are `recipients`
         propose  is given what takes over, and settles its `done`
         decided  is called once, when it is known what to begin with
         """
@@ -77,6 +78,7 @@ class Edits:
         self._clock = clock
         self._store_folder = store
         self._devices = devices
+        self._recipients = tuple(recipients)
         self._propose = propose
         self._say_decided = decided
         self.store: Versions | None = None
@@ -130,6 +132,7 @@ class Edits:
             files=dict(files),
             devices=self._devices(),
             modes=self._options.modes,
+            recipients=self._recipients,
             memory_bytes_max=self._options.memory_bytes_max,
             last=list(last),
             excluded=dict(excluded or {}),

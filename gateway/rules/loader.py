@@ -59,6 +59,7 @@ class Loaded:
     fields: frozenset[str] | None = frozenset()  # names of fields rules may read; None: any
     uses: dict[str, set[str]] = field(default_factory=dict)  # by file: what of lib it depends on; names in the folder
     hash: str = ""
+    recipients: Recipients = field(default_factory=Recipients)
 
     @property
     def rules(self) -> list[RuleInfo]:
@@ -109,7 +110,7 @@ def load(
     limit_s   for the top level of a file, where nobody else watches; 0 is none
     located   whether it is known where the house is, which the sun needs
     """
-    loaded = Loaded()
+    loaded = Loaded(recipients=recipients or Recipients())
     if source is None:
         found = snapshot.read(folder)
         chosen = None if files is None else {path.name for path in files}

@@ -6,6 +6,8 @@ asked for about something long past is only recorded, as commands are.
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.clock import NS_PER_S
 from gateway.rules.call import Call
 
@@ -32,7 +34,7 @@ def notify(
     ttl_s = ttl_ns / NS_PER_S
     if not 0 < ttl_s <= TTL_S_MAX:
         raise ValueError(f"ttl={ttl_s:g} s: more than nothing, at most {TTL_S_MAX // 86_400} days")
-    data = {"to": call.site.recipients.check(to), "text": text[:TEXT_CHARS_MAX]}
+    data: dict[str, Any] = {"to": call.site.recipients.check(to), "text": text[:TEXT_CHARS_MAX]}
     if call.late:
         call.output(SUPPRESSED, {**data, "reason": "late"})
         return

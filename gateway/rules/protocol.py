@@ -82,6 +82,7 @@ class Load(msgspec.Struct, array_like=True, tag="load"):
     files: dict[str, bytes]  # by name below the folder
     devices: list[DeviceEntry]
     modes: tuple[str, ...]
+    recipients: tuple[str, ...]  # and groups: who can be told
     memory_bytes_max: int
     last: list[str] = []  # to be run after the others: when two rules have one name, theirs is the fault
     excluded: dict[str, tuple[int, str]] = {}  # path -> line, and why it is not loaded (it hung or killed a worker)

@@ -83,6 +83,7 @@ class RuleWorker:
         on_outcome: Callable[[RuleOutcome], None],
         last_sequence: int,
         store: Path | None = None,
+        recipients: Sequence[str] = (),
     ) -> None:
         """Wire it up.
 
@@ -108,7 +109,7 @@ class RuleWorker:
         self.feed = self._feed.take
         self.time = Timekeeper(gateway, clock, append)
         self.diary = Diary(clock)
-        self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._woken)
+        self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._woken, recipients)
         self._process: WorkerProcess | None = None
         self._ready: Ready | None = None
         self._next: Succession | None = None

@@ -52,6 +52,7 @@ from gateway.rules.protocol import (
 )
 from gateway.rules.replies import reply
 from gateway.rules.sandbox import STATM, enter
+from gateway.rules.recipients import Recipients
 from gateway.rules.seen import decode
 from gateway.rules.tables import Tables
 from gateway.rules.trace import Trace
@@ -153,6 +154,7 @@ def load_rules(message: Load, guard: Guard) -> Loaded:
         source=message.files,
         house=House(message.devices, {}),
         modes=message.modes,
+        recipients=Recipients(message.recipients),
         excluded=message.excluded,
         last=message.last,
         before=guard.load,
@@ -167,7 +169,10 @@ def make_engine(start: Start, loaded: Loaded, guard: Guard) -> Engine:
     house = House(start.devices, start.tables.get("values", {}))
     timers = {definition.run: definition.name for definition in loaded.definitions if isinstance(definition, Timer)}
     zone = UTC if start.timezone == "UTC" else ZoneInfo(start.timezone)
-    site = Site(house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers, start.location)
+    site = Site(
+        house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers,
+        start.location, recipients=loaded.recipients,
+    )  # fmt: skip
     complete = start.complete and not loaded.faults
     trace = Trace(len(loaded.definitions), time.perf_counter_ns)
     return Engine(
