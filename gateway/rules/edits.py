@@ -26,6 +26,7 @@ from gateway.rules.protocol import DeviceEntry, Load, Ready, RuleFault
 from gateway.rules.snapshot import Signature, Snapshot, content, is_rule_file
 from gateway.rules.spares import Spares
 from gateway.rules.versions import Versions
+from gateway.rules.writers import Writers
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Edits:
         self._seen: Signature | None = None  # of the files as they were read last
         self._expected: dict[tuple[str, str], str] = {}  # (file, hash) -> who is about to save it
         self.spares = Spares(options)
+        self._writers = Writers(self.folder)
         self._again_at = math.inf  # when to try once more what nobody can be blamed for
         self._look_now = asyncio.Event()
         self.edits = 0  # that went live
@@ -168,6 +170,7 @@ class Edits:
                 self._look_now.clear()
                 await self._look()
         finally:
+            self._writers.close()
             await self.spares.close()
 
     async def _begin(self) -> None:
@@ -203,15 +206,18 @@ class Edits:
         while True:
             await asyncio.sleep(SETTLE_S)
             now = await asyncio.to_thread(snapshot.signature, self.folder)
+            self._writers.look_around()
+            writing = self._writers.writing()
             late = time.monotonic() - started > UNSETTLED_S_MAX
-            if now == before or late:
+            if (now == before and not writing) or late:
                 found = await asyncio.to_thread(snapshot.read, self.folder)
                 after = await asyncio.to_thread(snapshot.signature, self.folder)
-                if after == before:
+                writing |= self._writers.writing()
+                if after == before and not writing:
                     self._seen = after
                     return found
                 if late:
-                    return self._without(found, _moving(before, after))
+                    return self._without(found, _moving(before, after) | writing)
                 now = after
             before = now
 
