@@ -117,7 +117,8 @@ class Backlog:
         """Take back what has no outcome: the worker is gone."""
         known = max(self._forgotten, self.committed)  # done, or to be read from the journal
         for batch in reversed(self._in_flight):
-            self._push_front([record for record in batch if record[0] > known])
+            for record in reversed(batch):  # one by one, so that they can be given out so
+                self._push_front([record] if record[0] > known else [])
         self._in_flight.clear()
         self._position = self.committed
 

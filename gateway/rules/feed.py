@@ -62,6 +62,7 @@ class Feed:
         self._filtered = 0  # up to here a filter left records out
         self._flush_wanted = False
         self._catching_up: asyncio.Task[None] | None = None
+        self._wary_upto = 0  # up to here one record at a time: a worker ended over them
         self.sent_at = 0.0
         self.held = False  # nothing more is sent to this worker: another one takes over
         self.asleep = False  # there are no rules
@@ -114,6 +115,7 @@ class Feed:
         self._process = self._types = self._fields = None
         if self._catching_up is not None:
             self._catching_up.cancel()
+        self._wary_upto = self.backlog.position
         self.backlog.rewind()
 
     def install(self, devices: Sequence[DeviceEntry]) -> None:
@@ -133,7 +135,7 @@ class Feed:
                 self._catching_up = asyncio.create_task(self._catch_up(process), name="gateway.rules[catch up]")
             return
         while backlog.in_flight < FRAMES_IN_FLIGHT_MAX:
-            records = backlog.take(BATCH_RECORDS)
+            records = backlog.take(1 if backlog.position < self._wary_upto else BATCH_RECORDS)
             if not records:
                 return
             self._send(process, records)

@@ -79,6 +79,7 @@ class Guard:
         self._files: Sequence[str] = ()
         self.careful_upto = 0  # sequence up to which one looks behind each call
         self._careful = False
+        self._upto = 0  # sequence of the last record of the batch
         self.rule = -1  # whose call runs, or ran last
         self._began_ns = 0
         self._calls = 0  # of this batch
@@ -127,6 +128,7 @@ class Guard:
         self._slot.call(rule, sequence, ordinal)
         self.rule = rule
         self._calls += 1
+        self._fence.active = True  # whatever the rule before did to it
         if self._files:
             self._fence.file = self._files[rule] if rule < len(self._files) else ""
         if self._stopped and rule in self._stopped:
@@ -156,7 +158,8 @@ class Guard:
 
     def begin(self, upto: int) -> None:
         """Begin a batch that ends with this sequence."""
-        self._careful = upto <= self.careful_upto
+        self._careful = self._upto < self.careful_upto
+        self._upto = upto
 
     def batch_done(self) -> None:
         """Look behind a batch, before its outcome is sent."""

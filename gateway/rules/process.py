@@ -26,6 +26,7 @@ from gateway.rules.protocol import (
     LENGTH,
     Answer,
     FromWorker,
+    Outcome,
     Step,
     ToWorker,
     decode_from_worker,
@@ -106,6 +107,8 @@ class WorkerProcess(asyncio.Protocol):
             elif isinstance(message, Step):
                 self._step = message
             else:
+                if isinstance(message, Outcome):
+                    self._step = None  # what was announced went well
                 self.on_message(message)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature

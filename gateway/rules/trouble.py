@@ -100,7 +100,8 @@ class Trouble:
             row |= {"quarantined": True, "rounds": rounds + 1}
             if row.get("timer"):
                 self._site.tables.put(TIMERS, row.pop("timer"), None)
-            outputs += self._alert(rule, present, f"rule {rule.name} is in quarantine for {pause_s:g} s: {reason}")
+            text = f"rule {rule.name} is in quarantine for {pause_s:g} s: {reason}"
+            outputs += self._alert(rule, present, text, rounds)
         self._put(rule.name, row)
         self._wait(rule, present, pause_s)
         given_up = work.attempts >= ATTEMPTS_MAX or work.part == "every" or not self.park(work)
@@ -184,12 +185,11 @@ class Trouble:
         call.commit()
         self._put(rule.name, {**row, "timer": timer})
 
-    def _alert(self, rule: Definition, cause: Cause, text: str | None) -> list[Event]:
-        """Raise or clear the alert about a rule in quarantine."""
+    def _alert(self, rule: Definition, cause: Cause, text: str | None, rounds: int = 0) -> list[Event]:
+        """Raise or clear the alert about a rule in quarantine; a call that fails again raises another event."""
         about = f"rule:{rule.name}"
-        call = Call(
-            self._site, rule, cause, scope=about, device=about, name=f"{rule.name}|{QUARANTINED}|{text is None}"
-        )
+        name = f"{rule.name}|{QUARANTINED}|{rounds if text is not None else 'over'}"
+        call = Call(self._site, rule, cause, scope=about, device=about, name=name)
         if text is not None:
             alerts.raise_alert(call, text, QUARANTINED, "telemetry", 0)
         else:

@@ -8,6 +8,7 @@ our own, and the next start waits the longer the more of them there were in a ro
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Sequence
 
 from gateway.rules.blame import Activity, Blame
@@ -98,6 +99,8 @@ def ending(status: int, stack: str = "") -> str:
     """Say how a process ended, for a person; the worker's own reason lies with the stack."""
     if status in (CHANGED, LEAKED) and (why := reason_in(stack)):
         return why
+    if status == -signal.SIGKILL:  # by us, as its socket was closed while it ran; or by the kernel
+        return "ended the worker's connection (or the machine ran out of memory)"
     return f"ended the worker with signal {-status}" if status < 0 else f"ended the worker with exit status {status}"
 
 

@@ -72,12 +72,12 @@ def main(arguments: list[str]) -> None:
     sys.modules.setdefault("gateway.rules.worker", sys.modules["__main__"])
     faulthandler.enable(stack_fd)
     faulthandler.register(signal.SIGUSR1, stack_fd)
-    try:
-        with socket.socket(fileno=connection) as gateway:
+    with socket.socket(fileno=connection) as gateway:
+        try:
             serve(gateway, BlameSlot(slot_fd), stack_fd)
-    except BaseException:  # noqa: BLE001 - whatever it is, the gateway shall read it
-        os.write(stack_fd, traceback.format_exc().encode(errors="replace"))
-        os._exit(BROKEN)
+        except BaseException:  # noqa: BLE001 - whatever it is, the gateway shall read it
+            os.write(stack_fd, traceback.format_exc().encode(errors="replace"))
+            os._exit(BROKEN)
 
 
 def serve(gateway: socket.socket, slot: BlameSlot, stack_fd: int) -> None:
@@ -108,8 +108,12 @@ def fenced_in(
 ) -> tuple[Guard, Enforced]:
     """Put up the walls, and have somebody watch what rules do inside them."""
     statm = os.open(STATM, os.O_RDONLY) if Path(STATM).exists() else -1
+    null = os.open(os.devnull, os.O_RDWR)
     enforced, fence = enter(files.folder, files.memory_bytes_max, files.grants)
     sys.stdout = sys.stderr = prints
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.close(null)
 
     def step(rule: int, sequence: int, ordinal: int) -> None:
         gateway.sendall(frame(Step(rule, sequence, ordinal)))

@@ -4,113 +4,111 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.rules.rig import running
+from simulators.harms import EVENT, HARMS, Harm
+from tests.rules.rig import Rig, running
 
 GOOD = """
-@rule("door_opened")
+@rule("reading_taken")
 def good(event, ctx):
-    ctx.emit("door_counted", {"count": event["count"]})
+    ctx.emit("reading_noted", {"count": event["count"]})
 """
-
-CATCHES = """while True:
-        try: [0 for _ in iter(int, 1)]
-        except BaseException: pass
+RUNAWAY = """
+@rule("door_opened")
+def bad(event, ctx):
+    x = 1
+    while x:
+        x += 1
 """
-KILLED = {  # what only ends with the worker
-    "loops": "while True: pass",
-    "loops and catches everything": CATCHES,
-    "sleeps": "import time; time.sleep(3600)",
-    "waits for a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
-    "exits at once": "import os; os._exit(0)",
-    "crashes in C": "import faulthandler; faulthandler._sigsegv()",
-    "closes all descriptors": "import os; os.closerange(3, 1000); ctx.log('x'); import time; time.sleep(3600)",
-    "raises KeyboardInterrupt": "raise KeyboardInterrupt",
-    "is slow in C": "sum(range(10**12))",
-}
-RAISES = {  # what ends with the call
-    "raises": "raise ValueError('no')",
-    "calls exit": "exit()",
-    "calls sys.exit": "import sys; sys.exit(3)",
-    "kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
-    "calls C": "import ctypes; ctypes.string_at(0)",
-    "recurses": "f = lambda: f(); f()",
-    "eats memory": "data = bytearray(10**12)",
-    "eats memory slowly": "data = []\n    while True: data.append(bytearray(10**7))",
-    "forks": "import os; os.fork()",
-    "starts a program": "import subprocess; subprocess.run(['true'])",
-    "puts out too much": "[ctx.emit('noise_made') for _ in range(10**6)]",
-    "puts out something huge": "ctx.emit('noise_made', {'text': 'x' * 10**8})",
-    "keeps too much": "ctx.state['all'] = 'x' * 10**6",
-    "sets too many timers": "[ctx.after('1h', later) for _ in range(10**5)]",
-    "puts out what is no JSON": "ctx.emit('noise_made', {'what': object()})",
-}
-TIMER = "\n@timer\ndef later(ctx): pass\n"
+CALL_S_MAX = 0.3
 
 
-def bad(body: str) -> str:
-    """Return a rule file whose rule does `body` when a door is opened."""
-    return f'{TIMER}\n@rule("door_opened")\ndef bad(event, ctx):\n    {body}\n'
+def files_of(harms: Sequence[Harm]) -> dict[str, str]:
+    """Return the rule files of harms, and of the rule that has to go on."""
+    return {"good.py": GOOD} | {f"{harm.rule}.py": harm.file for harm in harms}
 
 
-@pytest.mark.parametrize("body", KILLED.values(), ids=KILLED)
-def test_a_rule_that_ends_or_holds_the_worker(tmp_path: Path, body: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The rule is ended at its limit, in quarantine, named with file and line; the other rule misses nothing."""
+def said_of(rig: Rig, harm: Harm) -> str:
+    """Return what the gateway said of a harm's rule so far."""
+    return "\n".join(line.text for line in rig.rules.diary.lines(harm.rule) if line.kind == "fault")
 
-    async def run() -> None:
-        async with running(tmp_path, {"bad.py": bad(body), "good.py": GOOD}, call_s_max=0.3) as rig:
-            for count in range(3):
-                rig.event("door_opened", count=count)
-            await rig.until(lambda: rig.types().count("door_counted") == 3)
-            rig.event("door_opened", count=3)
+
+async def suffer(rig: Rig, harms: Sequence[Harm]) -> dict[str, str]:
+    """Let each harm happen, one after the other; return the workers that each took, and what was said."""
+    found, count = {}, 0
+    for harm in harms:
+        starts = rig.rules.starts
+        for _ in range(harm.repeats):
+            count += 1
+            rig.event(EVENT, f"house/load:{harm.device}", count=count)
             await rig.settled()
-            counts = [event.data["count"] for event in rig.outputs if event.type == "door_counted"]
-            assert counts == [0, 1, 2, 3]
-            assert len({event.id for event in rig.outputs}) == len(rig.outputs)
-            assert rig.rules.starts == 2
-            (alert,) = [event for event in rig.outputs if event.type == "alert_raised"]
-            assert alert.subject == "rule:bad"
-            assert "quarantine" in alert.data["text"]
-            assert "bad.py:" in alert.data["text"]
-            assert [name for name, _ in rig.rules.quarantined()] == ["bad"]
-
-    with caplog.at_level(logging.ERROR):
-        asyncio.run(run())
-    assert "bad.py:" in caplog.text
+        if harm.kind != "quiet":
+            await rig.until(partial(said_of, rig, harm))
+        await rig.settled()
+        what = "ends" if rig.rules.starts > starts else "refused" if said_of(rig, harm) else "quiet"
+        found[harm.name] = what if harm.says in said_of(rig, harm) else said_of(rig, harm)
+    noted = [event.data["count"] for event in rig.outputs if event.type == "reading_noted"]
+    assert noted == list(range(1, count + 1)), "the other rule saw each event once, in order"
+    assert len({event.id for event in rig.outputs}) == len(rig.outputs)
+    return found
 
 
-@pytest.mark.parametrize("body", RAISES.values(), ids=RAISES)
-def test_a_rule_that_raises(tmp_path: Path, body: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing of the call remains, its fault has file and line, the worker lives on and the other rule goes on."""
+def of_kind(kind: str) -> list[Harm]:
+    """Return the harms of a kind, one for each way they are stopped."""
+    return [harm for harm in HARMS if harm.kind == kind and not harm.alike]
 
-    async def run() -> None:
-        async with running(tmp_path, {"bad.py": bad(body), "good.py": GOOD}, call_s_max=5.0) as rig:
-            rig.event("door_opened", count=0)
-            await rig.until(lambda: rig.rules.faults)
-            rig.event("door_opened", count=1)
-            await rig.until(lambda: rig.types().count("door_counted") == 2)
-            assert "noise_made" not in rig.types()
+
+async def suffer_all(folder: Path, kind: str, harms: Sequence[Harm]) -> None:
+    """Let harms of a kind happen in one gateway, and judge them together."""
+    async with running(folder, files_of(harms), call_s_max=CALL_S_MAX) as rig:
+        found = await suffer(rig, harms)
+        assert found == {harm.name: harm.kind for harm in harms}
+        faults = {line.rule: line for line in rig.rules.diary.lines() if line.kind == "fault"}
+        lost = [name for name, fault in faults.items() if not (fault.file.endswith(f"{name}.py") and fault.line)]
+        assert not lost, "each fault has file and line"
+        if kind == "ends":
+            assert [name for name, _ in rig.rules.quarantined()] == sorted(harm.rule for harm in harms)
+        else:
             assert rig.rules.starts == 1
-            assert rig.rules.faults[0].rule == "bad"
-            assert rig.rules.faults[0].line >= 6
+        assert "noise_made" not in rig.types()
 
-    asyncio.run(run())
+
+ENDING = of_kind("ends")
+AT_ONCE = 4  # harms in one gateway: over before the first of them is tried again
+
+
+@pytest.mark.parametrize("first", range(0, len(ENDING), AT_ONCE), ids=lambda first: ENDING[first].rule)
+def test_what_ends_the_worker_is_blamed_and_stops_nobody(tmp_path: Path, first: int) -> None:
+    """Each harm ends the worker at most, in its own name with file and line; the other rule misses nothing."""
+    asyncio.run(suffer_all(tmp_path, "ends", ENDING[first : first + AT_ONCE]))
+
+
+def test_what_is_refused_ends_with_its_call(tmp_path: Path) -> None:
+    """Each harm is refused by name with file and line; the worker and the other rule live on, nothing of it remains."""
+    asyncio.run(suffer_all(tmp_path, "refused", of_kind("refused")))
+
+
+def test_what_is_bounded_does_nothing(tmp_path: Path) -> None:
+    """What a rule leaves for the end of the worker does not run, and of its lines twenty are kept."""
+    asyncio.run(suffer_all(tmp_path, "quiet", of_kind("quiet")))
 
 
 def test_a_runaway_is_named_with_the_line_it_hangs_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log shows the line where the rule was when it was ended, and its stack."""
 
     async def run() -> None:
-        async with running(tmp_path, {"bad.py": bad("x = 1\n    while x:\n        x += 1")}, call_s_max=0.3) as rig:
+        async with running(tmp_path, {"bad.py": RUNAWAY}, call_s_max=0.3) as rig:
             rig.event("door_opened")
             await rig.until(lambda: "alert_raised" in rig.types())
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())
-    assert "bad.py:10: rule bad did not return within 0.3 s" in caplog.text or "bad.py:9: rule bad did" in caplog.text
+    assert "bad.py:6: rule bad did" in caplog.text or "bad.py:7: rule bad did" in caplog.text
     assert "in bad" in caplog.text
 
 
@@ -119,9 +117,9 @@ def test_a_file_that_hangs_while_it_is_loaded(tmp_path: Path, caplog: pytest.Log
 
     async def run() -> None:
         async with running(tmp_path, {"bad.py": "while True: pass\n", "good.py": GOOD}, load_s_max=0.5) as rig:
-            rig.event("door_opened", count=7)
-            await rig.until(lambda: rig.types() == ["door_counted"])
-            assert any("bad.py" in str(fault) for fault in rig.rules.faults)
+            rig.event(EVENT, count=7)
+            await rig.until(lambda: rig.types() == ["reading_noted"])
+            await rig.until(lambda: any("bad.py" in str(fault) for fault in rig.rules.faults))
 
     asyncio.run(run())
 
