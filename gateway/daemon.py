@@ -23,6 +23,8 @@ from gateway.api.server import ApiServer
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands.commands import Commands
 from gateway.commands.confirmations import Expected
+from gateway.commands.web_calls import WebCalls
+from gateway.config.acting import acting
 from gateway.config.crosscheck import unknown_prefixes
 from gateway.config.load import Config
 from gateway.document import raise_faults
@@ -105,6 +107,10 @@ class Daemon:
         )  # fmt: skip
         self.notifier = self._notifier()
         self.pipeline.on_outputs = self.notifier.take
+        self.web_calls = WebCalls(
+            self.journal, self.committer, config.http, self.pipeline.record, self.clock,
+            gateway=self.name, observe=config.gateway.commands == "observe",
+        )  # fmt: skip
         self.history = Keeper(self.journal.store, self.journal.log_id, config.places.state / HISTORY_NAME,
                               config.history, lambda: self.journal.durable_sequence)  # fmt: skip
         self.past = Past(self.journal.store, lambda: self.journal.durable_sequence,
@@ -184,6 +190,7 @@ class Daemon:
             last_sequence=self.journal.durable_sequence,
             recipients=self.config.notify.names,
             store=self.config.places.state / RULE_VERSIONS,
+            acting=acting(self.config),
         )
 
     def _notifier(self) -> Notifier:
@@ -273,6 +280,7 @@ class Daemon:
             *(_named(f"forward[{each.name}]", each.run()) for each in self.forwarders),
             _named("commands", self.commands.run()),
             _named("notify", self.notifier.run()),
+            _named("http", self.web_calls.run()),
             _named("tick", self._tick()),
             _named("history", self.history.run()),
             _named("replays", self.replays.run()),
@@ -340,6 +348,7 @@ class Daemon:
         for forwarder in self.forwarders:
             forwarder.durable(batch)
         self.commands.wake()
+        self.web_calls.wake()
 
     def _press(self, paused: bool) -> None:
         for source in self.sources.values():

@@ -80,6 +80,7 @@ def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
 
 def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:
     """Load the rules as the worker does; a file that hangs is a fault at the line where it hangs."""
+    from gateway.config.acting import acting
     from gateway.rules.house import House
     from gateway.rules.loader import entries, known_types, load
     from gateway.rules.recipients import Recipients
@@ -88,7 +89,8 @@ def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[s
     with _alarm(config.rules.load_s_max) as rearm:
         loaded = load(
             config.rules.folder, house=house, modes=config.rules.modes, types=known_types(),
-            recipients=Recipients(config.notify.names), before=rearm, located=config.rules.location is not None,
+            recipients=Recipients(config.notify.names), acting=acting(config), before=rearm,
+            located=config.rules.location is not None,
         )  # fmt: skip
     faults += loaded.faults
     warnings += loaded.hints

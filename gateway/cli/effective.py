@@ -39,6 +39,8 @@ def values(config: Config) -> Iterator[Value]:
         tables.append((("notify",), {name: list(members) for name, members in config.notify.groups.items()}))
     for section, named in (
         ("notify", config.notify.recipients),
+        ("inputs", config.inputs),
+        ("http", config.http),
         ("sources", config.sources),
         ("targets", config.targets),
         ("routes", config.routes),

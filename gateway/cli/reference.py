@@ -45,10 +45,12 @@ Exit codes: 0 ok, 1 the thing asked about is bad, 2 usage, 78 configuration, 130
 
 def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     """Yield (table as it stands in gateway.toml, its options type)."""
+    from gateway.commands.web_services import WebServiceOptions
     from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
     from gateway.history.keeper import HistoryOptions
     from gateway.notify.options import RecipientOptions
     from gateway.routes import Route
+    from gateway.rules.inputs import InputOptions
     from gateway.rules.options import RuleOptions
 
     yield "[gateway]", GatewayOptions
@@ -63,6 +65,8 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     yield "[routes.NAME]", Route
     yield "[rules]", RuleOptions
     yield '[notify.NAME] (groups: `[notify]` with `NAME = ["anna", "ben"]`)', RecipientOptions
+    yield "[inputs.NAME]", InputOptions
+    yield "[http.NAME]", WebServiceOptions
 
 
 def config_page() -> str:

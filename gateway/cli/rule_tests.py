@@ -34,7 +34,7 @@ def test(words: argparse.Namespace) -> int:
     chosen = chooser(words.chosen)
     progress, results = Progress(), []
     for number, file in enumerate(files):
-        result = _File(Suite(file, place.entries, place.modes), chosen)
+        result = _File(Suite(file, place.entries, place.modes, acting=place.acting), chosen)
         for name in result.names:
             progress.draw(number / len(files), f"{file.name} {name}")
             result.trials.append(result.suite.trial(name))

@@ -15,9 +15,11 @@ from gateway.api.client import ApiClient
 from gateway.api.line import ApiError, NotRunning
 from gateway.cli.rule_names import declared
 from gateway.cli.terminal import complain, say, say_json, table, where
+from gateway.config.acting import acting
 from gateway.config.load import read
 from gateway.config.places import places
 from gateway.errors import Fault, GatewayError
+from gateway.rules.acting import Acting
 from gateway.rules.loader import Loaded, entries, inspect
 from gateway.rules.protocol import DeviceEntry, RuleInfo
 
@@ -33,12 +35,14 @@ class Place:
         self.devices: Sequence[Any] = ()
         self.modes: tuple[str, ...] = ()
         self.located = True
+        self.acting: Acting | None = None
         config = read(words.config)[0] if words.config.exists() else None
         if config is not None:
             self.folder = getattr(words, "rules", None) or config.rules.folder
             self.devices = list(config.devices)
             self.modes = config.rules.modes
             self.located = config.rules.location is not None
+            self.acting = acting(config)
 
     @property
     def entries(self) -> list[DeviceEntry]:
@@ -55,7 +59,7 @@ def listing(words: argparse.Namespace) -> int:
     if not place.folder.is_dir():
         complain(f"there is no folder {place.folder}: name one with --rules")
         return USAGE
-    loaded = inspect(place.folder, place.devices, place.modes, located=place.located)
+    loaded = inspect(place.folder, place.devices, place.modes, located=place.located, acting=place.acting)
     otherwise = {"state": "not live"} if live else {}
     rules = {rule.name: {**_rule(rule), **live.pop(rule.name, otherwise)} for rule in loaded.rules} | live
     if words.device:

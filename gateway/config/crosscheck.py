@@ -164,8 +164,11 @@ def _ids(words: Sequence[str], devices: Devices) -> Iterator[str]:
 
 
 def _find(config: Config, kind: type) -> Iterator[tuple[Place, Any]]:
-    """Yield (place, value) of a type in the options of sources, targets and recipients."""
-    named = (("sources", config.sources), ("targets", config.targets), ("notify", config.notify.recipients))
+    """Yield (place, value) of a type in the options of sources, targets, services and recipients."""
+    named = (
+        *(("sources", config.sources), ("targets", config.targets), ("http", config.http)),
+        ("notify", config.notify.recipients),
+    )
     for section, options in named:
         for name, struct in options.items():
             yield from _find_in(struct, (section, name), kind)

@@ -43,7 +43,7 @@ def parts(config: Config) -> Iterator[Part]:
 
 
 def _parts(config: Config) -> Iterator[Part]:
-    for options in (config.journal, *config.sources.values(), *config.targets.values()):
+    for options in (config.journal, *config.sources.values(), *config.targets.values(), *config.http.values()):
         yield from _named(options)
     file = config.file.absolute()
     yield Part(file, secret=False)

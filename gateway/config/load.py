@@ -48,11 +48,13 @@ from gateway.overlay import Overlaid, read_overlaid
 from gateway.texts import read_texts
 
 if TYPE_CHECKING:
+    from gateway.commands.web_services import WebServiceOptions
     from gateway.history.keeper import HistoryOptions
     from gateway.journal.options import JournalOptions
     from gateway.notify.options import Directory
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
+    from gateway.rules.inputs import InputOptions
     from gateway.rules.options import RuleOptions
 
 T = TypeVar("T")
@@ -74,6 +76,8 @@ class Config:
     sources: Mapping[str, Any]  # options of the kind, by name
     targets: Mapping[str, Any]
     routes: Mapping[str, Route]
+    inputs: Mapping[str, InputOptions]
+    http: Mapping[str, WebServiceOptions]  # that rules may call
     devices: Devices
     profiles: Sequence[Path]  # folders, the shipped one first
     warnings: Sequence[Fault]  # what does not stop the gateway
@@ -112,6 +116,7 @@ class Reading:
 
     def config(self) -> Config:
         """Convert every section; what has a fault is at its default, so that the rest is still checked."""
+        from gateway.config.acting import read_inputs, read_services
         from gateway.config.recipients import read_directory
         from gateway.history.keeper import HistoryOptions
         from gateway.profiles.catalogue import BUILTIN
@@ -134,6 +139,8 @@ class Reading:
             sources=self._sources(),
             targets=self._targets(),
             routes=self._routes(),
+            inputs=read_inputs(self, self._names("inputs")),
+            http=read_services(self, self._names("http")),
             devices=self._devices(options.devices),
             profiles=[BUILTIN, *options.profiles],
             warnings=self.warnings,

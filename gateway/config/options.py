@@ -16,7 +16,10 @@ from gateway.rules.options import Location
 
 STATE = Path("/var/lib/edge-gateway")
 EMBEDDED = "house"  # name of the listener's source when none is configured; a broker that comes later keeps the ids
-SECTIONS = ("gateway", "api", "journal", "history", "sources", "targets", "routes", "rules", "notify", "variables")
+SECTIONS = (
+    *("gateway", "api", "journal", "history", "sources", "targets", "routes", "rules", "notify", "inputs", "http"),
+    "variables",
+)
 
 KINDS: dict[str, dict[str, str]] = {  # a new source or target is one line here and one file
     "sources": {

@@ -28,6 +28,11 @@ class Acting(msgspec.Struct, frozen=True):
     endpoints: Mapping[str, Endpoint] = {}  # web services that rules may call
     anything: bool = False  # inputs and services nobody declared are there, too: a test without an installation
 
+    @property
+    def of_tests(self) -> Acting:
+        """What is so in the house of a rule's test, too: the names of inputs and services."""
+        return Acting(inputs=self.inputs, endpoints=self.endpoints, anything=self.anything)
+
     def manual_hold_ns(self, device: str, kind: str) -> int:
         """Return how long a change by hand counts on a device."""
         found = self.manual_hold_of.get(device)

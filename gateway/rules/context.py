@@ -18,6 +18,7 @@ from gateway.rules.house import Device, Room, field_name
 from gateway.rules.inputs import CHANGED, Inputs
 from gateway.rules.memory import State
 from gateway.rules.over import Window
+from gateway.rules.overrides import ANSWERS
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.recipients import EVERYONE
 from gateway.rules.seen import Seen, field_of, time_ns
@@ -25,7 +26,7 @@ from gateway.rules.tables import MODE_KEY, MODES
 
 RESERVED_TYPES = frozenset(
     {"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed", CHANGED}
-    | {actions.HTTP_REQUESTED, actions.HTTP_ANSWERED, *alerts.TYPES, *notices.TYPES}
+    | {actions.HTTP_REQUESTED, actions.HTTP_ANSWERED, "device_overridden", *ANSWERS, *alerts.TYPES, *notices.TYPES}
 )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway.clock import Clock, rfc3339
 from gateway.rules import snapshot
+from gateway.rules.acting import AS_USUAL, Acting
 from gateway.rules.candidate import Candidate, CandidateFailed
 from gateway.rules.options import RuleOptions
 from gateway.rules.plan import Plan, Refusal
@@ -66,15 +67,18 @@ class Edits:
         propose: Callable[[Succession], None],
         decided: Callable[[], None],
         recipients: Sequence[str] = (),
+        acting: Acting = AS_USUAL,
     ) -> None:
         """Wire it up.
 
         store    folder for good versions; None keeps them in memory only
         devices  what names in files are checked against, as are `recipients`
         propose  is given what takes over, and settles its `done`
+        acting   what the installation says about acting: names of inputs and services are checked, too
         decided  is called once, when it is known what to begin with
         """
         self._options = options
+        self._acting = acting
         self.folder = options.folder.resolve()
         self._clock = clock
         self._store_folder = store
@@ -140,6 +144,7 @@ class Edits:
             excluded=dict(excluded or {}),
             grants=self._options.grants,
             located=self._options.location is not None,
+            acting=self._acting,
         )
 
     def expect(self, name: str, source: bytes, actor: str) -> None:

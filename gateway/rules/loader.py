@@ -60,6 +60,7 @@ class Loaded:
     uses: dict[str, set[str]] = field(default_factory=dict)  # by file: what of lib it depends on; names in the folder
     hash: str = ""
     recipients: Recipients = field(default_factory=Recipients)
+    acting: Acting | None = None
 
     @property
     def rules(self) -> list[RuleInfo]:
@@ -110,7 +111,7 @@ def load(
     limit_s   for the top level of a file, where nobody else watches; 0 is none
     located   whether it is known where the house is, which the sun needs
     """
-    loaded = Loaded(recipients=recipients or Recipients())
+    loaded = Loaded(recipients=recipients or Recipients(), acting=acting)
     if source is None:
         found = snapshot.read(folder)
         chosen = None if files is None else {path.name for path in files}

@@ -34,11 +34,16 @@ class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
     load_s_max: float = 5.0  # running a file's top level
     memory_bytes_max: int = 256 * 1024 * 1024  # data of the worker process
     late_s: float = 60.0  # older events switch nothing
+    manual_hold_s: float = 3600.0  # how long a change by hand wins over rules; devices.toml may say otherwise
+    echo_s: float = 10.0  # for so long after a command, what a device says may be about the time before
+    observe: tuple[str, ...] = ()  # rules whose commands are recorded, not sent
     removed_kept_days: float = 7.0  # state and timers of a removed rule, for its name to come back
     records_max: int = 10_000  # waiting for the worker in memory; older ones are read back from the journal
     bytes_max: int = 8 * 1024 * 1024
 
     def __post_init__(self) -> None:
+        if min(self.manual_hold_s, self.echo_s) < 0:
+            raise ValueError("manual_hold_s and echo_s are times")
         grants.check((*self.grant, *(word for words in self.grant_to.values() for word in words)))
 
     @property

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from gateway.event import Event
+from gateway.rules.acting import AS_USUAL, Acting
 from gateway.rules.enforced import Enforced
 from gateway.rules.options import Location
 
@@ -88,6 +89,7 @@ class Load(msgspec.Struct, array_like=True, tag="load"):
     excluded: dict[str, tuple[int, str]] = {}  # path -> line, and why it is not loaded (it hung or killed a worker)
     grants: dict[str, tuple[str, ...]] = {}  # file name, or "" for all -> what the installation opens for it
     located: bool = True  # it is known where the house is
+    acting: Acting = AS_USUAL
 
 
 class Try(msgspec.Struct, array_like=True, tag="try"):

@@ -26,8 +26,9 @@ from typing import Any
 
 from gateway.clock import Clock, rfc3339
 from gateway.event import Event
-from gateway.rules.admission import objection
 from gateway.rules.absence import disabled_rows
+from gateway.rules.acting import AS_USUAL, Acting
+from gateway.rules.admission import objection
 from gateway.rules.backlog import Backlog
 from gateway.rules.candidate import CandidateFailed, end
 from gateway.rules.diary import Diary
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 __all__ = ["RuleOptions", "RuleOutcome", "RuleWorker"]
 
 RuleOutcome = Outcome
-TABLES = ("values", "rule_state", "timers", "holds", "alerts", "modes")  # what a worker starts from
+TABLES = ("values", "rule_state", "timers", "holds", "alerts", "modes", "inputs")  # what a worker starts from
 OWN_TABLES = ("rule_state", "timers", "holds", "alerts")  # with rows in them there is something to do without rules
 CURSOR_KEY = "rules"  # of the table "cursors"
 WATCH_S = 0.05  # how often a running call is looked at
@@ -84,6 +85,7 @@ class RuleWorker:
         last_sequence: int,
         store: Path | None = None,
         recipients: Sequence[str] = (),
+        acting: Acting = AS_USUAL,
     ) -> None:
         """Wire it up.
 
@@ -92,14 +94,12 @@ class RuleWorker:
         * `read(after, limit)` is called in a thread; durable records of the lanes alarm, telemetry and timer.
         * `append(event)` journals an event of the lane timer and feeds it like any other.
         * `on_outcome(outcome)` journals `outputs` (feeding them, too) and `puts`, in one batch.
-        * `last_sequence` is the journal's at start.
-        * `store` is the folder for good versions of files; None keeps none over a restart.
+        * `last_sequence` is the journal's at start; `store` the folder for good versions of files (None: none is kept).
         """
         self._options = options
         self._gateway = gateway
         self._log_id = log_id
-        self._table = table
-        self._devices = devices
+        self._table, self._devices = table, devices
         self._on_outcome = on_outcome
         saved = table("cursors").get(CURSOR_KEY)
         after = saved["after"] if saved else last_sequence  # a first start does not run over history
@@ -109,7 +109,8 @@ class RuleWorker:
         self.feed = self._feed.take
         self.time = Timekeeper(gateway, clock, append)
         self.diary = Diary(clock)
-        self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._woken, recipients)
+        named = (recipients, acting)
+        self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._woken, *named)
         self._process: WorkerProcess | None = None
         self._ready: Ready | None = None
         self._next: Succession | None = None
@@ -118,9 +119,8 @@ class RuleWorker:
         self._wake = asyncio.Event()  # there is something to start
         self._ending: set[asyncio.Task[None]] = set()  # workers that were followed by another one
         self._verdicts = Verdicts(self.diary.ended)
-        self.state = State.STOPPED
+        self.state, self.starts = State.STOPPED, 0
         self._faults: list[RuleFault] = []  # of what runs
-        self.starts = 0
 
     def _was_sent(self) -> None:
         if self._resting:  # whoever watches a busy worker looks every WATCH_S anyway

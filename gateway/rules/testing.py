@@ -64,7 +64,7 @@ class SimulatedHouse:
         trace: Trace | None = None,
     ) -> None:
         self.loaded = loaded
-        self._acting = acting or Acting(anything=True)
+        self._acting = acting or (loaded.acting.of_tests if loaded.acting is not None else Acting(anything=True))
         self._modes = tuple(modes)
         self._zone: tzinfo = UTC
         self._location = LOCATION

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import Fault
+from gateway.rules.acting import Acting
 from gateway.rules.coverage import Coverage
 from gateway.rules.faults import USER_ERRORS, WHAT_CHARS_MAX, line_of, what
 from gateway.rules.loader import LOAD_S_MAX, Loaded, load, tests_in, time_limit
@@ -57,13 +58,14 @@ class Suite:
         devices: Sequence[DeviceEntry] = (),
         modes: Sequence[str] = (),
         loaded: Loaded | None = None,
+        acting: Acting | None = None,
     ) -> None:
         """Load the file by itself, or take it from what was `loaded` with others and is without fault."""
         self.file = file
         self._devices = devices
         self._modes = modes
         if loaded is None:
-            self.loaded: Loaded = load(file.parent, files=[file], modes=modes, limit_s=LOAD_S_MAX)
+            self.loaded: Loaded = load(file.parent, files=[file], modes=modes, acting=acting, limit_s=LOAD_S_MAX)
         else:
             own = [definition for definition in loaded.definitions if definition.file == str(file)]
             own = [replace(definition, index=place) for place, definition in enumerate(own)]

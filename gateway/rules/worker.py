@@ -23,6 +23,7 @@ from datetime import UTC
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from gateway.rules.acting import AS_USUAL
 from gateway.rules.blame import BlameSlot
 from gateway.rules.call import Site
 from gateway.rules.definition import Timer
@@ -50,9 +51,9 @@ from gateway.rules.protocol import (
     decode_to_worker,
     frame,
 )
+from gateway.rules.recipients import Recipients
 from gateway.rules.replies import reply
 from gateway.rules.sandbox import STATM, enter
-from gateway.rules.recipients import Recipients
 from gateway.rules.seen import decode
 from gateway.rules.tables import Tables
 from gateway.rules.trace import Trace
@@ -163,6 +164,7 @@ def load_rules(message: Load, guard: Guard) -> Loaded:
         last=message.last,
         before=guard.load,
         located=message.located,
+        acting=message.acting,
     )
     guard.loaded()
     return loaded
@@ -175,7 +177,7 @@ def make_engine(start: Start, loaded: Loaded, guard: Guard) -> Engine:
     zone = UTC if start.timezone == "UTC" else ZoneInfo(start.timezone)
     site = Site(
         house, Tables(start.tables), start.log_id, start.gateway, start.modes, zone, timers,
-        start.location, recipients=loaded.recipients,
+        start.location, recipients=loaded.recipients, acting=loaded.acting or AS_USUAL,
     )  # fmt: skip
     complete = start.complete and not loaded.faults
     trace = Trace(len(loaded.definitions), time.perf_counter_ns)
