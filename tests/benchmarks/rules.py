@@ -56,6 +56,15 @@ CASES = (
     Case("@rule runs, an event comes of it",
          '@rule("temperature_changed")\ndef it(event, ctx): ctx.emit("noted", {{"value": event["temperature"]}})\n',
          outputs=True),
+    Case("over=tumbling takes it",
+         '@rule("temperature_changed", over=tumbling("24h", field="temperature"))\n' + NOTHING),
+    Case("over=sliding takes it",
+         '@rule("temperature_changed", over=sliding("24h", field="temperature", mean=">99"))\n' + NOTHING),
+    Case("after= finds nothing before it",
+         '@rule("temperature_changed", after="door_opened", within="30s", same="room")\n' + NOTHING),
+    Case("after= takes note of it",
+         '@rule("door_opened", after="temperature_changed", within="30s", same="room")\n' + NOTHING),
+    Case("debounce= waits for silence", '@rule("temperature_changed", debounce="1h")\n' + NOTHING),
     Case("@when stays false", "@when(temperature=above(100))\n" + NOTHING),
     Case("@when stays false, in its hours", '@when(temperature=above(100), between="{open}")\n' + NOTHING),
     Case("@when stays true", "@when(temperature=above(-100))\n" + NOTHING),
@@ -71,6 +80,9 @@ OTHERS = (
     '@rule("temperature_changed", label="label-{n}", between="{open}")\ndef other_{n}(event, ctx): pass\n',
     '@when(room="nowhere-{n}", temperature=above(50), per="room")\ndef other_{n}(room, ctx): pass\n',
     '@rule("temperature_changed", kind="kind_{n}", cooldown="5m")\ndef other_{n}(event, ctx): pass\n',
+    '@rule("temperature_changed", kind="kind_{n}", over="1h")\ndef other_{n}(event, ctx): pass\n',
+    '@rule("door_opened", after=happened("temperature_changed", kind="kind_{n}"), within="5m")\n'
+    "def other_{n}(event, ctx): pass\n",
 )
 """Rules about the same events, in other places."""
 
