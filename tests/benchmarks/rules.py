@@ -72,6 +72,7 @@ CASES = (
     Case("@when per room stays false", '@when(temperature=above(100), per="room")\n' + NOTHING),
     Case("@when per house stays false", '@when(temperature=above(100), per="house")\n' + NOTHING),
 )  # fmt: skip
+ONE_AFTER_THE_OTHER = '@rule("door_opened", after=happened("temperature_changed", kind="kind_{n}"), within="5m")\n'
 OTHERS = (
     '@rule("temperature_changed", device="nobody-{n}")\ndef other_{n}(event, ctx): pass\n',
     '@when(kind="kind_{n}", temperature=above(50), lasts="10m")\ndef other_{n}(device, ctx): pass\n',
@@ -81,8 +82,7 @@ OTHERS = (
     '@when(room="nowhere-{n}", temperature=above(50), per="room")\ndef other_{n}(room, ctx): pass\n',
     '@rule("temperature_changed", kind="kind_{n}", cooldown="5m")\ndef other_{n}(event, ctx): pass\n',
     '@rule("temperature_changed", kind="kind_{n}", over="1h")\ndef other_{n}(event, ctx): pass\n',
-    '@rule("door_opened", after=happened("temperature_changed", kind="kind_{n}"), within="5m")\n'
-    "def other_{n}(event, ctx): pass\n",
+    ONE_AFTER_THE_OTHER + "def other_{n}(event, ctx): pass\n",
 )
 """Rules about the same events, in other places."""
 
