@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from gateway.rules.definition import Condition, Declared, EventRule, Timer
-from gateway.rules.trace import COOLDOWN, MODE, RAN, WHERE, Look, Trace
+from gateway.rules.trace import COOLDOWN, HOURS, MODE, RAN, WHERE, Look, Trace
 
 
 class Covered(msgspec.Struct, frozen=True):
@@ -61,6 +61,7 @@ class Coverage:
             for argument, there, verdict in (
                 ("where", rule.where, WHERE),
                 ("mode", rule.modes, MODE),
+                ("between= or days", rule.hours, HOURS),
                 ("cooldown", rule.cooldown_ns, COOLDOWN),
             ):
                 if there and not any(index == rule.index and held == verdict for index, held, _ in self._counts):

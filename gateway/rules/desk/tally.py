@@ -21,10 +21,12 @@ KINDS: Mapping[str, str] = {
     "alert_cleared": "clear",
     "command_requested": "command",
     "command_suppressed": "suppressed",
+    "notification_requested": "notify",
+    "notification_suppressed": "suppressed",
     "mode_changed": "mode",
     "rule_failed": "failed",
 }
-"""What a type of output is to a person; every other one is an event of the rule's own, or a notification."""
+"""What a type of output is to a person; every other one is an event of the rule's own."""
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class Action(msgspec.Struct, frozen=True):
 
 def action(event: Event, names: Mapping[str, str]) -> Action:
     """Read an output. `names` gives the names of devices by their ids."""
-    kind = KINDS.get(event.type) or ("notify" if event.type.startswith("notification") else "event")
+    kind = KINDS.get(event.type, "event")
     device = names.get(event.subject, event.subject)
     return Action(
         time=event.time,
@@ -64,6 +66,8 @@ def _what(kind: str, event: Event) -> str:
     data = event.data
     if kind in ("alert", "clear"):
         return f"{data.get('alert', '')}: {data.get('text', '')}"
+    if event.type.startswith("notification_"):
+        return f"{data.get('to', '')}: {data.get('text', '')}"
     if kind in ("command", "suppressed"):
         return f"{data.get('command', '')} {_text(data.get('value'))}".rstrip()
     if kind == "mode":
