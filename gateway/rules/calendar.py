@@ -16,6 +16,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 from gateway.clock import NS_PER_S
@@ -27,6 +28,7 @@ from gateway.rules.options import Location
 DAY_S = 86_400
 OFFSET_S_MAX = DAY_S // 2  # before or after the sun
 SUN_DAYS_KEPT_MAX = 64  # answers about the sun that are remembered
+PLACES_KEPT_MAX = 8
 SunEvent = Literal["dawn", "sunrise", "sunset", "dusk"]
 HEIGHTS: dict[str, float] = {"dawn": -6.0, "sunrise": -0.833, "sunset": -0.833, "dusk": -6.0}
 """Degrees of the sun's centre: refraction and half its disc make 0.833; civil twilight ends at 6."""
@@ -127,6 +129,12 @@ class Place:
         if self.location is None:
             raise LookupError("nobody said where the house is: add latitude and longitude to [gateway.location]")
         return self.location
+
+
+@lru_cache(PLACES_KEPT_MAX)
+def place_of(timezone: tzinfo, location: Location | None) -> Place:
+    """Return the place, with what is known of it: an engine that begins anew need not look at the sky again."""
+    return Place(timezone, location)
 
 
 @dataclass(frozen=True, slots=True)

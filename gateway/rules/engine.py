@@ -19,7 +19,7 @@ from gateway.rules import alerts, claims
 from gateway.rules.absence import DISABLED, ENABLE, ENABLED, FORGET, KEPT_S, Absence
 from gateway.rules.actions import HTTP_ANSWERED
 from gateway.rules.appointments import AT, Appointments, in_time, missed_text
-from gateway.rules.calendar import Place
+from gateway.rules.calendar import place_of
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
@@ -66,7 +66,7 @@ class Engine:
         self._definitions: dict[str, Declared] = {}  # those that are not disabled, as all below
         self._index = Index(site.house)
         self._acting: tuple[list[Condition], list[At]] = ([], [])
-        self._place = Place(site.timezone, site.location)
+        self._place = place_of(site.timezone, site.location)
         self._conditions = Conditions(site, self._acting[0], Openings(site, self._place), self._begin, self._end)
         self._runner = Runner(self._definitions, site, self._conditions, watch, late_s, blamed, self.trace)
         self._in_force = InForce(self._place, self._runner.say)

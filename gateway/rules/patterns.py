@@ -21,7 +21,7 @@ from gateway.rules.definition import Declared, EventRule
 from gateway.rules.runner import Runner
 from gateway.rules.seen import Seen, decode, time_ns
 from gateway.rules.tables import RULE_STATE, TIMERS
-from gateway.rules.windows import CLOSE, Run, Windows
+from gateway.rules.windows import CLOSE, EARLY_NS_MAX, Run, Windows
 
 DEBOUNCE, UNLESS = "debounce", "unless"  # kinds of timers
 KINDS = (DEBOUNCE, UNLESS, CLOSE)
@@ -99,7 +99,7 @@ class Patterns:
         if row is None or row["timer"] != timer or not rule.debounce_ns:
             return
         seen, left_ns = decode(row["raw"]), int(row["due"]) - cause.time_ns
-        if 0 < left_ns <= rule.debounce_ns:
+        if EARLY_NS_MAX < left_ns <= rule.debounce_ns:
             timer = self._timer(rule, DEBOUNCE, left_ns, seen, cause.time_ns, {})
             self._site.tables.put(RULE_STATE, key, {**row, "timer": timer})
             return

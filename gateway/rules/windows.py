@@ -35,6 +35,7 @@ CLOSE = "window"  # kind of timer
 WINDOW_CLOSED = "window_closed"  # type of the event a rule gets when a window is over
 ENTRIES_MAX = 32
 CHUNKS = 32
+EARLY_NS_MAX = 10_000_000  # a timer's record has milliseconds, and so may be before its time
 READ_MAX = 4096  # chunks that are kept as they were read
 SCOPES_PER_RULE_MAX = 1000  # devices or rooms with a window; events of others are left out
 LATE_NS = 60 * NS_PER_S  # closed so long behind its time, a window is of the past
@@ -166,7 +167,7 @@ class Windows:
             return
         sums = _sums(kept["sums"])
         left_ns = sums.until + over.length_ns + over.grace_ns - cause.time_ns
-        if left_ns > 0:
+        if left_ns > EARLY_NS_MAX:
             kept = {**kept, "timer": self._timer(rule, scope, cause, left_ns, {})}
             self._site.tables.put(RULE_STATE, key, kept)
         else:
