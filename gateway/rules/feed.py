@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,7 @@ class Feed:
         self._flush_wanted = False
         self._catching_up: asyncio.Task[None] | None = None
         self._wary_upto = 0  # up to here one record at a time: a worker ended over them
+        self._told: deque[tuple[int, int, int]] = deque()  # of batches in flight: last record, wall and boot clock
         self.sent_at = 0.0
         self.held = False  # nothing more is sent to this worker: another one takes over
         self.asleep = False  # there are no rules
@@ -103,6 +105,7 @@ class Feed:
         if changed and filtered > self.backlog.settle():
             self.backlog.reread(filtered)
         self._process, self._known, self.held = process, known, False
+        self._told.clear()
         self._types = frozenset(ready.types)
         self._fields = None if ready.fields is None else frozenset(ready.fields)
         self._catching_up = None  # whoever is at it sees that the worker is another one
@@ -144,7 +147,15 @@ class Feed:
         self.sent_at = time.monotonic()
         self._on_send()
         raws = [raw for _, raw in records]
-        process.send(Batch(raws, records[-1][0], self._clock.wall_ns(), self._live_after))
+        wall_ns = self._clock.wall_ns()
+        self._told.append((records[-1][0], wall_ns, self._clock.boot_ns()))
+        process.send(Batch(raws, records[-1][0], wall_ns, self._live_after))
+
+    def told(self, upto: int) -> tuple[int, int] | None:
+        """Return wall and boot clock as they were when the worker got the records it has judged up to here."""
+        while self._told and self._told[0][0] < upto:
+            self._told.popleft()
+        return self._told[0][1:] if self._told else None
 
     async def _catch_up(self, process: WorkerProcess) -> None:
         """Read from the journal until memory holds the rest."""

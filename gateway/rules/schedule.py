@@ -44,10 +44,17 @@ class Schedule:
         """Return how many timers wait."""
         return len(self._rows)
 
-    def anchored(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return a new timer's row with its place on the boot clock added."""
+    def anchored(self, row: dict[str, Any], then: tuple[int, int] | None = None) -> dict[str, Any]:
+        """Return a new timer's row with its place on the boot clock added.
+
+        then   wall and boot clock when `due` was reckoned; the wall clock may have been set since. None: now
+        """
         wall, boot = self._clock.wall_ns(), self._clock.boot_ns()
-        return {**row, "boot": self._boot, "boot_due": boot + row["due"] - wall, "synced": self._clock.synced()}
+        then_wall, then_boot = then or (wall, boot)
+        jumped = wall - then_wall - (boot - then_boot)
+        due = row["due"] + (jumped if abs(jumped) > JUMP_NS_MIN else 0)
+        boot_due = then_boot + row["due"] - then_wall
+        return {**row, "due": due, "boot": self._boot, "boot_due": boot_due, "synced": self._clock.synced()}
 
     def add(self, key: str, row: Mapping[str, Any]) -> None:
         """Wait for a timer; a row without a boot clock's time is anchored by the wall clock."""

@@ -152,7 +152,8 @@ class RuleWorker:
         """Hand an outcome over with its cursor, and wait for the timers it sets."""
         self.diary.outcome(outcome)
         self._faults = (self._faults + outcome.faults)[-FAULTS_KEPT_MAX:]
-        outcome.puts = [self.time.scheduled(*put) for put in outcome.puts]
+        then = self._feed.told(outcome.upto)
+        outcome.puts = [self.time.scheduled(*put, then) for put in outcome.puts]
         self._saved_cursor = self._backlog.committed
         outcome.puts.append(("cursors", CURSOR_KEY, {"after": self._saved_cursor, "done": []}))
         self._on_outcome(outcome)

@@ -38,12 +38,15 @@ class Timekeeper:
         for key, row in rows.items():
             self._schedule.add(key, row)
 
-    def scheduled(self, table: str, key: str, row: Any) -> tuple[str, str, Any]:
-        """Return a change of a table; one of a timer with its place on the boot clock, and from now on it waits."""
+    def scheduled(self, table: str, key: str, row: Any, then: tuple[int, int] | None = None) -> tuple[str, str, Any]:
+        """Return a change of a table; one of a timer with its place on the boot clock, and from now on it waits.
+
+        then   wall and boot clock as they were when the worker was told the time; None: now
+        """
         if table == TIMERS:
             self._schedule.remove(key)
             if row is not None:
-                row = self._schedule.anchored(row)
+                row = self._schedule.anchored(row, then)
                 self._schedule.add(key, row)
             self._moved.set()
         return table, key, row

@@ -75,6 +75,22 @@ def test_in_order_and_once() -> None:
     assert (keys(schedule), len(schedule)) == ([], 1)
 
 
+def test_a_clock_set_while_a_rule_runs_changes_nothing() -> None:
+    """A timer reckoned before the wall clock was set, and kept after, is due at its distance, over a reboot, too."""
+    clock = FakeClock()
+    then, kept = (clock.wall_ns(), clock.boot_ns()), row(clock, 1800)
+    clock.sleep(1)
+    clock.wall_s -= 5 * 365 * 86400
+    schedule = Schedule(clock)
+    kept = schedule.anchored(kept, then)
+    schedule.add("a", kept)
+    assert schedule.wait_s() == 1799
+    clock.reboot(1000)
+    again = Schedule(clock)
+    again.add("a", kept)
+    assert again.wait_s() == 799
+
+
 def test_a_clock_that_jumps_by_years_changes_nothing() -> None:
     """Within a boot only the boot clock counts; the fired time is put on the wall clock as it is now."""
     clock = FakeClock()
