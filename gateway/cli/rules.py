@@ -77,7 +77,7 @@ def listing(words: argparse.Namespace) -> int:
     elif words.device:
         say(f"no rule looks at {words.device}", "dim")
     else:
-        say(f"no rules in {place.folder}; `edge-gateway rules new NAME` writes one", "dim")
+        say(f"no rules in {place.folder}: `edge-gateway rules catalogue` lists some to take", "dim")
     for name, reason in stopped.items():
         say(f"{name} is in quarantine: {reason}; editing its file ends that; see: edge-gateway rules why {name}", "red")
     for rule in rules.values():
