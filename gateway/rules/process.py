@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -55,6 +55,7 @@ class WorkerProcess(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.ended = False
         self.questions = Questions(self.send, self._busy_with)
+        self.names: Sequence[str] = ()  # of its rules, when it has loaded them
         self.broken = ""  # why its frames can't be read
         self._slot_fd = shared_memory("edge-gateway-blame")
         self._stack_fd, stacks = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)  # holds 64 KB; who writes more, writes nothing
@@ -140,8 +141,10 @@ class WorkerProcess(asyncio.Protocol):
 
     def _busy_with(self) -> str:
         """Say what the worker is at, for a person."""
-        activity = self._slot.read().activity
-        return {Activity.CALL: "in a rule's call", Activity.LOAD: "loading the rules"}.get(activity, "catching up")
+        blame = self.blame()
+        if blame.activity is Activity.CALL:
+            return f"in a call of rule {self.names[blame.rule]}" if blame.rule < len(self.names) else "in a rule's call"
+        return "loading the rules" if blame.activity is Activity.LOAD else "catching up"
 
     @property
     def alive(self) -> bool:

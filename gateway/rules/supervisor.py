@@ -288,7 +288,7 @@ class RuleWorker:
         devices = list(self._devices())
         process.on_message, process.on_end = partial(self._received, process), self._stir.set
         process.send(self._start_message(devices, ready, complete=complete))
-        self._process, self._ready = process, ready
+        self._process, self._ready, process.names = process, ready, [rule.name for rule in ready.rules]
         known = {entry.id for entry in devices}.union(self._table("values"), ("",))
         self._feed.begin(process, ready, known, changed=changed)
         self.state = State.RUNNING

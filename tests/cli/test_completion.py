@@ -11,10 +11,11 @@ from gateway.cli.completion import bash, commands, zsh
 from gateway.cli.main import parser
 
 
-def completed(line: str) -> set[str]:
-    """Return what bash offers after a line (the last word is being typed)."""
+def completed(line: str, before: str = "") -> set[str]:
+    """Return what bash offers after a line (the last word is being typed); `before` is run first."""
     words = line.split(" ")
-    script = f"""{bash(parser())}
+    script = f"""{before}
+{bash(parser())}
 COMP_WORDS=({" ".join(repr(word) for word in words)})
 COMP_CWORD={len(words) - 1}
 _edge_gateway
@@ -39,6 +40,13 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 def test_bash(line: str, offered: set[str]) -> None:
     """Verbs, options and choices are offered where they fit."""
     assert offered <= completed(line)
+
+
+def test_names_of_rules_are_asked_for() -> None:
+    """Where a rule's name belongs its names are asked of the command itself, when somebody presses Tab."""
+    asked = 'edge-gateway() { [ "$*" = "rules list --names" ] && echo left_open night_watch; }'
+    assert completed("edge-gateway rules why le", asked) == {"left_open"}
+    assert {"left_open", "night_watch", "--follow"} <= completed("edge-gateway rules logs ", asked)
 
 
 def test_every_verb_is_there() -> None:

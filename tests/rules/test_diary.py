@@ -80,7 +80,7 @@ def test_a_busy_worker_is_not_waited_for_and_a_dead_one_says_so(
             monkeypatch.setattr(questions, "ANSWER_S_MAX", 0.05)
             rig.event("door_opened", open=1.5)
             await asyncio.sleep(0.3)
-            with pytest.raises(NoAnswer, match=r"did not answer within 0.05 s: it is in a rule's call"):
+            with pytest.raises(NoAnswer, match=r"did not answer within 0.05 s: it is in a call of rule slow"):
                 await rig.rules.ask("rules")
             monkeypatch.setattr(questions, "ANSWER_S_MAX", 60.0)
             (row,) = await rig.rules.ask("rules")
