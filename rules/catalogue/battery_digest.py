@@ -39,9 +39,9 @@ def test_one_message_a_week(house: SimulatedHouse) -> None:
     house.set("door-front", battery=14)
     house.set("door-back", battery=80)
     house.set("leak-bath", battery_low=True)
-    house.advance("6d")  # the house of a test begins on a Monday at noon
+    house.until("2026-01-11 17:59")  # the house of a test begins on Monday, 2026-01-05, at noon
     assert house.notifications == []
-    house.advance("7h")
+    house.until("18:00")
     assert house.notifications == [("everyone", "batteries to change: door-front (14 %), leak-bath (low)")]
     assert house.alerts == ["battery_digest"]
 

@@ -50,9 +50,9 @@ def test_a_day(house: SimulatedHouse) -> None:
     """It is cool at night and warm in the morning."""
     house.mode = "home"
     house.device("trv-bath", kind="thermostat", room="bath", setpoint_heat=19)
-    house.advance("11h")  # the house of a test begins on a Monday at noon
+    house.until("23:00")
     assert house.commands == [("trv-bath", "set_setpoint", 17.0)]
-    house.advance("8h")
+    house.until("07:00")
     assert house.commands[-1] == ("trv-bath", "set_setpoint", 21.0)
 
 
@@ -60,9 +60,9 @@ def test_weekend(house: SimulatedHouse) -> None:
     """On Saturday it stays cool until eight."""
     house.mode = "home"
     house.device("trv-bath", kind="thermostat", room="bath", setpoint_heat=19)
-    house.advance("115h")
+    house.until("2026-01-10 07:30")
     assert house.commands[-1] == ("trv-bath", "set_setpoint", 17.0)
-    house.advance("1h")
+    house.until("08:00")
     assert house.commands[-1] == ("trv-bath", "set_setpoint", 21.0)
 
 
@@ -81,7 +81,7 @@ def test_power_was_off_in_the_morning(house: SimulatedHouse) -> None:
     """What was missed is made up for at the start, by what is wanted then."""
     house.mode = "home"
     house.device("trv-bath", kind="thermostat", room="bath", setpoint_heat=19)
-    house.advance("11h")
+    house.until("23:00")
     house.restart(off="9h")
     assert house.commands[-1] == ("trv-bath", "set_setpoint", 21.0)
 

@@ -21,9 +21,9 @@ def garage_at_night(door: Device, ctx: Context) -> None:
 def test_forgotten(house: SimulatedHouse) -> None:
     """A garage that was opened in the afternoon is told of at ten past ten, and not by day."""
     house.set("garage-1", open=True)
-    house.advance("10h")
+    house.until("22:00")
     assert house.notifications == []
-    house.advance("11m")
+    house.until("22:11")
     assert house.notifications == [("everyone", "garage-1 is open")]
     house.set("garage-1", open=False)
     assert house.alerts == []
@@ -32,7 +32,7 @@ def test_forgotten(house: SimulatedHouse) -> None:
 def test_somebody_comes_home(house: SimulatedHouse) -> None:
     """Who comes home at midnight and closes it hears nothing."""
     house.set("garage-1", open=False)
-    house.advance("12h")
+    house.until("00:00")
     house.set("garage-1", open=True)
     house.advance("5m")
     house.set("garage-1", open=False)
@@ -43,9 +43,9 @@ def test_somebody_comes_home(house: SimulatedHouse) -> None:
 def test_morning(house: SimulatedHouse) -> None:
     """In the morning it is over, open or not."""
     house.set("garage-1", open=True)
-    house.advance("17h")
+    house.until("05:00")
     assert house.alerts == ["garage_at_night"]
-    house.advance("61m")
+    house.until("06:00")
     assert house.alerts == []
 
 

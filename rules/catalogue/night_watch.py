@@ -17,7 +17,7 @@ TELL = [("0m", "everyone")]  # later others, too: [("0m", "anna"), ("5m", "every
 
 @rule("door_opened", "window_opened", mode=WATCHED_IN, cooldown="5m")
 def night_watch(event: Event, ctx: Context) -> None:
-    """Sound the alarm when something is opened at night or while nobody is home."""
+    """Begin when something is opened at night or while nobody is home."""
     delay = ENTRY_DELAY if "entry" in event.device.labels else "0s"
     ctx.after(delay, night_watch_alarm, where=event.device.name)
 
@@ -25,22 +25,29 @@ def night_watch(event: Event, ctx: Context) -> None:
 @timer
 def night_watch_alarm(ctx: Context, where: str) -> None:
     """Raise the alarm, unless somebody came home meanwhile."""
-    if ctx.mode not in WATCHED_IN:
-        return
-    ctx.alert(f"{where} opened while {ctx.mode}", key="night_watch", lane="alarm", escalate=TELL)
+    if ctx.mode in WATCHED_IN:
+        ctx.alert(f"{where} opened while {ctx.mode}", key="night_watch", lane="alarm", escalate=TELL)
+
+
+@rule("alert_raised", "alert_repeated", "alert_acknowledged", "alert_cleared", where={"alert": "night_watch"})
+def night_watch_siren(event: Event, ctx: Context) -> None:
+    """Sound the sirens with the alarm; they are quiet when somebody has seen it, or it is over."""
     for siren in ctx.devices(kind="siren"):
-        ctx.hold(siren, on=True, lasts=SIREN_TIME, priority="safety")
+        if event.type in ("alert_raised", "alert_repeated"):
+            ctx.hold(siren, on=True, lasts=SIREN_TIME, priority="safety")
+        else:
+            ctx.release(siren)
 
 
 @rule("mode_changed")
 def night_watch_off(event: Event, ctx: Context) -> None:
-    """Stop the alarm when the house is set to home."""
+    """End the alarm when the house is set to home."""
     if event["mode"] not in WATCHED_IN and not event.subject:  # a thermostat's mode has a subject
         ctx.clear("night_watch")
 
 
 def test_window_at_night(house: SimulatedHouse) -> None:
-    """A window at night is loud at once, and the siren stops by itself."""
+    """A window at night is loud at once, the siren stops by itself, and opening it again is nothing new."""
     house.device("siren-hall", kind="siren")
     house.mode = "night"
     house.set("window-bath", open=True)
@@ -49,7 +56,25 @@ def test_window_at_night(house: SimulatedHouse) -> None:
     assert house.notifications == [("everyone", "window-bath opened while night")]
     assert house.commands == [("siren-hall", "set_on", True)]
     house.advance("3m")
-    assert house.commands[-1] == ("siren-hall", "set_on", False)
+    house.set("window-bath", open=False)
+    house.set("window-bath", open=True)
+    house.advance("1m")
+    assert house.commands[1:] == [("siren-hall", "set_on", False)]
+
+
+def test_home_is_quiet(house: SimulatedHouse) -> None:
+    """Setting the house to home ends the alarm and its noise; and then a door is just a door."""
+    house.device("siren-hall", kind="siren")
+    house.mode = "night"
+    house.set("window-bath", open=True)
+    house.advance("1s")
+    house.mode = "home"
+    assert house.alerts == []
+    assert house.commands == [("siren-hall", "set_on", True), ("siren-hall", "set_on", False)]
+    house.set("door-front", open=True)
+    house.event("alert_raised", "door-front", actor="rule:left_open", alert="left_open")
+    house.advance("1h")
+    assert (house.alerts, len(house.commands)) == ([], 2)
 
 
 def test_entry_door_leaves_time(house: SimulatedHouse) -> None:
@@ -59,14 +84,6 @@ def test_entry_door_leaves_time(house: SimulatedHouse) -> None:
     house.set("door-front", open=True)
     house.advance("20s")
     house.mode = "home"
-    house.advance("1h")
-    assert house.alerts == []
-
-
-def test_by_day_nothing(house: SimulatedHouse) -> None:
-    """While we are at home a door is just a door."""
-    house.mode = "home"
-    house.set("door-front", open=True)
     house.advance("1h")
     assert house.alerts == []
 

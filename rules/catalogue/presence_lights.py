@@ -35,7 +35,7 @@ def person(house: SimulatedHouse, score: float = 0.8) -> None:
 def test_after_dark(house: SimulatedHouse) -> None:
     """A person in the evening has light for five minutes."""
     drive(house)
-    house.advance("10h")  # the house of a test begins on a day in January at noon
+    house.until("sunset")
     person(house)
     assert house.commands == [("light-drive", "set_on", True)]
     house.advance("4m")
@@ -56,7 +56,7 @@ def test_by_day(house: SimulatedHouse) -> None:
 def test_a_cat(house: SimulatedHouse) -> None:
     """A cat, or what is hardly a person, has none either."""
     drive(house)
-    house.advance("10h")
+    house.until("22:00")
     house.event("object_detected", "cam-drive", object={"label": "cat", "score": 0.9})
     person(house, score=0.5)
     assert house.commands == []
@@ -65,7 +65,7 @@ def test_a_cat(house: SimulatedHouse) -> None:
 def test_power_cut_while_it_is_on(house: SimulatedHouse) -> None:
     """A light that was on when the power failed goes off after it."""
     drive(house)
-    house.advance("10h")
+    house.until("22:00")
     person(house)
     house.restart(off="10m")
     house.advance("1s")

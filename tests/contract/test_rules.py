@@ -39,6 +39,14 @@ def test_carries_a_title_and_tests(file: Path) -> None:
         assert rule.title != rule.name.replace("_", " "), f"{rule.name} has no docstring"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_its_tests_see_all_of_it(file: Path) -> None:
+    """Each rule runs in some test, and each of its arguments holds it back in one."""
+    suite = Suite(file)
+    assert all(trial.ok for trial in suite.run())
+    assert [(covered.rule, covered.missed) for covered in suite.coverage.report() if covered.missed] == []
+
+
 @pytest.mark.parametrize("mode", ["night", "away", "vacation"])
 def test_own_tests_pass_in_any_installation(mode: str) -> None:
     """They say which mode they mean: they pass in a house that begins with another than home."""
