@@ -62,8 +62,10 @@ class Place:
 
     def load(self, files: Sequence[Path]) -> Loaded | None:
         """Load rule files of one folder, or all of the rules folder; None when it was said what is wrong."""
+        from gateway.config.acting import acting
         from gateway.rules.house import House
         from gateway.rules.loader import LOAD_S_MAX, load
+        from gateway.rules.recipients import Recipients
 
         missing = [file for file in files if not file.is_file()]
         folders = {file.parent for file in files} or {self.folder}
@@ -76,6 +78,8 @@ class Place:
             house=House(installation.devices, {}),
             modes=installation.modes,
             files=list(files) or None,
+            recipients=Recipients(self.config.notify.names) if self.config is not None else None,
+            acting=acting(self.config) if self.config is not None else None,
             located=installation.location is not None or self.config is None,
             limit_s=LOAD_S_MAX,
         )

@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from gateway.clock import wall_ns_of
+from gateway.clock import NS_PER_S, wall_ns_of
+from gateway.event import Lane
 from gateway.journal.inspection import Inspection
 from gateway.journal.through import Through
 from gateway.rules.desk.backtest import Backtest, Window
 from gateway.rules.desk.candidate import CallLimit, Installation
 from gateway.rules.desk.comparison import Comparison, Difference
+from gateway.rules.desk.following import LAG_NS, Following
 from gateway.rules.desk.tally import Action
 from gateway.rules.loader import load
 from gateway.rules.protocol import DeviceEntry
@@ -47,7 +50,7 @@ class Run:
     def __init__(
         self, journal: Path, file: Path, *, tables: Any = None, until: float | None = None, diff: bool = False,
         after: int = 0, since: float = 0, devices: Sequence[DeviceEntry] = DEVICES, limit: CallLimit | None = None,
-        log_id: str = "",
+        log_id: str = "", done_before: int = 0,
     ) -> None:  # fmt: skip
         loaded = load(file.parent, files=[file])
         assert [*map(str, loaded.faults)] == []
@@ -57,7 +60,8 @@ class Run:
         self.comparison = Comparison(self.differences.append) if diff else None
         begin = wall_ns_of(MONDAY)
         window = Window(
-            after=after, through=inspection.last_sequence, since_ns=begin + round(since * 1e9), tables=tables,
+            after=after, through=inspection.last_sequence, done_before=done_before,
+            since_ns=begin + round(since * 1e9), tables=tables,
             until_ns=None if until is None else begin + round(until * 1e9),
         )  # fmt: skip
         self.test = Backtest(
@@ -130,6 +134,47 @@ def test_outputs_of_the_candidates_own_rules_are_not_seen_twice(recorder: Record
         'event visit_counted {"n":1}',
         'event visit_counted {"n":2}',
     ]
+
+
+def test_timers_are_the_candidates_own(recorder: Recorder, tmp_path: Path) -> None:
+    """A timer that the live version had fires no timer of the candidate, though both have the same name."""
+    recorder.event(60, "door_opened", DOOR, open=True)
+    timer = f"left_open|lasts|left_open|when|{DOOR}|{DOOR}|1|0"
+    recorder.event(60 + 10 * MINUTE, "timer_fired", "rule:left_open", lane="timer", actor="gateway", timer=timer)
+    recorder.event(60 + 40 * MINUTE, "door_closed", DOOR, open=False)
+    recorder.close()
+    assert [when for when, _ in Run(recorder.folder, rules(tmp_path, LEFT_OPEN)).told] == ["00:31:00", "00:41:00"]
+
+
+def test_what_follows_has_a_number_of_its_own(recorder: Recorder, tmp_path: Path) -> None:
+    """An event of the candidate's and the next recorded one both set a timer, and both timers fire."""
+    recorder.event(0, "door_opened", DOOR)
+    recorder.event(1, "visit_noted", DOOR)
+    recorder.event(60, "door_closed", DOOR)
+    recorder.close()
+    source = """
+    @rule("door_opened")
+    def notes(event, ctx): ctx.emit("visit_noted")
+    @rule("visit_noted")
+    def waits(event, ctx): ctx.after("30s", over)
+    @timer
+    def over(ctx): ctx.emit("visit_over")
+    """
+    found = Run(recorder.folder, rules(tmp_path, source))
+    assert [when for when, what in found.told if "over" in what] == ["00:00:30", "00:00:31"]
+
+
+def test_following_tells_the_time_with_a_lag() -> None:
+    """Blocks come as they were written; when nothing happens, time is a little behind the gateway's."""
+    event = {"specversion": "1.0", "id": "a", "source": "/x", "type": "t", "lane": "alarm"}
+    written = [
+        {"wall_ns": 10 * NS_PER_S, "events": [event], "sequences": [7]},
+        {"wall_ns": 20 * NS_PER_S, "events": []},
+    ]
+    runs = list(Following(written, msgspec.json.encode, lambda: False).runs(0, 9, ()))
+    assert [(run.wall_ns, len(run.raws)) for run in runs] == [(10 * NS_PER_S, 1), (20 * NS_PER_S - LAG_NS, 0)]
+    assert (runs[0].sequence(0), runs[0].lanes) == (7, bytes([Lane.ALARM]))
+    assert len(list(Following(written, msgspec.json.encode, lambda: True).runs(0, 9, ()))) == 1
 
 
 def test_recorded_late_is_late(recorder: Recorder, tmp_path: Path) -> None:
@@ -227,6 +272,9 @@ def test_compared_with_what_was_done(recorder: Recorder, tmp_path: Path) -> None
     found = Run(again.folder, rules(tmp_path, source), diff=True, log_id=recorder.journal.log_id)
     assert found.comparison is not None
     assert found.comparison.counts == {"bell": {"same": 2, "changed": 1, "only live": 1}, "owl": {"only candidate": 1}}
+    later = Run(again.folder, rules(tmp_path, source), diff=True, log_id=recorder.journal.log_id, done_before=99)
+    assert later.comparison is not None
+    assert later.comparison.counts["bell"] == {"only candidate": 3}, "what was done before is not compared"
 
 
 # ---- the verb ------------------------------------------------------------------------------------

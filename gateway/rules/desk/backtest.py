@@ -101,7 +101,7 @@ class Backtest:
         self.candidate = Candidate(
             loaded, installation, self._take, now_ns=window.since_ns, tables=window.tables, watch=watch
         )
-        self.candidate.time.sequence = window.after
+        self.candidate.time.sequence = window.after - 1  # that of the load; the records have their own
 
     @property
     def missing(self) -> int:

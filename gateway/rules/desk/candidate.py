@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.rules.acting import AS_USUAL, Acting
+from gateway.rules.acting import AS_USUAL
 from gateway.rules.call import Site
 from gateway.rules.claims import is_persons
 from gateway.rules.definition import Timer
@@ -45,7 +45,6 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     modes: tuple[str, ...] = ("home", "away", "night", "vacation")
     timezone: str = "UTC"
     location: Location | None = None
-    acting: Acting = AS_USUAL
     late_s: float = 60.0
 
 
@@ -142,7 +141,7 @@ class Candidate:
         timers = {each.run: each.name for each in loaded.definitions if isinstance(each, Timer)}
         site = Site(
             house, timed, installation.log_id, installation.gateway, installation.modes, zone, timers,
-            installation.location, acting=installation.acting,
+            installation.location, recipients=loaded.recipients, acting=loaded.acting or AS_USUAL,
         )  # fmt: skip
         self.engine = Engine(
             loaded.definitions, site, watch or Unwatched(), late_s=installation.late_s,
