@@ -62,9 +62,13 @@ class SystemClock:
             return "unknown"
 
     def synced(self) -> bool:
-        """Ask timesyncd's flag first, then the kernel (adjtimex), which chrony and ntpd set; at most once a second."""
+        """Ask timesyncd's flag first, then the kernel (adjtimex), which chrony and ntpd set; at most once a second.
+
+        A clock that was right stays believed: the kernel gives up its flag after hours without a network, while the
+        clock is off by seconds a day.
+        """
         now = time.monotonic_ns()
-        if now - self._asked_ns >= _ASK_EVERY_NS:
+        if not self._synced and now - self._asked_ns >= _ASK_EVERY_NS:
             self._asked_ns = now
             self._synced = _SYNCHRONIZED.exists() or _kernel_synced()
         return self._synced

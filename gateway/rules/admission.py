@@ -11,7 +11,9 @@ from typing import Final
 from gateway.rules.protocol import Outcome
 from gateway.rules.tables import NAMES
 
-GATEWAYS_OWN: Final = frozenset({"timer_fired", "rules_loaded", "rules_changed"})  # records of the lane timer
+GATEWAYS_OWN: Final = frozenset(
+    {"timer_fired", "rules_loaded", "rules_changed", "clock_set"}
+)  # records of the lane timer
 OUTPUTS_MAX: Final = 20_000  # of one outcome; their bytes are bounded by the frame
 LOGS_MAX: Final = 1000
 

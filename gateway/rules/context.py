@@ -17,7 +17,7 @@ from gateway.rules.definition import duration_ns, is_type
 from gateway.rules.house import Device, Room, field_name
 from gateway.rules.inputs import CHANGED, Inputs
 from gateway.rules.memory import State
-from gateway.rules.over import Window
+from gateway.rules.over import WINDOW_CLOSED, Window
 from gateway.rules.overrides import ANSWERS
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.recipients import EVERYONE
@@ -26,6 +26,7 @@ from gateway.rules.tables import MODE_KEY, MODES
 
 RESERVED_TYPES = frozenset(
     {"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed", CHANGED}
+    | {"clock_set", WINDOW_CLOSED}
     | {actions.HTTP_REQUESTED, actions.HTTP_ANSWERED, "device_overridden", *ANSWERS, *alerts.TYPES, *notices.TYPES}
 )
 

@@ -19,6 +19,7 @@ from gateway.rules.definition import NS_PER_S, FieldTest, Per, Test, Threshold, 
 from gateway.rules.house import field_name
 
 Kind = Literal["tumbling", "sliding", "session"]
+WINDOW_CLOSED = "window_closed"  # type of the event a rule gets when a window is over
 AGGREGATES = ("count", "min", "max", "mean", "sum", "first", "last")
 GRACE_NS = 10 * NS_PER_S  # how long a window that is over waits for events that were on their way
 TEXT_CHARS_MAX = 100  # of a first or last value that is kept

@@ -16,8 +16,10 @@ from typing import Any
 import msgspec
 
 from gateway.clock import rfc3339
+from gateway.rules.appointments import AT
 from gateway.rules.call import Call, Cause, Site
-from gateway.rules.definition import Declared, EventRule
+from gateway.rules.definition import At, Condition, Declared, EventRule
+from gateway.rules.openings import HOURS
 from gateway.rules.runner import Runner
 from gateway.rules.seen import Seen, decode, time_ns
 from gateway.rules.tables import RULE_STATE, TIMERS
@@ -25,7 +27,9 @@ from gateway.rules.windows import CLOSE, EARLY_NS_MAX, Run, Windows
 
 DEBOUNCE, UNLESS = "debounce", "unless"  # kinds of timers
 KINDS = (DEBOUNCE, UNLESS, CLOSE)
-ROWS = (DEBOUNCE, UNLESS, "after", "tumbling", "session", "sliding")
+WINDOWS = ("tumbling", "session", "sliding")
+ROWS = (DEBOUNCE, UNLESS, "after", *WINDOWS, AT, HOURS)
+TIMED = (DEBOUNCE, "session", AT, HOURS)  # rows that name their timer
 WAITING_PER_SCOPE_MAX = 200  # devices of a room or house whose events wait for what must not come
 EARLIER_BYTES_MAX = 4096  # of an earlier event that is kept whole; of a larger one only when and where
 
@@ -75,11 +79,18 @@ class Patterns:
 
     def tidy(self, definitions: Mapping[str, Declared]) -> None:
         """Forget what rules kept that wait for something else now; what belongs to no rule stays for its return."""
+        rows = 0
         for key in list(self._site.tables.keys(RULE_STATE)):
             name, _, rest = key.partition("|")
             kind, rule = rest.partition("|")[0], definitions.get(name)
-            if kind in ROWS and isinstance(rule, EventRule) and kind != _kind_of(rule):
+            if kind in ROWS and rule is not None and kind != _kind_of(rule):
+                row = self._site.tables.get(RULE_STATE, key)
+                if kind in TIMED and isinstance(row, dict) and row.get("timer"):
+                    self._site.tables.put(TIMERS, row["timer"], None)
                 self._site.tables.put(RULE_STATE, key, None)
+            else:
+                rows += kind in WINDOWS
+        self._windows.rows = rows
 
     # ---- debounce -----------------------------------------------------------------------------------
 
@@ -177,8 +188,12 @@ class Patterns:
         return Cause(seen.id, cause.sequence, cause.time_ns, cause.hops, rfc3339(cause.time_ns))
 
 
-def _kind_of(rule: EventRule) -> str:
+def _kind_of(rule: Declared) -> str:
     """Return the sort of rows a rule has."""
+    if isinstance(rule, At):
+        return AT
+    if not isinstance(rule, EventRule):
+        return HOURS if isinstance(rule, Condition) and rule.hours else ""
     if rule.over is not None:
         return rule.over.kind
     return DEBOUNCE if rule.debounce_ns else UNLESS if rule.unless else "after" if rule.after else ""

@@ -27,15 +27,15 @@ from gateway.clock import NS_PER_S, rfc3339
 from gateway.rules.calendar import DAY_S, Place
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.definition import EventRule
-from gateway.rules.over import Over, Sums, sums_of
+from gateway.rules.over import WINDOW_CLOSED, Over, Sums, sums_of
 from gateway.rules.seen import Seen, field_of, time_ns
 from gateway.rules.tables import RULE_STATE, TIMERS
 
 CLOSE = "window"  # kind of timer
-WINDOW_CLOSED = "window_closed"  # type of the event a rule gets when a window is over
 ENTRIES_MAX = 32
 CHUNKS = 32
 EARLY_NS_MAX = 10_000_000  # a timer's record has milliseconds, and so may be before its time
+ROWS_MAX = 3000  # of the windows of all rules; beyond it edges are less exact, and further devices are left out
 READ_MAX = 4096  # chunks that are kept as they were read
 SCOPES_PER_RULE_MAX = 1000  # devices or rooms with a window; events of others are left out
 LATE_NS = 60 * NS_PER_S  # closed so long behind its time, a window is of the past
@@ -66,6 +66,7 @@ class Windows:
         self._place = place
         self._run = run
         self._scopes: dict[str, set[str]] = {}  # of each rule
+        self.rows = 0  # of all windows
         self._read: dict[str, tuple[Any, Chunk]] = {}  # chunks by their keys, with the row they were read from
 
     def scope(self, per: str, device_id: str) -> str:
@@ -115,7 +116,7 @@ class Windows:
             self._timer(rule, scope, cause, waits_ns, {"begin": begin, "end": end})
         else:
             sums.add(_sums(kept))
-        self._site.tables.put(RULE_STATE, f"{head}|{begin}", msgspec.to_builtins(sums))
+        self._put(f"{head}|{begin}", msgspec.to_builtins(sums))
         return COUNTED
 
     def _close(self, rule: EventRule, over: Over, row: Mapping[str, Any], seen: Seen, cause: Cause) -> None:
@@ -126,8 +127,8 @@ class Windows:
         closed = (tables.get(RULE_STATE, head) or {"closed": 0})["closed"]
         if closed > cause.time_ns + AHEAD_NS_MAX:
             closed = 0  # by a clock that was wrong
-        tables.put(RULE_STATE, f"{head}|{row['begin']}", None)
-        tables.put(RULE_STATE, head, {"closed": max(closed, row["end"])})
+        self._put(f"{head}|{row['begin']}", None)
+        self._put(head, {"closed": max(closed, row["end"])})
         self._over(rule, over, str(row["scope"]), _sums(kept), row["begin"], row["end"], seen, cause)
 
     def _span(self, time_ns_: int, length_ns: int) -> tuple[int, int]:
@@ -152,11 +153,11 @@ class Windows:
                 self._end_session(rule, over, scope, before, record, cause)
             else:
                 sums.add(before)
-                self._site.tables.put(RULE_STATE, key, {**kept, "sums": msgspec.to_builtins(sums)})
+                self._put(key, {**kept, "sums": msgspec.to_builtins(sums)})
                 return COUNTED
         waits_ns = max(sums.until + over.length_ns - cause.time_ns, 0) + over.grace_ns
         timer = self._timer(rule, scope, cause, waits_ns, {})
-        self._site.tables.put(RULE_STATE, key, {"sums": msgspec.to_builtins(sums), "timer": timer})
+        self._put(key, {"sums": msgspec.to_builtins(sums), "timer": timer})
         return COUNTED
 
     def _silence(self, rule: EventRule, over: Over, scope: str, timer: str, seen: Seen, cause: Cause) -> None:
@@ -169,12 +170,12 @@ class Windows:
         left_ns = sums.until + over.length_ns + over.grace_ns - cause.time_ns
         if left_ns > EARLY_NS_MAX:
             kept = {**kept, "timer": self._timer(rule, scope, cause, left_ns, {})}
-            self._site.tables.put(RULE_STATE, key, kept)
+            self._put(key, kept)
         else:
             self._end_session(rule, over, scope, sums, seen, cause)
 
     def _end_session(self, rule: EventRule, over: Over, scope: str, sums: Sums, seen: Seen, cause: Cause) -> None:
-        self._site.tables.put(RULE_STATE, f"{rule.name}|session|{scope}", None)
+        self._put(f"{rule.name}|session|{scope}", None)
         self._over(rule, over, scope, sums, sums.since, sums.until, seen, cause)
 
     # ---- sliding ------------------------------------------------------------------------------------
@@ -191,23 +192,31 @@ class Windows:
         if sums.until <= since:
             return LEFT_OUT
         while chunks and not since < chunks[0].sums.until <= since + over.length_ns:
-            tables.put(RULE_STATE, f"{key}|{first}", None)
+            self._put(f"{key}|{first}", None)
             self._read.pop(f"{key}|{first}", None)
             first, chunks = first + 1, chunks[1:]
-        if not chunks or not chunks[-1].add(sums, over.length_ns // CHUNKS):
+        if chunks and self.rows >= ROWS_MAX and not chunks[-1].has_room:
+            chunks[-1].entries = []  # its edge is not exact any more
+            chunks[-1].sums.add(sums)
+        elif not chunks or not chunks[-1].add(sums, over.length_ns // CHUNKS):
             chunks.append(Chunk(sums, [(sums.until, sums.last)]))
             following += 1
         row = msgspec.to_builtins(chunks[-1])
-        tables.put(RULE_STATE, f"{key}|{following - 1}", row)
+        self._put(f"{key}|{following - 1}", row)
         self._read[f"{key}|{following - 1}"] = (row, chunks[-1])
         whole = _together(chunks, since)
         so = over.holds(whole)
         if head != {"chunks": [first, following], "so": so}:
-            tables.put(RULE_STATE, key, {"chunks": [first, following], "so": so})
+            self._put(key, {"chunks": [first, following], "so": so})
         if not so or (over.tests and head["so"]):
             return STILL_SO if so else NOT_SO
         self._run(rule, seen, raw, window=told_of(whole, since, max(newest, sums.until)))
         return ""
+
+    def _put(self, key: str, row: Any | None) -> None:
+        """Set a row, and keep count of them."""
+        self.rows += (row is not None) - (self._site.tables.get(RULE_STATE, key) is not None)
+        self._site.tables.put(RULE_STATE, key, row)
 
     def _chunk(self, key: str) -> Chunk:
         """Return a chunk of a window; a row that is the same as last time is not read again."""
@@ -229,7 +238,7 @@ class Windows:
             keys = self._site.tables.keys(RULE_STATE, prefix)
             scopes = {key[len(prefix) :] for key in keys if isinstance(self._site.tables.get(RULE_STATE, key), dict)}
             self._scopes[rule.name] = scopes
-        if scope not in scopes and len(scopes) >= SCOPES_PER_RULE_MAX:
+        if scope not in scopes and (len(scopes) >= SCOPES_PER_RULE_MAX or self.rows >= ROWS_MAX):
             return False
         scopes.add(scope)
         return True
@@ -263,12 +272,17 @@ class Chunk(msgspec.Struct, array_like=True):
     sums: Sums
     entries: list[tuple[int, Any]]
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more event can be kept by itself."""
+        return 0 < len(self.entries) < ENTRIES_MAX
+
     def add(self, sums: Sums, part_ns: int) -> bool:
         """Take in one event if there is room; where too many come within `part_ns`, they are not kept one by one."""
         short = max(sums.until, self.sums.until) - min(sums.since, self.sums.since) < part_ns
         if len(self.entries) >= ENTRIES_MAX and short:
             self.entries = []
-        elif 0 < len(self.entries) < ENTRIES_MAX:
+        elif self.has_room:
             self.entries.append((sums.until, sums.last))
         elif not short or self.entries:
             return False

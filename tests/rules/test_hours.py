@@ -97,6 +97,16 @@ def test_a_night_with_summer_time_in_it(tmp_path: Path) -> None:
     assert here.now.strftime("%H:%M") == "10:00"
 
 
+def test_a_condition_that_loses_its_hours_forgets_them(tmp_path: Path) -> None:
+    """After an edit that takes between= away nothing of it is left, and the condition is what its fields say."""
+    here = house(tmp_path, WHEN.format(arguments='between="22:00-06:00"'))
+    here.set("door-front", open=True)
+    here.reload(loaded(tmp_path, WHEN.format(arguments="per='device'")))
+    assert said(here) == ["begun Mon 12:00"]
+    assert here.rows("timers") == {}
+    assert not [key for key in here.rows("rule_state") if "hours" in key]
+
+
 def test_without_the_time_hours_stay_as_they_are(tmp_path: Path) -> None:
     """While nobody knows the time a condition keeps what it was, and follows the clock when it is set."""
     here = house(tmp_path, WHEN.format(arguments='between="22:00-06:00"'))

@@ -207,6 +207,21 @@ def test_devices_with_windows_are_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     assert said(here, "who", "n") == [["plug-a", 1], ["plug-a", 2]]
 
 
+def test_windows_of_all_rules_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the rows are used up a window goes on, less exact, and further devices are left out, a restart or not."""
+    monkeypatch.setattr("gateway.rules.windows.ROWS_MAX", 4)
+    here = counting(tmp_path, 'sliding("1d")')
+    here.event("power_changed", "plug-b", power=1)
+    for _ in range(200):
+        here.advance("5m")
+        here.event("power_changed", "plug-a", power=1)
+    here.restart()
+    here.device("plug-c", kind="plug")
+    here.event("power_changed", "plug-c", power=1)
+    assert len(here.rows("rule_state")) == 4
+    assert said(here, "who", "n")[-1] == ["plug-a", 200]
+
+
 def test_without_over_there_is_no_window(tmp_path: Path) -> None:
     """event.window in a rule without windows says what it lacks, on the author's line."""
     here = house(tmp_path, '@rule("power_changed")\ndef note(event, ctx): ctx.log(event.window.count)\n')
