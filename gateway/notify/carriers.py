@@ -12,7 +12,7 @@ from gateway.errors import ConfigError, ProtocolError, TargetDown
 from gateway.notify.courier import Courier
 from gateway.notify.options import CarrierName, Directory, RecipientOptions
 from gateway.notify.outbox import Notice
-from gateway.notify.webhook import message, post, without_secrets
+from gateway.notify.webhook import Leaving, message, post, without_secrets
 from gateway.targets.target import DELIVERED, Outcome, Verdict
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,11 @@ class Carriers:
         self._gateway = gateway
         self._courier = Courier()
 
-    async def send(self, notice: Notice) -> Outcome:
-        """Send; raises nothing. A reason has no secret in it."""
+    async def send(self, notice: Notice, leaving: Leaving) -> Outcome:
+        """Send; raises nothing. `leaving` is awaited before the first byte. A reason has no secret in it."""
         options = self._directory.recipients[notice.to]
         try:
-            return await self._send(notice, options)
+            return await self._send(notice, options, leaving)
         except TimeoutError:
             return Outcome(Verdict.RETRY, f"took longer than {options.timeout_s:g} s")
         except ConfigError as error:  # a secret that can't be read
@@ -44,7 +44,9 @@ class Carriers:
             log.exception("notification %s to %s: a fault of the gateway", notice.id, notice.to)
             return Outcome(Verdict.RETRY, f"a fault of the gateway: {type(error).__name__}")
 
-    async def _send(self, notice: Notice, options: RecipientOptions) -> Outcome:
+    async def _send(self, notice: Notice, options: RecipientOptions, leaving: Leaving) -> Outcome:
+        if options.carrier in ("log", "mqtt"):
+            await leaving()
         if options.carrier == "log":
             log.info("to %s: %s", notice.to, notice.text)
             return DELIVERED
@@ -56,8 +58,9 @@ class Carriers:
         url = options.url()
         try:
             if (options.carrier or carrier_of(url)) == "webhook":
-                outcome = await post(url, notice, options, self._gateway, self._clock)
+                outcome = await post(url, notice, options, self._gateway, self._clock, leaving)
             else:
+                await leaving()
                 outcome = await self._courier.send(url, notice, notice.title or self._gateway, options.timeout_s)
         except (TargetDown, ProtocolError) as error:
             outcome = Outcome(Verdict.DOWN if isinstance(error, TargetDown) else Verdict.RETRY, str(error))

@@ -1,8 +1,9 @@
 """Sends what waits in the outbox: one message at a time for each recipient, recipients side by side.
 
-Nothing leaves before its row and the mark that it is leaving are on the disk; what became of it is an event in the
-batch that takes the row away.  A kill in between sends it once more, under the same id; after `CUTS_MAX` such cuts it
-is given up.  What fails is tried again with backoff until its time to live is over.
+Nothing leaves before its row and the mark that it is leaving are on the disk (a connection that can't be made leaves no
+mark); what became of it is an event in the batch that takes the row away.  A kill in between sends it once more, under
+the same id; after `CUTS_MAX` such cuts it is given up.  What fails is tried again with backoff until its time to live
+is over.
 """
 
 from __future__ import annotations
@@ -58,7 +59,6 @@ class Notifier:
         self._gateway = gateway
         self._news = {name: asyncio.Event() for name in directory.recipients}
         self._expiry = asyncio.Event()
-        self._sending: dict[str, Notice] = {}  # by recipient
         self._overdue: set[str] = set()  # ids that expired while they were sent
         self._said: dict[tuple[str, str], int] = {}  # (recipient, rule) -> when (boot clock) their limit was said
         self._asked: dict[str, asyncio.Future[str]] = {}  # by id, for who waits for the outcome
@@ -158,18 +158,21 @@ class Notifier:
 
     async def _send(self, notice: Notice) -> Outcome:
         """Send one notice and take note of what became of it."""
-        self._sending[notice.to] = notice
-        marked = self.outbox.begin(notice)
+        self.outbox.sending[notice.to] = notice
+
+        async def leaving() -> None:
+            """Mark it on the disk, with everything it follows from; a gateway that ends before that sends nothing."""
+            self.outbox.begin(notice)
+            try:
+                await self._flush()
+            except asyncio.CancelledError:
+                self.outbox.put_back(notice)
+                raise
+
         try:
-            await self._flush()
-        except asyncio.CancelledError:
-            self.outbox.put_back(notice)  # it has not left
-            raise
-        try:
-            notice = marked
-            outcome = await self._carriers.send(notice)
+            outcome = await self._carriers.send(notice, leaving)
         finally:
-            del self._sending[notice.to]
+            del self.outbox.sending[notice.to]
         if outcome.verdict is Verdict.DELIVERED:
             self.errors.pop(notice.to, None)
             self.sent += 1
@@ -185,6 +188,8 @@ class Notifier:
             self.outbox.failed(notice, outcome.reason)
             if notice.id in self._overdue:
                 self._end(notice, EXPIRED, outcome.reason)
+            else:
+                await self._flush()  # a kill from now on cuts nothing off
         self._overdue.discard(notice.id)
         return outcome
 
@@ -192,7 +197,7 @@ class Notifier:
         """End what is not worth sending any more."""
         while True:
             for notice in self.outbox.expired():
-                if self._sending.get(notice.to) is not None and self._sending[notice.to].id == notice.id:
+                if self.outbox.sending.get(notice.to) is not None and self.outbox.sending[notice.to].id == notice.id:
                     self._overdue.add(notice.id)
                 else:
                     self._end(notice, EXPIRED, notice.error or self.outbox.wait(notice).why)

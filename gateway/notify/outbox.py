@@ -102,6 +102,7 @@ class Outbox:
         self._hours = {name: options.hours for name, options in directory.recipients.items()}
         self._schedule = Schedule(clock)
         self._waiting: dict[str, dict[str, Notice]] = {}
+        self.sending: dict[str, Notice] = {}  # under way now, by recipient
         self._order = 0
         for at, row in table(OUTBOX).items():
             notice = msgspec.convert(row, Notice)
@@ -171,7 +172,8 @@ class Outbox:
         What is under way (or was, when the gateway was cut off) stays: it may have arrived.
         """
         here = [each for rows in self._waiting.values() for each in rows.values()]
-        everybody = [each for each in here if each.order != notice.order and not each.cuts]
+        stay = {notice.order, *(each.order for each in self.sending.values())}
+        everybody = [each for each in here if each.order not in stay and not each.cuts]
         mine = [each for each in everybody if each.to == notice.to]
         ours = [each for each in mine if each.rule == notice.rule]
         for crowd, limit in (
@@ -226,9 +228,10 @@ class Outbox:
             return Wait(max(1, wait_ns), f"{notice.to} has had {share} of rule {notice.rule} within the hour", True)
         return Wait()
 
-    def begin(self, notice: Notice) -> Notice:
-        """Take note that its sending begins: who finds this after a kill knows that it may have arrived."""
-        return self._keep(msgspec.structs.replace(notice, cuts=notice.cuts + 1))
+    def begin(self, notice: Notice) -> None:
+        """Take note that it is leaving: who finds this after a kill knows that it may have arrived."""
+        if self.current(notice):
+            self._keep(msgspec.structs.replace(notice, cuts=notice.cuts + 1))
 
     def put_back(self, notice: Notice) -> None:
         """Take note that it has not left after all."""
@@ -280,12 +283,11 @@ class Outbox:
         """Return what waits for recipients that the config does not have any more."""
         return [notice for notice in self.waiting if notice.to not in self._directory.recipients]
 
-    def _keep(self, notice: Notice) -> Notice:
+    def _keep(self, notice: Notice) -> None:
         row = msgspec.to_builtins(notice)
         self._waiting[notice.to][notice.at] = notice
         self._schedule.add(notice.at, row)
         self._put(OUTBOX, notice.at, row)
-        return notice
 
     def _forget_sent(self, name: str, now: int) -> None:
         """Forget what is older than an hour, or from the future: the clock has jumped."""

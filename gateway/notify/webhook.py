@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -28,6 +29,8 @@ from gateway.targets.target import Outcome, Verdict
 
 SECRET_CHARS_MIN = 6  # of a part of an address, from which on it is kept out of reasons
 HIDDEN = "…"
+Leaving = Callable[[], Awaitable[None]]
+"""Is awaited before the first byte leaves."""
 _to_json = msgspec.json.Encoder().encode
 
 
@@ -46,8 +49,12 @@ def message(notice: Notice, gateway: str) -> dict[str, Any]:
     return said | {name: value for name, value in optional.items() if value}
 
 
-async def post(url: str, notice: Notice, options: RecipientOptions, gateway: str, clock: Clock) -> Outcome:
-    """Send one message. Raises TargetDown and ProtocolError as `HttpConnection` does, ConfigError without a secret.
+async def post(
+    url: str, notice: Notice, options: RecipientOptions, gateway: str, clock: Clock, leaving: Leaving
+) -> Outcome:
+    """Send one message; `leaving` is awaited when there is a connection.
+
+    Raises TargetDown and ProtocolError as `HttpConnection` does, ConfigError without a secret.
 
     What it says may quote the address.
     """
@@ -66,6 +73,7 @@ async def post(url: str, notice: Notice, options: RecipientOptions, gateway: str
     port = parts.port or (443 if tls else 80)
     connection = await connect(parts.hostname or "", port, context, name, options.timeout_s)
     try:
+        await leaving()
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         answer = await connection.request(
             "POST", path, _headers(parts, notice, options, clock, body), body, options.timeout_s
