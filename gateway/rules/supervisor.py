@@ -268,11 +268,8 @@ class RuleWorker:
             self._feed.flush()
             return
         before, was = self._process, self._ready
-        self.time.record(
-            "rules_changed",
-            succession.record,
-            actor=succession.actor if succession.actor.startswith("person:") else "gateway",
-        )
+        actor = succession.actor if succession.actor.startswith("person:") else "gateway"
+        self.time.record("rules_changed", succession.record, actor=actor)
         succession.done.set_result(True)
         self._take_over(
             succession.process, succession.ready, complete=succession.complete, changed=was != succession.ready
