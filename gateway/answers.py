@@ -14,9 +14,9 @@ import msgspec
 from gateway import __version__
 from gateway.api import events as api_events
 from gateway.api import lanes
+from gateway.api.acting import People
 from gateway.api.alerts import Alerts
 from gateway.api.dead_letters import open_letters
-from gateway.api.line import ApiError
 from gateway.api.notifications import Notifications
 from gateway.api.rule_files import RuleFiles
 from gateway.api.rules import RuleAnswers
@@ -32,9 +32,8 @@ from gateway.api.status import (
     SourceStatus,
     Status,
 )
-from gateway.clock import NS_PER_S, rfc3339, wall_ns_of
-from gateway.errors import DecodeError
-from gateway.event import ROUTED, Event, Lane
+from gateway.clock import NS_PER_S, wall_ns_of
+from gateway.event import ROUTED, Lane
 from gateway.forward.drops import dropped
 from gateway.forward.forwarder import ForwarderStatus
 from gateway.journal.committer import State as DiskState
@@ -64,6 +63,7 @@ class Answers:
         self._daemon = daemon
         self._journal = daemon.journal
         self.alerts = Alerts(daemon.journal.table, daemon.pipeline.record, daemon.clock, gateway=daemon.name)
+        self.people = People(daemon)
         self.notifications = Notifications(
             daemon.notifier, daemon.config.notify, daemon.past, daemon.clock, gateway=daemon.name
         )
@@ -79,7 +79,7 @@ class Answers:
             **RuleFiles(daemon.rules, daemon.clock).all(),
             **RuleAnswers(lambda: daemon.rules, daemon.past, daemon.clock).all(),
             **self._shadow().all(),
-            "command": self.command,
+            **self.people.all(),
             "alerts": self.alerts.listed,
             "alerts_acknowledge": self.alerts.acknowledge,
             "notifications": self.notifications.listed,
@@ -123,6 +123,7 @@ class Answers:
             lanes=[self._lane(lane, routes, waiting[: i + 1]) for i, lane in enumerate(ROUTED)],
             routes=[self._route(each) for each in routes],
             rules=self._rules(),
+            commands=self.people.commands(),
             alerts=AlertStatus(*self.alerts.counts),
             notifications=self._notifications(),
             disk=self._disk(),
@@ -255,29 +256,6 @@ class Answers:
         """Return when everything that was received is on the disk."""
         await self._daemon.committer.flush()
         return True
-
-    # ---- what people do ------------------------------------------------------------------------------
-
-    def command(self, device: str, command: str, value: Any = None, actor: str = "person") -> dict[str, str]:
-        """Journal a command to a device; it is sent when it is on the disk. Refused when it can't be encoded."""
-        daemon = self._daemon
-        found = daemon.config.devices.find(device)
-        device = found.id if found else device
-        try:
-            daemon.encode(device, command, value)
-        except DecodeError as error:
-            raise ApiError(str(error)) from None
-        event = Event(
-            source=f"/{daemon.name}/api",
-            type="command_requested",
-            subject=device,
-            time=rfc3339(daemon.clock.wall_ns()),
-            lane="command",
-            actor=actor,
-            data={"command": command, "value": value},
-        )
-        daemon.pipeline.record(event)
-        return {"id": event.id, "device": device}
 
 
 def _free_bytes(folder: Path) -> int | None:

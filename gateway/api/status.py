@@ -105,6 +105,21 @@ class NotificationStatus(msgspec.Struct, frozen=True):
     errors: dict[str, str] = {}  # recipients that cannot be reached, and why
 
 
+class CommandStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Commands to devices and calls to web services, since start."""
+
+    sent: int = 0
+    confirmed: int = 0  # of these: their device reported what follows
+    failed: int = 0  # not sent in time, refused, or not confirmed
+    waiting: int = 0  # for their source to come back
+    awaited: int = 0  # sent, and not confirmed yet
+    observed: int = 0  # recorded, not sent
+    observing: list[str] = []  # "everything", ids of devices, or names of rules whose commands are only observed
+    calls_answered: int = 0  # to web services
+    calls_failed: int = 0
+    calls_waiting: int = 0
+
+
 class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The journal's folder."""
 
@@ -140,6 +155,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneStatus] = []
     routes: list[RouteStatus] = []
     rules: RuleStatus = RuleStatus()
+    commands: CommandStatus = CommandStatus()
     alerts: AlertStatus = AlertStatus()
     notifications: NotificationStatus = NotificationStatus()
     disk: DiskStatus

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.cli.claims import acting, add_release, lines
 from gateway.cli.terminal import complain, say, say_json, table
 from gateway.cli.verb import Verbs, add, group
 from gateway.errors import GatewayError, probably_meant
@@ -19,7 +20,7 @@ BAD = 1
 
 def add_verbs(verbs: Verbs) -> None:
     """Declare `devices list` and `devices show`."""
-    words = group(verbs, "devices", "installed devices: list, show")
+    words = group(verbs, "devices", "installed devices: list, show, release")
     add(
         words,
         "list",
@@ -37,6 +38,7 @@ def add_verbs(verbs: Verbs) -> None:
         json=True,
     )
     parser.add_argument("device", help="the device's id, or its name in devices.toml")
+    add_release(words)
 
 
 def listing(words: argparse.Namespace) -> int:
@@ -74,13 +76,13 @@ def show(words: argparse.Namespace) -> int:
         hint = probably_meant(words.device, names)
         complain(f"no device {words.device!r}" + (f" ({hint})" if hint else ""))
         return BAD
-    found |= {"rules": _rules(words, found["id"]), "claims": _claims(words, found["id"])}
+    found |= {"rules": _rules(words, found["id"]), **_acting(words, found["id"])}
     if words.json:
         say_json(found)
         return 0
     from gateway.cli.why import not_counting
 
-    claims = found.pop("claims")
+    claims, told = found.pop("claims"), {key: found.pop(key) for key in ("not_taken", "awaited", "observed")}
     for key, value in found.items():
         if key == "values":
             for field, last in value.items():
@@ -90,7 +92,10 @@ def show(words: argparse.Namespace) -> int:
     for claim in claims:
         until = f" until {claim['until']}" if claim["until"] else ""
         counts = "" if claim["counts"] else f"; {not_counting(claim)}"
-        say(f"held       {claim['field']}={claim['value']} by {claim['by']} as {claim['priority']}{until}{counts}")
+        why = f", {claim['why']}" if claim["why"] else ""
+        say(f"held       {claim['field']}={claim['value']} by {claim['by']} as {claim['priority']}{why}{until}{counts}")
+    for line in lines(told):
+        say(line)
     return 0
 
 
@@ -104,17 +109,17 @@ def _rules(words: argparse.Namespace, device: str) -> list[str]:
         return []
 
 
-def _claims(words: argparse.Namespace, device: str) -> list[dict[str, Any]]:
-    """Return who holds which fields of a device, and which claims count."""
+def _acting(words: argparse.Namespace, device: str) -> dict[str, Any]:
+    """Return who holds which fields of a device, which claims count, and what became of commands."""
     from gateway.cli.records import opened
     from gateway.rules.why import claim_entry, claims_on
 
     try:
         with opened(words.config) as records:
-            row = records.table("holds").get(device)
+            row, told = records.table("holds").get(device), acting(records, device)
     except GatewayError:
-        return []
-    return [claim_entry(device, "", claim, counts) for claim, counts in claims_on(row)]
+        row, told = None, {"not_taken": {}, "awaited": [], "observed": {"count": 0, "last": []}}
+    return {"claims": [claim_entry(device, "", claim, counts) for claim, counts in claims_on(row)], **told}
 
 
 def _known(words: argparse.Namespace) -> list[dict[str, Any]]:

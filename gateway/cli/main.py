@@ -24,6 +24,7 @@ from gateway.cli import (
     devices,
     events,
     explain,
+    house,
     journal,
     notifications,
     replay,
@@ -49,6 +50,7 @@ GROUPS = (
     journal,
     backup,
     send,
+    house,
     completion,
 )
 OK, BAD, USAGE, CONFIG = 0, 1, 2, 78

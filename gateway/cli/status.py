@@ -82,6 +82,7 @@ def show(now: Status, level: Level, sentence: str) -> None:
             table(headers, rows, [_colour(row) for row in rows])
     say()
     say(_rules(now))
+    say(_commands(now))
     say(_disk(now))
 
 
@@ -137,6 +138,18 @@ def _rules(now: Status) -> str:
     ends = (f"{name} until {until}" if until else name for name, until in rules.disabled.items())
     stopped += f", disabled: {', '.join(ends)}" if rules.disabled else ""
     return f"rules: {rules.loaded} {rules.state}{stopped}, {rules.fired:,} fired, {rules.behind:,} behind{observed}"
+
+
+def _commands(now: Status) -> str:
+    told = now.commands
+    parts = [f"{told.sent:,} sent", f"{told.confirmed:,} confirmed", f"{told.failed:,} failed"]
+    parts += [f"{told.waiting:,} waiting"] if told.waiting else []
+    parts += [f"{told.awaited:,} not confirmed yet"] if told.awaited else []
+    if told.observed or told.observing:
+        parts.append(f"{told.observed:,} only observed ({', '.join(told.observing) or 'of single rules'})")
+    calls = told.calls_answered + told.calls_failed + told.calls_waiting
+    services = f"; web services: {told.calls_answered:,} of {calls:,} calls answered" if calls else ""
+    return f"commands: {', '.join(parts)}{services}"
 
 
 def _disk(now: Status) -> str:

@@ -248,6 +248,7 @@ def claim_entry(device_id: str, name: str, claim: Mapping[str, Any], counts: boo
         "field": claim["field"],
         "value": claim["value"],
         "priority": PRIORITIES[claim["priority"]],
+        "why": claim.get("why", ""),
         "observed": bool(claim.get("observe")),
         "until": rfc3339(claim["until"]) if claim.get("until") else None,
         "counts": counts,

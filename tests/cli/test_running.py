@@ -178,7 +178,9 @@ def test_devices(gateway: Running) -> None:
     (door,) = [device for device in gateway.json("devices", "list") if device["name"] == "front-door"]
     assert (door["room"], door["labels"], door["values"]["open"]) == ("hall", ["entry"], False)
     assert door["profile"] == "shelly-gen1-door"
-    assert gateway.json("devices", "show", "front-door") == {**door, "rules": [], "claims": []}
+    shown = gateway.json("devices", "show", "front-door")
+    nothing = {"rules": [], "claims": [], "not_taken": {}, "awaited": [], "observed": {"count": 0, "last": []}}
+    assert shown == {**door, **nothing}
     assert "shelly-gen1-door" in gateway("devices", "list").out
     missing = gateway("devices", "show", "front-dor")
     assert (missing.code, "did you mean 'front-door'?" in missing.err) == (1, True)
