@@ -72,7 +72,7 @@ HARMS = (
             except BaseException: pass
         """),
     Harm("sleeps", "ends", "import time; time.sleep(3600)", alike=True),
-    Harm("waits for a lock", "ends", "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()", alike=True),
+    Harm("waits for a lock", "ends", "import threading as t; k = t.Lock(); k.acquire(); k.acquire()", alike=True),
     Harm("is slow in C", "ends", "sum(range(10**12))", alike=True),
     Harm("backtracks", "ends", "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')"),
     Harm("huge numbers", "ends", "n = 7 ** (10 ** 8)", alike=True),

@@ -25,7 +25,8 @@ from gateway.rules.tables import RULE_STATE, TIMERS, Overlay, Tables
 
 OUTPUTS_PER_CALL_MAX = 200
 DATA_BYTES_MAX = 64 * 1024  # of one output
-OUTPUT_BYTES_MAX = 256 * 1024  # of all outputs for one record, data only
+ENVELOPE_BYTES = 300  # of an output, about: ids, names and time around its data
+OUTPUT_BYTES_MAX = 256 * 1024  # of all outputs for one record
 TIMERS_PER_RULE_MAX = 200
 TIMERS_MAX = 2000  # of all rules
 TIMER_ARGUMENTS_BYTES_MAX = 1024
@@ -102,7 +103,7 @@ class Call:
         self.outputs: list[Event] = []
         self.logs: list[tuple[str, str]] = []
         self.timers = 0  # set so far
-        self.bytes = 0  # of the data of outputs
+        self.bytes = 0  # of outputs, about
         self.states: dict[str, Any] = {}  # state rows read or set by the function, as it has them
 
     def output(
@@ -114,7 +115,7 @@ class Call:
         if self.limited and self.cause.hops >= HOPS_MAX:
             raise LimitReached(f"{HOPS_MAX} rules in a row reacted to each other: probably in a circle")
         kept, size = sized(dict(data), DATA_BYTES_MAX)
-        self.bytes += size
+        self.bytes += size + ENVELOPE_BYTES
         event = Event(
             id=derived_id(self.site.log_id, self.name, self.cause.id, len(self.outputs)),
             source=f"/{self.site.gateway}/rules",

@@ -39,7 +39,7 @@ from gateway.rules.trouble import RETRY, Work
 from gateway.rules.windows import Windows
 
 AFTER, EVERY = "after", "every"  # kinds of timers
-OUTCOME_BYTES_MAX = 256 * 1024  # of outputs, from which on an outcome is closed
+OUTCOME_BYTES_MAX = 128 * 1024  # of outputs, from which on an outcome is closed
 
 
 class Engine:

@@ -38,7 +38,7 @@ STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
 STACK_BYTES_MAX = 8192
 PIPE_BYTES = 64 * 1024  # pipe(7)
 ENGINE_S_MAX = 10.0  # between two calls, or behind the last one
-STARVED_FACTOR = 5  # a call that got no processor may take this many limits of wall time
+STARVED_FACTOR = 3  # a call that got no processor may take this many limits of wall time
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
