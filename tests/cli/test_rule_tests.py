@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from gateway.cli.main import main
 from gateway.cli.rule_tests import chooser
 
 RULES = """from gateway.rules import rule, timer, when
@@ -52,14 +54,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *words: str, code: int = 0, program: tuple[str, ...] = ("-m", "gateway")) -> str:
-    """Run `rules test` in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, *program, "rules", "test", *words, "--config", "nowhere.toml"],
-        capture_output=True, timeout=60, check=False, cwd=folder, text=True,
-    )  # fmt: skip
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs `rules test` in the folder."""
+    monkeypatch.chdir(folder)
+
+    def test(*words: str, code: int = 0) -> str:
+        assert main(["rules", "test", *words, "--config", "nowhere.toml"]) == code
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    return test
 
 
 @pytest.mark.parametrize(
@@ -77,16 +85,16 @@ def test_choosing(words: str, name: str, chosen: bool) -> None:
     assert chooser(words)(name) is chosen
 
 
-def test_only_the_chosen_are_run(folder: Path) -> None:
+def test_only_the_chosen_are_run(run: Run) -> None:
     """The exit code is that of the chosen tests; when there is none, that is a mistake."""
-    assert "1 passed in" in run(folder, "-k", "rings")
-    assert "no test has 'kitchen'" in run(folder, "-k", "kitchen", code=2)
+    assert "1 passed in" in run("-k", "rings")
+    assert "no test has 'kitchen'" in run("-k", "kitchen", code=2)
 
 
-def test_junit(folder: Path) -> None:
+def test_junit(run: Run, folder: Path) -> None:
     """Failures and faults as other tools read them."""
     (folder / "rules" / "bad.py").write_text("from gateway.rules import rule\n@rule()\ndef bad(event, ctx): pass\n")
-    run(folder, "--junit", "out.xml", code=1)
+    run("--junit", "out.xml", code=1)
     suites = {Path(suite.get("name", "")).name: suite for suite in ElementTree.parse(folder / "out.xml").getroot()}
     counts = {name: (each.get("tests"), each.get("failures"), each.get("errors")) for name, each in suites.items()}
     assert counts == {"bell.py": ("2", "1", "0"), "bad.py": ("1", "0", "1")}
@@ -94,19 +102,21 @@ def test_junit(folder: Path) -> None:
     assert "bad.py:2: @rule needs an event type" in (suites["bad.py"].findtext("testcase/error") or "")
 
 
-def test_coverage_names_what_no_test_saw(folder: Path) -> None:
+def test_coverage_names_what_no_test_saw(run: Run) -> None:
     """Of rules, ends, timers and tests in arguments: what was never at work."""
-    said = json.loads(run(folder, "--coverage", "--json", code=1))
+    said = json.loads(run("--coverage", "--json", code=1))
     missed = {covered["rule"]: (covered["ran"], covered["missed"]) for covered in said["coverage"]}
     assert missed == {
         "doorbell": (1, ["cooldown= never held it back"]),
         "silence": (1, []),
         "airing": (1, ["its end never ran"]),
     }
-    assert "missed  airing, line 8: its end never ran" in run(folder, "--coverage", code=1)
+    assert "missed  airing, line 8: its end never ran" in run("--coverage", code=1)
 
 
 def test_it_runs_where_there_is_no_linux(folder: Path) -> None:
     """Neither the gateway's Unix parts nor a timer signal are needed."""
     (folder / "laptop.py").write_text(LAPTOP)
-    assert "1 passed in" in run(folder, "-k", "rings", program=("laptop.py",))
+    words = [sys.executable, "laptop.py", "rules", "test", "-k", "rings", "--config", "nowhere.toml"]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False, cwd=folder, text=True)
+    assert (done.returncode, "1 passed in" in done.stdout) == (0, True), done.stdout + done.stderr

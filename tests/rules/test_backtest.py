@@ -6,13 +6,15 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from gateway.cli import desk
+from gateway.cli.main import main
 from gateway.clock import NS_PER_S, wall_ns_of
 from gateway.event import Lane
 from gateway.journal.inspection import Inspection
@@ -319,31 +321,48 @@ def test_the_verb_prints_lines_and_a_table_the_same_twice(site: Path) -> None:
     assert {path: path.read_bytes() for path in (site / "state").rglob("*") if path.is_file()} == before
 
 
-def test_since_until_and_json(site: Path) -> None:
+Here = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def here(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Return a function that runs `rules backtest` in this process, at its own priority."""
+    monkeypatch.chdir(site)
+    monkeypatch.setattr(desk, "step_aside", lambda: None)
+
+    def run(*words: str, code: int = 0) -> tuple[str, str]:
+        assert main(["rules", "backtest", *words, "--config", "gateway.toml"]) == code
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    return run
+
+
+def test_since_until_and_json(here: Here) -> None:
     """A part of the journal, as JSON lines that end with a summary; state is that of `--since`."""
     words = ["--since", "2026-01-06T00:10:00Z", "--until", "2026-01-06T12:00:00Z", "--json"]
-    lines = [json.loads(line) for line in verb(site, *words)[0].splitlines()]
+    lines = [json.loads(line) for line in here(*words)[0].splitlines()]
     assert [(line["kind"], line["time"]) for line in lines[:-1]] == [
         ("alert", "2026-01-06T00:40:00.000Z"),
         ("clear", "2026-01-06T01:00:00.000Z"),
     ]
     assert lines[-1]["summary"]["rules"]["left_open"]["clear"] == 1
-    with_nothing = [json.loads(line) for line in verb(site, *words, "--empty")[0].splitlines()]
+    with_nothing = [json.loads(line) for line in here(*words, "--empty")[0].splitlines()]
     assert with_nothing[-1]["summary"]["rules"] == {}
 
 
-def test_filters_leave_out_records(site: Path) -> None:
+def test_filters_leave_out_records(here: Here) -> None:
     """Who looks at one device or type gets what comes of it alone."""
-    assert "no rule would have done anything in" in verb(site, "--type", "temperature_*", "--summary")[0]
-    assert "left_open" in verb(site, "--device", "front", "--summary")[0]
+    assert "no rule would have done anything in" in here("--type", "temperature_*", "--summary")[0]
+    assert "left_open" in here("--device", "front", "--summary")[0]
 
 
-def test_what_is_wrong_is_said(site: Path) -> None:
+def test_what_is_wrong_is_said(site: Path, here: Here) -> None:
     """A fault in the file, a file or journal that is not there: named, with an exit code."""
     bad = rules(site, '@rule("door_opened", devic="x")\ndef bad(event, ctx): pass', "bad.py")
-    assert f"{bad}:2: " in verb(site, str(bad), code=2)[1]
-    assert "there is no file" in verb(site, "nothing.py", code=2)[1]
-    assert "there is no journal" in verb(site, "--journal", "nowhere", code=1)[1]
+    assert f"{bad}:2: " in here(str(bad), code=2)[1]
+    assert "there is no file" in here("nothing.py", code=2)[1]
+    assert "there is no journal" in here("--journal", "nowhere", code=1)[1]
 
 
 def test_interrupted_it_says_what_there_is(site: Path) -> None:
