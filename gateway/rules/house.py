@@ -100,6 +100,7 @@ class House:
         self.devices: dict[str, Device] = {}
         self.installed = False  # whether the installation names any device at all
         self._names: dict[str, list[str]] = {}
+        self._index: Mapping[tuple[str, str], Sequence[Device]] | None = None
         for entry in entries:
             self._add(entry, dict(values.get(entry.id, {})))
         for device_id in values:
@@ -109,6 +110,7 @@ class House:
     def _add(self, entry: DeviceEntry, values: dict[str, Any]) -> Device:
         device = Device(entry, values)
         self.devices[entry.id] = device
+        self._index = None
         self._names.setdefault(device.name, []).append(entry.id)
         self.installed = self.installed or bool(entry.name)
         return device
@@ -153,14 +155,28 @@ class House:
 
     def rooms(self) -> Sequence[str]:
         """Return the names of all rooms that have a device."""
-        return sorted({device.room for device in self.devices.values() if device.room})
+        return sorted(name for what, name in self._having() if what == "room" and name)
 
     def select(self, *, kind: str | None = None, room: str | None = None, label: str | None = None) -> Sequence[Device]:
         """Return the devices that have all that is asked for, in the order of their ids."""
+        wanted = (("kind", kind), ("room", room), ("label", label))
+        index = self._having()
+        found = [index.get((what, name), ()) for what, name in wanted if name is not None] or [index["", ""]]
         return [
             device
-            for _, device in sorted(self.devices.items())
+            for device in min(found, key=len)
             if (kind is None or device.kind == kind)
             and (room is None or device.room == room)
             and (label is None or label in device.labels)
         ]
+
+    def _having(self) -> Mapping[tuple[str, str], Sequence[Device]]:
+        """Return who has what, in the order of their ids; made anew when devices came or changed."""
+        if self._index is None:
+            index: dict[tuple[str, str], list[Device]] = {("", ""): []}
+            for _, device in sorted(self.devices.items()):
+                labels = [("label", label) for label in device.labels]
+                for what in (("", ""), ("kind", device.kind), ("room", device.room), *labels):
+                    index.setdefault(what, []).append(device)
+            self._index = index
+        return self._index

@@ -57,6 +57,8 @@ CASES = (
     Case("@rule runs, an event comes of it",
          '@rule("temperature_changed")\ndef it(event, ctx): ctx.emit("noted", {{"value": event["temperature"]}})\n',
          outputs=True),
+    Case("@rule runs, asks for its room's devices",
+         '@rule("temperature_changed")\ndef it(event, ctx): ctx.devices(room=event.device.room, kind="light")\n'),
     Case("over=tumbling takes it",
          '@rule("temperature_changed", over=tumbling("24h", field="temperature"))\n' + NOTHING),
     Case("over=sliding takes it",
