@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.loader import inspect, rule_files
+from gateway.rules.loader import inspect, load, rule_files
+from gateway.rules.testing import SimulatedHouse
 from gateway.rules.trials import Suite, explain
 
 FOLDER = Path(__file__).parents[2] / "rules" / "catalogue"
@@ -81,3 +82,28 @@ def test_own_tests_pass(file: str, test: str) -> None:
         SUITES[file].call(test)
     except AssertionError as error:
         raise AssertionError(explain(error, str(FOLDER / file))) from error
+
+
+def test_they_live_together() -> None:
+    """All of them in one house: airing, frost and the schedule agree on a thermostat, the alarm has its cameras."""
+    house = SimulatedHouse(load(FOLDER))
+    house.device("camera-hall", kind="camera", room="hall")
+    house.device("trv-hall", kind="thermostat", room="hall", mode="heat", setpoint_heat=20, temperature=19)
+    house.mode = "night"
+    house.set("window-hall", open=True)
+    house.advance("10m")
+    assert house.alerts == ["night_watch"]
+    assert ("camera-hall", "set_recordings", True) in house.commands
+    assert house.held("trv-hall") == {
+        "mode": ("off", "airing"), "setpoint.heat": (21.0, "comfort_schedule_mode"),
+    }  # fmt: skip
+    house.set("trv-hall", temperature=3)
+    house.advance("20m")
+    house.restart(off="1h")
+    assert house.held("trv-hall") == {"mode": ("heat", "frost_guard"), "setpoint.heat": (10.0, "frost_guard")}
+    house.set("trv-hall", temperature=9)
+    assert house.commands[-1] == ("trv-hall", "set_mode", "off")
+    house.set("window-hall", open=False)
+    assert house.commands[-1] == ("trv-hall", "set_mode", "heat")
+    house.mode = "home"
+    assert house.alerts == []
