@@ -17,6 +17,7 @@ from gateway.rules.definition import (
     EVERY_S_MIN,
     NS_PER_S,
     At,
+    Commands,
     Condition,
     EventRule,
     Every,
@@ -47,7 +48,7 @@ Names = str | Sequence[str] | None
 Duration = str | float
 """Seconds, or a text with its unit: "30s", "5m", "1h"."""
 
-_SELECTORS = ("device", "room", "kind", "label", "per", "lasts", "unknown", "between", "days", "unsynced")
+_SELECTORS = ("device", "room", "kind", "label", "per", "lasts", "unknown", "between", "days", "unsynced", "commands")
 NEAR = 0.75  # likeness of a field to an argument's name from which on it is taken for a slip
 
 
@@ -70,6 +71,7 @@ def rule(
     same: Per = "house",
     late: Late = "update",
     unsynced: Unsynced = "skip",
+    commands: Commands = "run",
 ) -> Callable[[F], F]:
     """Run a function ``(event, ctx)`` when something happened.
 
@@ -94,6 +96,7 @@ def rule(
     late      for events older than a minute: "update" keeps state and emits but switches nothing, "run" does all
     unsynced  while nobody knows the time, between= and days= let nothing pass but the alarm lane; "run" goes by the
               clock as it is
+    commands  "observe": what it would switch is recorded as `command_observed`, nothing is switched
     """
     line = line_of_decorator()
 
@@ -108,7 +111,7 @@ def rule(
                 raise ValueError(f'late={late!r}: write "update" or "run"')
             collector.declared.append(
                 EventRule(
-                    **about(function, collector, line),
+                    **about(function, collector, line, commands),
                     types=types,
                     selector=_selector(device, room, kind, label),
                     where=tuple((field_name(name), _test(name, wanted)) for name, wanted in (where or {}).items()),
@@ -161,6 +164,7 @@ def when(
     between: Names = None,
     days: Names = None,
     unsynced: Unsynced = "skip",
+    commands: Commands = "run",
     **fields: Value | Sequence[Value] | Threshold,
 ) -> Callable[[Callable[P, R]], When[P, R]]:
     """Run a function ``(device, ctx)`` when fields of a device are so, once until they are not.
@@ -173,6 +177,7 @@ def when(
     between   only in these hours: "22:00-06:00", "sunset..sunrise"; it begins and ends with them
     days      only on these days: "mon-fri", ("sat", "sun"); hours past midnight belong to the day they begin on
     unsynced  while nobody knows the time, the hours stay what they were; "run" goes by the clock as it is
+    commands  "observe": what it would switch is recorded as `command_observed`, nothing is switched
 
     Alerts raised by the function clear themselves when the condition is over, and what it holds is released.
     """
@@ -191,7 +196,7 @@ def when(
                 raise ValueError(f'per={per!r}: write "device", "room" or "house"')
             collector.declared.append(
                 Condition(
-                    **about(function, collector, line),
+                    **about(function, collector, line, commands),
                     fields=tuple((field_name(name), _test(name, wanted)) for name, wanted in fields.items()),
                     selector=_selector(device, room, kind, label),
                     per=per,
@@ -207,8 +212,12 @@ def when(
     return declare
 
 
-def every(interval: Duration) -> Callable[[F], F]:
-    """Run a function ``(ctx)`` again and again; ticks missed while the power was off are not made up for."""
+def every(interval: Duration, *, commands: Commands = "run") -> Callable[[F], F]:
+    """Run a function ``(ctx)`` again and again; ticks missed while the power was off are not made up for.
+
+    interval  the time between two runs, such as "1h"
+    commands  "observe": what it would switch is recorded as `command_observed`, nothing is switched
+    """
     line = line_of_decorator()
 
     def declare(function: F) -> F:
@@ -216,7 +225,7 @@ def every(interval: Duration) -> Callable[[F], F]:
             interval_ns = duration_ns(interval)
             if interval_ns < EVERY_S_MIN * NS_PER_S:
                 raise ValueError(f"@every({interval!r}): at least {EVERY_S_MIN:g} s")
-            collector.declared.append(Every(**about(function, collector, line), interval_ns=interval_ns))
+            collector.declared.append(Every(**about(function, collector, line, commands), interval_ns=interval_ns))
         return function
 
     return declare
@@ -228,6 +237,7 @@ def at(
     days: Names = None,
     missed: str = "within 1h",
     unsynced: Unsynced = "skip",
+    commands: Commands = "run",
 ) -> Callable[[F], F]:
     """Run a function ``(ctx)`` at times of day of the house's timezone.
 
@@ -236,6 +246,7 @@ def at(
     days      of `times` only these: "mon-fri", ("sat", "sun")
     missed    what was due while nothing ran: "run" late, "skip", or "within 10m"; of several only the last
     unsynced  while nobody knows the time: "skip" (said in the log), or "run" by the clock as it is
+    commands  "observe": what it would switch is recorded as `command_observed`, nothing is switched
     """
     line = line_of_decorator()
 
@@ -246,7 +257,7 @@ def at(
             plan = Times.read(times, days) if cron is None else Cron.read(cron)
             collector.declared.append(
                 At(
-                    **about(function, collector, line),
+                    **about(function, collector, line, commands),
                     plan=plan,
                     missed=Missed.read(missed),
                     unsynced=_unsynced(unsynced),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gateway.errors import Fault
-from gateway.rules.definition import Declared
+from gateway.rules.definition import Commands, Declared
 
 
 class Collector:
@@ -70,8 +70,12 @@ def _check_function(function: Callable[..., object], positional: int | None) -> 
         raise ValueError(f"{name}{parameters} can't be called with {wanted}: {error}") from None
 
 
-def about(function: Callable[..., object], collector: Collector, line: int) -> dict[str, Any]:
-    """Return what every sort of rule has: name, title, function, file and line."""
+def about(
+    function: Callable[..., object], collector: Collector, line: int, commands: Commands = "run"
+) -> dict[str, Any]:
+    """Return what every sort of rule has: name, title, function, file and line, whether it is only observed."""
+    if commands not in ("run", "observe"):
+        raise ValueError(f'commands={commands!r}: write "run" or "observe"')
     name = getattr(function, "__name__", "rule")
     title = (function.__doc__ or "").strip().partition("\n")[0].partition(". ")[0] or name.replace("_", " ")
-    return {"name": name, "title": title, "run": function, "file": collector.file, "line": line}
+    return {"name": name, "title": title, "run": function, "file": collector.file, "line": line, "commands": commands}

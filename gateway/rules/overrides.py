@@ -118,8 +118,9 @@ class Overrides:
                 continue
             if not taken and (told.get("before") is None or same(value, told["before"])):
                 continue
-            left_ns = told.get("at", 0) + round(self._site.acting.echo_s * NS_PER_S) - cause.time_ns
-            if told.get("at") and left_ns > 0:
+            echo_ns = round(self._site.acting.echo_s * NS_PER_S)
+            left_ns = told.get("at", 0) + echo_ns - cause.time_ns
+            if 0 < left_ns <= echo_ns:  # more than all of it: the clock was set back
                 self._look_again(device, name, left_ns, cause)
             else:
                 by_hand[name] = value

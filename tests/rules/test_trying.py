@@ -21,9 +21,7 @@ def test_the_property_test(tmp_path: Path, rule: str, code: int) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
     (tmp_path / "rules" / "tests").mkdir(parents=True)
     (tmp_path / "rules" / "freezer_warm.py").write_text(rule)
-    (tmp_path / "rules" / "tests" / "test_freezer.py").write_text(
-        example.replace("max_examples=25", SURE)
-    )
+    (tmp_path / "rules" / "tests" / "test_freezer.py").write_text(example.replace("max_examples=25", SURE))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "gateway.rules.pytest_plugin", "-p", "no:cacheprovider",
          "rules/tests"],
