@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from gateway.api.status import (
+    AlertStatus,
     DiskStatus,
     LaneStatus,
+    NotificationStatus,
     Quarantined,
     RouteStatus,
     RuleStatus,
@@ -136,3 +138,13 @@ def test_the_worst_comes_first() -> None:
 def test_json_and_back() -> None:
     """A status survives its JSON form."""
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(GOOD)), Status) == GOOD
+
+
+def test_alerts_and_who_cannot_be_told_are_findings() -> None:
+    """What is raised is counted, and a recipient who cannot be reached is named with the reason."""
+    status = but(alerts=AlertStatus(3, 2), notifications=NotificationStatus(1, errors={"anna": "503 unavailable"}))
+    found = {finding.text: (finding.level, finding.command) for finding in findings(status)}
+    assert found == {
+        "3 alerts raised, 2 unacknowledged": ("warning", "edge-gateway alerts list"),
+        "anna cannot be told: 503 unavailable": ("warning", "edge-gateway notifications list"),
+    }

@@ -15,7 +15,8 @@ GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 GUIDE = (GUIDES / "write-a-rule.md").read_text(encoding="utf-8")
 ACTING = (GUIDES / "act-on-the-house.md").read_text(encoding="utf-8")
 TIME = (GUIDES / "time-and-patterns.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE + ACTING + TIME, re.DOTALL)
+TELLING = (GUIDES / "tell-people.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE + ACTING + TIME + TELLING, re.DOTALL)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))

@@ -58,7 +58,7 @@ def test_kills_lose_no_notification_and_repeat_one_at_most_once(tmp_path: Path) 
         house.end()
         house.begin()
         until(lambda: anna.accepted)
-        (sent,) = until(lambda: house.events("--type", "notification_*"))
+        (sent,) = until(lambda: house.ask("notifications")["past"])
         assert (sent["type"], sent["data"]["text"]) == ("notification_sent", "reading 1")
         assert len(anna.requests) == 2
         ready(house)
@@ -67,7 +67,7 @@ def test_kills_lose_no_notification_and_repeat_one_at_most_once(tmp_path: Path) 
             house.kill()  # acknowledged, and perhaps no rule has seen it
             house.end()
             house.begin()
-        until(lambda: len(house.events("--type", "notification_sent")) == 2)
+        until(lambda: [each["type"] for each in house.ask("notifications")["past"]] == ["notification_sent"] * 2)
         assert house.stop() == 0
     keys = [request.headers["idempotency-key"] for request in anna.requests]
     assert len(set(keys)) == 2
@@ -82,9 +82,9 @@ def test_a_person_sees_alerts_and_acknowledges_them(tmp_path: Path) -> None:
         port, house = house_of(tmp_path, anna.url)
         with running(house), device(port) as meter:
             ready(house)
-            assert house("alerts", "list").out.strip() == "nothing is raised"
+            assert house.ask("alerts") == []
             meter.tell("load/meter/warm", {"temperature": 31})
-            (alert,) = until(lambda: house.json("alerts", "list"))
+            (alert,) = until(lambda: house.ask("alerts"))
             assert (alert["key"], alert["state"], alert["told"], alert["next_to"]) == (
                 "warm",
                 "raised",
@@ -98,13 +98,13 @@ def test_a_person_sees_alerts_and_acknowledges_them(tmp_path: Path) -> None:
             assert (wrong.code, "did you mean 'warm'" in wrong.err) == (1, True)
             said = house("alerts", "ack", alert["short"])
             assert (said.code, "acknowledged by person:" in said.out) == (0, True), said
-            (seen,) = house.json("alerts", "list")
+            (seen,) = house.ask("alerts")
             assert (seen["id"], seen["state"], seen["next_to"]) == (alert["id"], "acknowledged", None)
             listed = house("alerts", "list").out
             assert "it is warm" in listed
             assert "acknowledged by person:" in listed
             meter.tell("load/meter/warm", {"temperature": 20})
-            until(lambda: not house.json("alerts", "list"))
+            until(lambda: not house.ask("alerts"))
             events = house.events("--type", "alert_*")
             assert [event["type"].removeprefix("alert_") for event in events] == [
                 "raised", "escalated", "acknowledged", "cleared",
@@ -117,7 +117,7 @@ def test_a_person_sees_alerts_and_acknowledges_them(tmp_path: Path) -> None:
             assert (anna.accepted[-1]["title"], anna.accepted[-1]["text"]) == ("Test", "can you read this?")
             wrong = house("notify", "ana", "x")
             assert (wrong.code, "did you mean 'anna'" in wrong.err) == (1, True)
-            listed = house.json("notifications", "list")
+            listed = house.ask("notifications")
             assert [event["data"]["text"] for event in listed["past"]] == [
                 "it is warm", "over: it is warm", "can you read this?",
             ]  # fmt: skip
