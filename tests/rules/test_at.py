@@ -147,11 +147,12 @@ def test_unsynced_run(tmp_path: Path) -> None:
 
 def test_an_edited_time_makes_up_for_nothing(tmp_path: Path) -> None:
     """A rule whose time is changed to one that was today runs tomorrow."""
-    here = house(tmp_path, AT.format(arguments='"18:00", missed="run"'))
-    here.reload(loaded(tmp_path, AT.format(arguments='"11:00", missed="run"')))
-    assert ticks(here) == []
+    here = house(tmp_path, AT.format(arguments='"12:30", missed="run"'))
+    here.advance("1h")
+    here.reload(loaded(tmp_path, AT.format(arguments='"12:45", missed="run"')))
+    assert ticks(here) == ["Mon 05 12:30:00"]
     here.advance("24h")
-    assert ticks(here) == ["Tue 06 11:00:00"]
+    assert ticks(here) == ["Mon 05 12:30:00", "Tue 06 12:45:00"]
 
 
 def test_one_timer_and_one_row_each(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_a_condition_begins_and_ends_with_its_hours(tmp_path: Path) -> None:
     assert said(here) == ["begun Mon 22:00", "ended Tue 06:00", "begun Tue 22:00", "ended Wed 06:00"]
 
 
+def test_hours_that_touch_are_one(tmp_path: Path) -> None:
+    """Where one span begins when the other ends, on the next day, too, nothing ends in between."""
+    here = house(tmp_path, WHEN.format(arguments='between=("20:00-24:00", "18:00-20:00", "00:00-06:00")'))
+    here.set("door-front", open=True)
+    here.advance("30h")
+    assert said(here) == ["begun Mon 18:00", "ended Tue 06:00", "begun Tue 18:00"]
+
+
 def test_lasts_counts_within_the_hours(tmp_path: Path) -> None:
     """A door that was open all day has not been open at night for ten minutes at ten."""
     here = house(tmp_path, WHEN.format(arguments='lasts="10m", between="22:00-22:30"'))
