@@ -18,6 +18,9 @@ from gateway.clock import NS_PER_S, Clock
 JUMP_NS_MIN = 5 * NS_PER_S  # a wall clock that moves by more against the boot clock was set
 
 
+FORGOTTEN_MAX = 1000  # places of timers that were removed or moved, beside one for each that waits
+
+
 class Due(NamedTuple):
     """A timer whose time has come."""
 
@@ -61,6 +64,9 @@ class Schedule:
         self._rows[key] = row
         self._due[key] = self._boot_due(key, row)
         heapq.heappush(self._heap, (self._due[key], key))
+        if len(self._heap) > 2 * len(self._rows) + FORGOTTEN_MAX:
+            self._heap = [(due, waiting) for waiting, due in self._due.items()]
+            heapq.heapify(self._heap)
 
     def remove(self, key: str) -> None:
         """Forget a timer, if it waits."""

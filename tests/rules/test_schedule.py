@@ -208,3 +208,17 @@ def test_a_clock_that_is_believed_now_is_noticed() -> None:
     assert schedule.clock_set() is None
     clock.is_synced = True
     assert schedule.clock_set() == 0
+
+
+def test_what_is_set_and_removed_for_ever_takes_no_more_room() -> None:
+    """A timer of a year that is set anew with every event leaves nothing behind, and those that wait still fire."""
+    clock = FakeClock()
+    schedule = Schedule(clock)
+    for number in range(20_000):
+        schedule.add(f"flap {number}", row(clock, YEAR_S))
+        schedule.remove(f"flap {number}")
+        if number % 1000 == 0:
+            schedule.add(f"kept {number:05d}", row(clock, 10 + number))
+    assert len(schedule._heap) < 2000
+    clock.sleep(30_000)
+    assert keys(schedule) == [f"kept {number:05d}" for number in range(0, 20_000, 1000)]
