@@ -119,8 +119,10 @@ def _window(words: argparse.Namespace, inspection: Inspection) -> Window:
     found = as_of(inspection, since_ns)
     if words.since and found.tables is None and not words.empty and chain and chain[0].first > 1:
         complain(f"the journal does not reach back to {rfc3339(since_ns)}: it begins with no state")
+    known = found.tables is not None
     return Window(
-        after=found.after if words.since else 0,
+        after=found.after if words.since and known else 0,
+        from_ns=since_ns if words.since and not known else 0,
         through=inspection.last_sequence,
         since_ns=max(since_ns, oldest_ns),
         until_ns=until_ns,

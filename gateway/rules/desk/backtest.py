@@ -39,6 +39,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     through: int
     done_before: int = 0  # what live rules put out up to this sequence is not compared: its causes lie before
     since_ns: int  # what the clock shows at the beginning
+    from_ns: int = 0  # what was written earlier is not in it
     until_ns: int | None = None  # what was written then or later is not in it
     tables: Mapping[str, Table] | None = None  # None: nothing is known
 
@@ -151,6 +152,8 @@ class Backtest:
         for run in self._journal.runs(window.after, window.through, lanes):
             if window.until_ns is not None and run.wall_ns >= window.until_ns:
                 return
+            if run.wall_ns < window.from_ns:
+                continue
             self.records += run.end - run.begin
             now_ns = self._reached_ns = max(now_ns, run.wall_ns)
             if (records := self._chosen(run, now_ns)) or run.begin == run.end:

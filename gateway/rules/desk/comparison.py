@@ -41,7 +41,7 @@ class Difference(msgspec.Struct, frozen=True):
         return found
 
 
-class _Waiting(msgspec.Struct):
+class _Waiting(msgspec.Struct, eq=False):
     action: Action
     time_ns: int
     came_ns: int
