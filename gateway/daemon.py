@@ -103,7 +103,7 @@ class Daemon:
         self.commands = Commands(
             self.journal, self.committer, self, self.pipeline.record, self.clock,
             gateway=self.name, observe=config.gateway.commands == "observe",
-            observed=[device.id for device in config.devices if device.commands == "observe"],
+            observed=acting(config).observed_devices,
         )  # fmt: skip
         self.notifier = self._notifier()
         self.pipeline.on_outputs = self.notifier.take

@@ -15,6 +15,7 @@ import msgspec
 from gateway.api.line import ApiError
 from gateway.api.status import CommandStatus
 from gateway.clock import rfc3339
+from gateway.config.acting import acting
 from gateway.errors import DecodeError, probably_meant
 from gateway.event import Event
 from gateway.rules.inputs import CHANGED, InputOptions, unknown, value_of
@@ -109,8 +110,7 @@ class People:
         """Say what became of commands and calls since the start."""
         daemon, config = self._daemon, self._daemon.config
         commands, calls = daemon.commands, daemon.web_calls
-        observed = [device.id for device in config.devices if device.commands == "observe"]
-        everything = config.gateway.commands == "observe"
+        said = acting(config)
         return CommandStatus(
             sent=commands.sent,
             confirmed=commands.confirmed,
@@ -118,7 +118,7 @@ class People:
             waiting=commands.waiting,
             awaited=len(commands.awaited),
             observed=commands.observed + calls.observed,
-            observing=["everything"] if everything else [*observed, *config.rules.observe],
+            observing=["everything"] if said.everything_observed else [*said.observed_devices, *said.observed],
             calls_answered=calls.answered,
             calls_failed=calls.failed,
             calls_waiting=calls.waiting,

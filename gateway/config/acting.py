@@ -30,6 +30,8 @@ def acting(config: Config) -> Acting:
         manual_hold_of=config.devices.manual_holds,
         echo_s=config.rules.echo_s,
         observed=config.rules.observe,
+        observed_devices=tuple(device.id for device in config.devices if device.commands == "observe"),
+        everything_observed=config.gateway.commands == "observe",
         inputs=config.inputs,
         endpoints={name: options.endpoint for name, options in config.http.items()},
     )

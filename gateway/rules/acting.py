@@ -24,6 +24,8 @@ class Acting(msgspec.Struct, frozen=True):
     manual_hold_of: Mapping[str, float] = {}  # of a device (its id) or a kind, where it differs
     echo_s: float = ECHO_S  # for so long after a command, what a device says may be about the time before
     observed: tuple[str, ...] = ()  # rules whose commands are only recorded
+    observed_devices: tuple[str, ...] = ()  # ids of devices that are sent nothing
+    everything_observed: bool = False  # no device is sent anything
     inputs: Mapping[str, InputOptions] = {}
     endpoints: Mapping[str, Endpoint] = {}  # web services that rules may call
     anything: bool = False  # inputs and services nobody declared are there, too: a test without an installation
@@ -32,6 +34,10 @@ class Acting(msgspec.Struct, frozen=True):
     def of_tests(self) -> Acting:
         """What is so in the house of a rule's test, too: the names of inputs and services."""
         return Acting(inputs=self.inputs, endpoints=self.endpoints, anything=self.anything)
+
+    def observes(self, device: str) -> bool:
+        """Return whether a device is sent nothing."""
+        return self.everything_observed or device in self.observed_devices
 
     def manual_hold_ns(self, device: str, kind: str) -> int:
         """Return how long a change by hand counts on a device."""

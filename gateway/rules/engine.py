@@ -383,6 +383,7 @@ class Engine:
         """Rules were (re)loaded, or switched: conditions from state, ticks, what belongs to rules that are absent."""
         self._arm()
         self._absence.loaded(self._definitions, cause, complete=self._complete)
+        self._overrides.loaded(self._definitions)
         for rule in self._definitions.values():
             if self._runner.trouble.edited(rule):
                 self._retry(rule, None, cause)

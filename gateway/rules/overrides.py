@@ -21,6 +21,7 @@ from gateway.clock import NS_PER_S, rfc3339
 from gateway.rules import claims
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.definition import Definition
+from gateway.rules.house import ONLINE
 from gateway.rules.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.seen import Seen
 from gateway.rules.tables import HOLDS, INPUTS, MODE_KEY, MODES
@@ -65,6 +66,32 @@ class Overrides:
         said = {name: value for name, value in seen.data.items() if name in sent and value is not None}
         if said:
             self._judge(seen.subject, said, self._runner.cause(seen))
+        if said or seen.type == ONLINE:
+            self._tell_again(seen.subject, None if seen.type == ONLINE else said, self._runner.cause(seen))
+
+    def loaded(self, definitions: Mapping[str, Definition]) -> None:
+        """Take over what is observed now and was not, or the other way round; what follows is settled later."""
+        for device, row in list(self._site.tables.of(HOLDS).items()):
+            found = {**EMPTY, **row, "base": dict(row["base"])}
+            found["claims"] = [self._as_now(claim, definitions) for claim in row["claims"]]
+            known = self._site.house.devices.get(device)
+            for before, claim in zip(row["claims"], found["claims"], strict=True):
+                if before.get("observe") and not claim.get("observe") and claim["field"] not in row["sent"]:
+                    found["base"].setdefault(claim["field"], known and known[claim["field"]])
+            if not self._site.acting.observes(device):
+                unsent = {name for name, told in found["told"].items() if told.get("observed")}
+                found["told"] = {name: told for name, told in found["told"].items() if name not in unsent}
+                found["sent"] = {name: value for name, value in found["sent"].items() if name not in unsent}
+            if found != {**EMPTY, **row}:
+                self._site.tables.put(HOLDS, device, found)
+
+    def _as_now(self, claim: claims.Claim, definitions: Mapping[str, Definition]) -> claims.Claim:
+        rule = definitions.get(claim["by"])
+        if rule is None:
+            return claim
+        observed = rule.commands == "observe" or rule.name in self._site.acting.observed
+        kept = {key: value for key, value in claim.items() if key != "observe"}
+        return {**kept, "observe": True} if observed else kept
 
     def time_passed(self, row: Mapping[str, Any], key: str, cause: Cause) -> None:
         """Look again at a field that was something else while its echo time ran."""
@@ -127,6 +154,21 @@ class Overrides:
         if by_hand:
             self._override(device, by_hand, cause, claims.BY_HAND, "changed by hand")
 
+    def _tell_again(self, device: str, said: Mapping[str, Any] | None, cause: Cause) -> None:
+        """Tell a device once more what it did not take, now that it is back, or says how that field is."""
+        row, known = self._row(device), self._site.house.devices.get(device)
+        failed = [name for name, told in row["told"].items() if told.get("failed") and (said is None or name in said)]
+        again = {name for name in failed if name in row["sent"] and not same(known and known[name], row["sent"][name])}
+        if not again:
+            return
+        sent = {name: value for name, value in row["sent"].items() if name not in again}
+        self._site.tables.put(HOLDS, device, {**row, "sent": sent})
+        counts = claims.strongest(claim for claim in row["claims"] if not claim.get("observe"))
+        by = next((counts[name]["by"] for name in sorted(again) if name in counts), claims.BY_HAND)
+        call = self._call(by, cause, f"again|{device}")
+        self._runner.settle(call, [device])
+        self._runner.accept(call)
+
     def _look_again(self, device: str, name: str, after_ns: int, cause: Cause) -> None:
         if self._row(device)["told"].get(name, {}).get("check"):
             return
@@ -180,7 +222,8 @@ class Overrides:
         return {**EMPTY, **(self._site.tables.get(HOLDS, device) or {})}
 
     def _call(self, by: str, cause: Cause, device: str) -> Call:
-        person = Definition(name=by, title="", run=print, file="", line=0, actor=by)
+        actor = by if ":" in by else f"rule:{by}"
+        person = Definition(name=by, title="", run=print, file="", line=0, actor=actor)
         return Call(self._site, person, cause, device=device, name=f"{by}|{device}")
 
 

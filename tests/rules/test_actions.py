@@ -110,6 +110,29 @@ def test_a_claim_that_is_not_taken_is_known_to_have_failed(tmp_path: Path) -> No
     assert "failed" not in row["told"]["mode"]
 
 
+def test_a_device_that_is_back_is_told_what_it_missed(tmp_path: Path) -> None:
+    """What a device did not take is told again when it comes back, and when it says that the field is as it was."""
+    here = house(tmp_path, '@rule("button_pressed")\ndef warm(event, ctx): ctx.hold("trv-hall", mode="heat")\n')
+    here.device("trv-hall", mode="off")
+    here.deaf("trv-hall")
+    here.event("button_pressed", "button-hall")
+    here.advance("2m")
+    here.offline("trv-hall")
+    here.set("trv-hall", temperature=19)
+    assert len(here.commands) == 1
+    here.set("trv-hall", online=True)
+    assert len(here.commands) == 2
+    here.advance("2m")
+    here.deaf("trv-hall", deaf=False)
+    here.set("trv-hall", mode=None)
+    here.set("trv-hall", mode="off")
+    assert here.commands == [("trv-hall", "set_mode", "heat")] * 3
+    here.advance("2m")
+    here.set("trv-hall", online=False)
+    here.set("trv-hall", online=True)
+    assert len(here.commands) == 3
+
+
 # ---- inputs --------------------------------------------------------------------------------------
 
 

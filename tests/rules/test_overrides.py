@@ -230,3 +230,46 @@ def test_observed_rules_claim_nothing_real(tmp_path: Path) -> None:
     house.advance("11m")
     assert house.observed[-1] == ("light-wc", "set_on", True)
     assert house.commands == [("light-wc", "set_on", True)]
+
+
+def test_a_rule_on_trial_goes_live_and_back(tmp_path: Path) -> None:
+    """When a rule is not only observed any more what it holds counts at once, and the other way round."""
+    text = """
+    @rule("button_pressed")
+    def lights(event, ctx): ctx.hold("light-wc", on=True)
+    """
+    tried = Acting(observed=("lights",))
+    house = SimulatedHouse(loaded(tmp_path, text), acting=tried)
+    house.device("light-wc", on=False)
+    house.event("button_pressed", "button-wc")
+    assert (house.commands, house.observed) == ([], [("light-wc", "set_on", True)])
+    house._acting = Acting()
+    house.restart()
+    assert house.commands == [("light-wc", "set_on", True)]
+    house.set("light-wc", on=True)
+    house._acting = tried
+    house.restart()
+    assert house.commands == [("light-wc", "set_on", True), ("light-wc", "set_on", False)]
+
+
+def test_a_device_on_trial_goes_live(tmp_path: Path) -> None:
+    """When a device is not only observed any more it is told what is held, once."""
+    text = """
+    @rule("button_pressed")
+    def lights(event, ctx): ctx.hold("light-wc", on=True)
+    """
+    device = "house/test:light-wc"
+    house = SimulatedHouse(loaded(tmp_path, text), acting=Acting(observed_devices=(device,)))
+    house.device("light-wc", on=False)
+    house.event("button_pressed", "button-wc")
+    told: dict[str, Any] = {"command": "set_on", "value": True, "field": "on", "reason": "commands to this device are only observed"}
+    house.event("command_observed", "light-wc", actor="gateway", lane="telemetry", **told)
+    house.set("light-wc", on=True)
+    house.advance("1m")
+    house.set("light-wc", on=False)
+    house.restart()
+    assert (len(house.commands), house.logs) == (1, [])
+    house._acting = Acting()
+    house.restart()
+    house.restart()
+    assert len(house.commands) == 2
