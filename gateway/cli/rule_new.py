@@ -6,7 +6,7 @@ import argparse
 import keyword
 from pathlib import Path
 
-from gateway.cli.rule_catalogue import shipped
+from gateway.cli.rule_catalogue import Shipped, shipped
 from gateway.cli.rule_templates import DRAFTS
 from gateway.cli.terminal import complain, say, say_json
 from gateway.errors import probably_meant
@@ -31,7 +31,7 @@ def new(words: argparse.Namespace) -> int:
         complain(f"{taken or path} is there already: choose another name, nothing was written")
         return BAD
     try:
-        text = _text(words.template, name)
+        text, taken_from = _text(words.template, name)
     except LookupError as error:
         complain(str(error))
         return USAGE
@@ -48,25 +48,29 @@ def new(words: argparse.Namespace) -> int:
         f"edge-gateway rules logs --follow {name}",
     ]
     if words.json:
-        say_json({"file": str(path), "rule": name, "next": following})
+        needs = {"needs": taken_from.needs, "change": taken_from.change} if taken_from else {}
+        say_json({"file": str(path), "rule": name, "next": following, **needs})
         return OK
     say(f"wrote {_short(path)}: open it, change it to what you want; what to type then:", "green")
     what_for = ("run its tests", "when it is live: how it is now", "what it says")
     for command, what in zip(following, what_for, strict=True):
         say(f"  {command:<60} {what}")
+    if taken_from is not None:
+        say(f"it needs   {taken_from.needs}")
+        say(f"to change  {taken_from.change}")
     return OK
 
 
-def _text(template: str | None, name: str) -> str:
-    """Return the new file's text. LookupError says which template was probably meant."""
+def _text(template: str | None, name: str) -> tuple[str, Shipped | None]:
+    """Return the new file's text and whose copy it is. LookupError says which template was probably meant."""
     ready = shipped()
     chosen = template or (name if name in ready else next(iter(DRAFTS)))
     if chosen in ready:
-        return ready[chosen].copied(name)
+        return ready[chosen].copied(name), ready[chosen]
     if chosen not in DRAFTS:
         hint = probably_meant(chosen, [*DRAFTS, *ready]) or "see: edge-gateway rules catalogue"
         raise LookupError(f"there is no template {chosen!r}, {hint}")
-    return DRAFTS[chosen].text.substitute(name=name, title=name.replace("_", " ").capitalize())
+    return DRAFTS[chosen].text.substitute(name=name, title=name.replace("_", " ").capitalize()), None
 
 
 def _wrong(name: str) -> str:

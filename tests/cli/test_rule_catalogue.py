@@ -26,7 +26,8 @@ def test_taken_under_another_name(tmp_path: Path, name: str) -> None:
 
 def test_a_rule_is_taken_by_its_name(site: Site) -> None:
     """Its own name needs no template; two copies of one file live beside each other."""
-    assert site.run("rules", "new", "frost_guard").code == 0
+    taken = site.run("rules", "new", "frost_guard")
+    assert (taken.code, f"it needs   {shipped()['frost_guard'].needs}" in taken.out) == (0, True)
     assert site.run("rules", "new", "night_watch").code == 0
     assert site.run("rules", "new", "cellar", "--template", "night_watch").code == 0
     loaded = inspect(site.folder / "rules")
