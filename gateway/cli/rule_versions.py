@@ -9,17 +9,17 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.api.client import ApiClient
-from gateway.api.line import NotRunning
 from gateway.cli.terminal import complain, say, say_json, table
 from gateway.cli.verb import Verbs, add, completed
-from gateway.config.places import places
 from gateway.errors import GatewayError
 from gateway.quantity import duration_s
+
+if TYPE_CHECKING:
+    from gateway.api.client import ApiClient
 
 OK, BAD = 0, 1
 RULE_NAMES = "rules list --names"  # prints what may stand for a rule
@@ -70,9 +70,11 @@ def add_verbs(verbs: Verbs) -> None:
 
 def history(words: argparse.Namespace) -> int:
     """Print versions, newest first."""
+    from gateway.api.line import NotRunning
+
     file = _name(words.file)
     try:
-        with ApiClient(places(words.config).socket) as client:
+        with _asking(words) as client:
             found: dict[str, Any] = client.ask("rules_history", file=file)
     except NotRunning:
         index = _store(words.config).index
@@ -98,9 +100,11 @@ def history(words: argparse.Namespace) -> int:
 
 def rollback(words: argparse.Namespace) -> int:
     """Put a version back, and wait until it is live."""
+    from gateway.api.line import NotRunning
+
     file = _name(words.file)
     try:
-        with ApiClient(places(words.config).socket) as client:
+        with _asking(words) as client:
             said: dict[str, Any] = client.ask("rules_rollback", file=file, to=words.to)
             if not said["written"]:
                 _write(Path(said["path"]), said.pop("text").encode(errors="surrogateescape"), said["why"])
@@ -148,7 +152,15 @@ def _write(path: Path, source: bytes, why: str) -> None:
         raise GatewayError(f"{path}: {error.strerror}{also}") from None
 
 
+def _asking(words: argparse.Namespace) -> ApiClient:
+    from gateway.api.client import ApiClient
+    from gateway.config.places import places
+
+    return ApiClient(places(words.config).socket)
+
+
 def _store(config: Path) -> Any:
+    from gateway.config.places import places
     from gateway.rules.versions import Versions
 
     return Versions(places(config).state / "rules")
@@ -182,7 +194,7 @@ def enable(words: argparse.Namespace) -> int:
 def _switch(words: argparse.Namespace, what: str, **arguments: Any) -> int:
     """Ask for it and wait until it is so."""
     wanted = what == "rules_disable"
-    with ApiClient(places(words.config).socket) as client:
+    with _asking(words) as client:
         said: dict[str, Any] = client.ask(what, **arguments)
         end = time.monotonic() + SEEN_S_MAX
         while (words.name in client.ask("status")["rules"]["disabled"]) != wanted and time.monotonic() < end:
