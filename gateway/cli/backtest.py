@@ -84,7 +84,7 @@ def backtest(words: argparse.Namespace) -> int:
         progress.clear()
     ended = not stop.wanted
     spent = time.monotonic() - started
-    _say_summary(test, comparison, words, ended=ended)
+    _say_summary(test, comparison, words, ended=ended, gap=teller.told)
     sys.stdout.flush()
     if sys.stderr.isatty():
         print(f"{test.records:,} records in {spent:.1f} s, {test.records / max(spent, 1e-9):,.0f} a second",
@@ -145,6 +145,7 @@ class _Teller:
     def __init__(self, words: argparse.Namespace, progress: Progress) -> None:
         self._json, self._quiet = words.json, words.summary
         self._progress = progress
+        self.told = False
 
     def action(self, done: Action) -> None:
         """Print one thing a rule would have done."""
@@ -153,6 +154,7 @@ class _Teller:
         if self._quiet:
             return
         self._progress.clear()
+        self.told = True
         if self._json:
             say_json(done)
         else:
@@ -163,6 +165,7 @@ class _Teller:
         if self._quiet or (found.verdict == "same" and not self._json):
             return
         self._progress.clear()
+        self.told = True
         tell(found, as_json=self._json)
 
 
@@ -183,7 +186,9 @@ def _nothing(_done: Action) -> None:
     """Print nothing: the comparison will."""
 
 
-def _say_summary(test: Backtest, comparison: Comparison | None, words: argparse.Namespace, *, ended: bool) -> None:
+def _say_summary(
+    test: Backtest, comparison: Comparison | None, words: argparse.Namespace, *, ended: bool, gap: bool
+) -> None:
     from gateway.rules.desk.backtest import summary
 
     found = summary(test) | {"complete": ended, "until": rfc3339(test.now_ns)}
@@ -192,7 +197,7 @@ def _say_summary(test: Backtest, comparison: Comparison | None, words: argparse.
     if words.json:
         say_json({"summary": found})
         return
-    if not words.summary and (found["rules"] or found["faults"]):
+    if gap:
         say()
     if not ended:
         say(f"ended early, at {found['until']}: this is what there is so far", "yellow")
@@ -207,10 +212,9 @@ def say_counts(found: dict[str, Any]) -> None:
         (name, counts["calls"], *(counts.get(kind, "") for kind in kinds), counts["first"], counts["last"])
         for name, counts in rules.items()
     ]
-    if rows:
-        table(("rule", "calls", *kinds, "first", "last"), rows)
-    else:
-        say(f"no rule would have done anything in {found['records']:,} records")
+    table(("rule", "calls", *kinds, "first", "last"), rows)
+    if not any(counts["calls"] for counts in rules.values()):
+        say(f"no rule would have run in {found['records']:,} records")
     if found.get("comparison"):
         say()
         compared = found["comparison"]

@@ -17,6 +17,7 @@ import msgspec
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Lane, decode
 from gateway.journal.sweep import Run
+from gateway.rules.definition import Timer
 from gateway.rules.desk.candidate import Candidate, Installation, Table, Watching
 from gateway.rules.desk.comparison import Comparison
 from gateway.rules.desk.tally import Action, Tally, action
@@ -89,7 +90,7 @@ class Backtest:
         * `watch` looks after calls; `comparison` is given both sides' outputs.
         """
         self.records = 0  # of the journal, looked at or left out
-        self.tally = Tally()
+        self.tally = Tally(each.name for each in loaded.definitions if not isinstance(each, Timer))
         self._window = window
         self._journal = journal
         self._blocks = self._found()

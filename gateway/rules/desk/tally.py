@@ -5,7 +5,7 @@ A line depends on nothing but the records and the rules: who runs a backtest twi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -113,8 +113,8 @@ class Failing(msgspec.Struct):
 class Tally:
     """Counts by rule, and the faults."""
 
-    def __init__(self) -> None:
-        self.rules: dict[str, Count] = {}
+    def __init__(self, rules: Iterable[str] = ()) -> None:
+        self.rules: dict[str, Count] = {name: Count() for name in rules}
         self.faults: dict[tuple[str, str, int, str], Failing] = {}
         self.more_faults = 0  # beyond FAULTS_MAX different ones
 
