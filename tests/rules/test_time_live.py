@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.clock import SystemClock
+from gateway.clock import NS_PER_S, SystemClock, wall_ns_of
 from gateway.event import Event
 from gateway.rules.options import Location
+from gateway.rules.protocol import DeviceEntry
 from gateway.rules.testing import house_for
 from gateway.rules.timekeeper import Timekeeper
 from tests.rules.rig import PATIENCE_S, Rig, running
@@ -98,6 +99,86 @@ def test_the_sun_and_the_zone_are_at_hand_inside_the_walls(tmp_path: Path, monke
             assert next(event.data["zone"] for event in rig.outputs if event.type == "open") == "Asia/Tokyo"
             kinds = {row["kind"] for row in rig.journal.table("timers").values()}
             assert kinds == {"at", "hours"}
+
+    asyncio.run(run())
+
+
+class MovedClock(SystemClock):
+    """The machine's clock, moved by hand."""
+
+    wall_moved_ns = boot_moved_ns = 0
+
+    def wall_ns(self) -> int:
+        """Return the wall time."""
+        return super().wall_ns() + self.wall_moved_ns
+
+    def boot_ns(self) -> int:
+        """Return the time since boot."""
+        return super().boot_ns() + self.boot_moved_ns
+
+    def synced(self) -> bool:
+        """Believe it."""
+        return True
+
+    @classmethod
+    def sleep(cls, seconds: float) -> None:
+        """Let time pass."""
+        cls.wall_moved_ns += round(seconds * NS_PER_S)
+        cls.boot_moved_ns += round(seconds * NS_PER_S)
+
+
+LEFT_OPEN = """
+@when(kind="door", open=True, lasts="30m")
+def left_open(door, ctx): ctx.alert(f"{door.name} is open", lane="alarm")
+
+@rule("poked")
+def poke(event, ctx): ctx.after("1d", nothing)  # a timer that moves wakes who waits for timers
+
+@timer
+def nothing(ctx): pass
+"""
+
+
+def test_door_open_for_half_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Across an edit, a killed worker, a restart of the gateway and a jump of years it fires once, when it is time."""
+    monkeypatch.setattr("tests.rules.rig.SystemClock", MovedClock)
+    monkeypatch.setattr(MovedClock, "wall_moved_ns", 0)
+    monkeypatch.setattr(MovedClock, "boot_moved_ns", 0)
+    doors = [DeviceEntry("house/test:door-front", "door-front", "hall", "door")]
+
+    async def passes(rig: Rig, seconds: float) -> None:
+        MovedClock.sleep(seconds)
+        rig.event("poked", "")
+        await rig.settled()
+
+    async def run() -> None:
+        async with running(tmp_path, {"left.py": LEFT_OPEN}, doors) as rig:
+            rig.event("door_opened", open=True)
+            opened_ns = rig.clock.boot_ns()
+            await passes(rig, 600)
+            file = tmp_path / "rules" / "left.py"
+            file.write_text(file.read_text().replace("is open", "stands open"))
+            await rig.until(lambda: rig.rules.edits.edits >= 1)
+            await next_worker(rig)
+            MovedClock.wall_moved_ns += round(20 * YEAR_S * NS_PER_S)
+            await passes(rig, 600)
+            assert rig.outputs == []
+            values = rig.values
+        rig = Rig.make(tmp_path, doors)
+        rig.values = values
+        async with rig.at_work():
+            await rig.until(lambda: rig.rules.state.value == "running")
+            MovedClock.wall_moved_ns -= round(9 * YEAR_S * NS_PER_S)
+            await passes(rig, 500)
+            assert rig.outputs == []
+            await passes(rig, 101)
+            await rig.until(lambda: rig.outputs)
+            await next_worker(rig)
+            await passes(rig, 3600)
+            (alert,) = rig.outputs
+            assert alert.data["text"] == "door-front stands open"
+            late_s = (rig.clock.wall_ns() - wall_ns_of(alert.time)) / NS_PER_S  # by the clock as it is now
+            assert (rig.clock.boot_ns() - opened_ns) / NS_PER_S - late_s == pytest.approx(1800, abs=5)
 
     asyncio.run(run())
 
