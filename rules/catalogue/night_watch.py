@@ -1,7 +1,7 @@
 """Night watch: a door or window opened at night or while nobody is home is loud.
 
 Needs: contacts on doors and windows; sirens (kind "siren"), if it is to be loud; the house's mode set to "night" or
-"away" by another rule, or by hand.
+"away" by another rule, or by hand (`edge-gateway mode night`).
 Change: when it watches, how long an entry door leaves you to set the house to "home", how long a siren is loud. A door
 you come in by gets the label "entry" in devices.toml.
 """
