@@ -22,6 +22,7 @@ from gateway.errors import Fault, GatewayError
 from gateway.rules.acting import Acting
 from gateway.rules.loader import Loaded, entries, inspect
 from gateway.rules.protocol import DeviceEntry, RuleInfo
+from gateway.rules.recipients import Recipients
 
 OK, BAD, USAGE = 0, 1, 2
 FOLDER = Path("rules")  # where there is neither --rules nor a config
@@ -36,6 +37,7 @@ class Place:
         self.modes: tuple[str, ...] = ()
         self.located = True
         self.acting: Acting | None = None
+        self.recipients: Recipients | None = None
         config = read(words.config)[0] if words.config.exists() else None
         if config is not None:
             self.folder = getattr(words, "rules", None) or config.rules.folder
@@ -43,6 +45,7 @@ class Place:
             self.modes = config.rules.modes
             self.located = config.rules.location is not None
             self.acting = acting(config)
+            self.recipients = Recipients(config.notify.names)
 
     @property
     def entries(self) -> list[DeviceEntry]:
@@ -59,7 +62,7 @@ def listing(words: argparse.Namespace) -> int:
     if not place.folder.is_dir():
         complain(f"there is no folder {place.folder}: name one with --rules")
         return USAGE
-    loaded = inspect(place.folder, place.devices, place.modes, located=place.located, acting=place.acting)
+    loaded = inspect(place.folder, place.devices, place.modes, place.recipients, place.located, place.acting)
     otherwise = {"state": "not live"} if live else {}
     rules = {rule.name: {**_rule(rule), **live.pop(rule.name, otherwise)} for rule in loaded.rules} | live
     if words.device:

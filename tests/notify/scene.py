@@ -69,12 +69,17 @@ class Scene:
         self.clock = clock
         self.journal = Journal.open(folder / "journal", SMALL, clock)
         self.committer = Committer(self.journal, lambda _: None)
+        self.tasks: list[asyncio.Task[None]] = []
         self.told: list[Event] = []
         self.published: list[tuple[str, str, bytes]] = []
         self.connected = True
         outbox = Outbox(directory, self.journal.table, self.journal.put, clock, Place(UTC))
         carriers = Carriers(directory, clock, self._publish, gateway="gw")
         self.notifier = Notifier(directory, outbox, carriers, self._record, self.committer.flush, clock, gateway="gw")
+
+    def commit(self) -> None:
+        """Let the disk take what is appended, from now on."""
+        self.tasks.append(asyncio.create_task(self.committer.run()))
 
     def _record(self, event: Event) -> None:
         self.journal.append(event)
@@ -122,20 +127,22 @@ def play(
     clock: MovedClock | None = None,
     groups: Mapping[str, tuple[str, ...]] | None = None,
     sending: bool = True,
+    disk: bool = True,
 ) -> Scene:
-    """Run a scene to the end of `act`, then kill it: nothing is finished or written that was not before."""
+    """Run a scene to the end of `act`, and stop it. Without `disk` nothing is written before `scene.commit()`."""
 
     async def run() -> Scene:
         scene = Scene(folder, Directory(people, groups), clock or MovedClock())
-        tasks = [asyncio.create_task(scene.committer.run())]
+        if disk:
+            scene.commit()
         if sending:
-            tasks.append(asyncio.create_task(scene.notifier.run()))
+            scene.tasks.append(asyncio.create_task(scene.notifier.run()))
         try:
             await act(scene)
         finally:
-            for task in tasks:
+            for task in scene.tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*scene.tasks, return_exceptions=True)
             await scene.committer.close()
         return scene
 
