@@ -218,6 +218,15 @@ def test_a_day_without_records_is_a_gateway_that_was_off(recorder: Recorder, tmp
     assert len(found.actions) < 5
 
 
+def test_a_clock_that_was_years_ahead_makes_nothing_late(recorder: Recorder, tmp_path: Path) -> None:
+    """When the clock was wrong and is set back, what is recorded then is of that time."""
+    recorder.event(10 * 366 * 86_400, "door_opened", DOOR, open=True)
+    recorder.event(60, "door_opened", DOOR, open=True)
+    recorder.close()
+    source = '@rule("door_opened")\ndef bell(event, ctx): ctx.command(event.device, "ring")'
+    assert [what for _, what in Run(recorder.folder, rules(tmp_path, source)).told] == ["command ring null"] * 2
+
+
 def test_faults_are_counted_with_their_line(recorder: Recorder, tmp_path: Path) -> None:
     """A rule that raises is tried again as in the gateway; its fault is one line with how often it happened."""
     for minute in range(3):

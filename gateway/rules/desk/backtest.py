@@ -25,7 +25,7 @@ from gateway.rules.loader import Loaded
 from gateway.rules.protocol import Outcome
 from gateway.rules.virtual import Record
 
-OFF_NS: Final = 86_400 * NS_PER_S  # when nothing was recorded for longer, the gateway was off: timers fire late then
+OFF_NS: Final = 86_400 * NS_PER_S  # nothing recorded for longer: it was off, and timers fire late; so for a wrong clock
 SEEN: Final = (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER)
 _RULES = b'"actor":"rule:'
 STRETCH_RECORDS: Final = 256  # in one step of the engine, or a block
@@ -122,7 +122,7 @@ class Backtest:
         self._block = next(self._blocks, None)
         while self._block is not None:
             now_ns, _ = self._block
-            if now_ns - self.now_ns > OFF_NS:
+            if abs(now_ns - self.now_ns) > OFF_NS:
                 candidate.time.now_ns = now_ns
             if self._block[1]:
                 candidate.play(self._stretch(), now_ns)
@@ -140,7 +140,7 @@ class Backtest:
             now_ns, records = self._block
             if not records:
                 return
-            if now_ns > self.now_ns and (now_ns - self.now_ns > OFF_NS or not self.candidate.time.glide(now_ns)):
+            if abs(now_ns - self.now_ns) > OFF_NS or not self.candidate.time.glide(now_ns):
                 return
             yield from records
             given += len(records)
@@ -156,7 +156,7 @@ class Backtest:
             if run.wall_ns < window.from_ns:
                 continue
             self.records += run.end - run.begin
-            now_ns = self._reached_ns = max(now_ns, run.wall_ns)
+            now_ns = self._reached_ns = run.wall_ns if now_ns - run.wall_ns > OFF_NS else max(now_ns, run.wall_ns)
             if (records := self._chosen(run, now_ns)) or run.begin == run.end:
                 yield now_ns, records
 
