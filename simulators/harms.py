@@ -94,6 +94,11 @@ HARMS = (
     Harm("leaks", "ends", "kept.append(bytearray(60_000_000))", top="kept = []", repeats=4, says="has taken"),
     # ---- what ends with the call --------------------------------------------------------------------
     Harm("calls exit", "refused", "exit()", says="called exit()"),
+    Harm("raises what is no text", "refused", "raise ValueError('\\udcff')", says="ValueError"),
+    Harm("puts out what is no text", "refused", "ctx.emit('noise_made', {'n': '\\udcff'})"),
+    Harm("alerts what is no text", "refused", "ctx.alert('\\udcff')"),
+    Harm("keeps what is no text", "refused", "ctx.state['\\udcff'] = 1"),
+    Harm("raises an alert known by no text", "refused", "ctx.alert('x', key='\\udcff')"),
     Harm("recurses", "refused", "f = lambda: f()\nf()"),
     Harm("eats memory", "refused", "data = bytearray(10**12)", says="MemoryError"),
     Harm("eats memory slowly", "refused", "data = []\nwhile True: data.append(bytearray(10**7))", says="MemoryError"),
@@ -140,5 +145,7 @@ HARMS = (
         """, says="timers"),
     # ---- what is bounded ----------------------------------------------------------------------------
     Harm("stays at exit", "quiet", "import atexit; atexit.register(lambda: [0 for _ in iter(int, 1)])"),
+    Harm("logs what is no text", "quiet", "ctx.log('\\udcff'); print('\\udcff')"),
+    Harm("clears an alert that is no text", "quiet", "ctx.clear('\\udcff')"),
     Harm("fills the log", "quiet", "for _ in range(10**5): ctx.log('x' * 10**4)"),
 )  # fmt: skip

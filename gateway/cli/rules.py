@@ -20,6 +20,7 @@ from gateway.config.load import read
 from gateway.config.places import places
 from gateway.errors import Fault, GatewayError
 from gateway.rules.acting import Acting
+from gateway.rules.fence import grant
 from gateway.rules.loader import Loaded, entries, inspect
 from gateway.rules.protocol import DeviceEntry, RuleInfo
 from gateway.rules.recipients import Recipients
@@ -46,6 +47,7 @@ class Place:
             self.located = config.rules.location is not None
             self.acting = acting(config)
             self.recipients = Recipients(config.notify.names)
+            grant(config.rules.grants)
 
     @property
     def entries(self) -> list[DeviceEntry]:

@@ -139,7 +139,7 @@ class Call:
     def log(self, text: str) -> None:
         """Keep a line for the log; further ones of the call are dropped."""
         if len(self.logs) < LOG_LINES_PER_CALL_MAX:
-            self.logs.append((self.rule.name, text[:LOG_CHARS_MAX]))
+            self.logs.append((self.rule.name, text[:LOG_CHARS_MAX].encode(errors="replace").decode()))
 
     def start_timer(self, kind: str, after_ns: int, row: Mapping[str, Any]) -> str:
         """Set a timer and return its key. LimitReached when the rule has too many."""
@@ -170,6 +170,8 @@ class Call:
             raise LimitReached(f"ctx.state of {rule} holds more than {STATE_BYTES_MAX} bytes")
         if grown > 0 and sum(sizes.values()) + grown > STATES_BYTES_MAX:
             raise LimitReached(f"the states of all rules together hold more than {STATES_BYTES_MAX} bytes")
+        if self.limited and self.rows.count:
+            packed(self.rows.changes)  # what can't be sent to the gateway fails here, as the call's own fault
         self.rows.apply()
         if grown:
             sizes[rule] = sizes.get(rule, 0) + grown

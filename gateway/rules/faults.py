@@ -29,15 +29,20 @@ def describe(error: BaseException, rule: Definition) -> RuleFault:
 def what(error: BaseException) -> str:
     """Name an error on one line."""
     if isinstance(error, SystemExit):
-        return f"called exit({'' if error.code is None else repr(error.code)}): a rule just returns"
-    text = str(error).partition("\n")[0][:WHAT_CHARS_MAX]
+        return f"called exit({'' if error.code is None else ascii(error.code)[:WHAT_CHARS_MAX]}): a rule just returns"
+    text = sendable(str(error).partition("\n")[0][:WHAT_CHARS_MAX])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def sendable(text: str) -> str:
+    """Return a text that can be sent and written: lone surrogates, which UTF-8 does not have, become ``?``."""
+    return text.encode(errors="replace").decode()
 
 
 def stack(error: BaseException) -> str:
     """Return the part of the traceback that is the author's, shortened."""
     entries = [at for at in traceback.extract_tb(error.__traceback__) if not at.filename.startswith(_OURS)]
-    return "".join(traceback.format_list(entries[-STACK_LINES_MAX:]))
+    return sendable("".join(traceback.format_list(entries[-STACK_LINES_MAX:])))
 
 
 def line_of(error: BaseException, file: str) -> int | None:

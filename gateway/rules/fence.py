@@ -63,7 +63,7 @@ for _names, _grant, _text in (
     ),
     ("os.kill os.killpg signal.pthread_kill", "", _NO_SIGNAL),
     ("sys.settrace sys.setprofile sys.monitoring.register_callback", "", _NO_TRACE),
-    ("code.__new__ sys.addaudithook cpython.PyInterpreterState_New", "", _NO_INSIDES),
+    ("sys.addaudithook cpython.PyInterpreterState_New", "", _NO_INSIDES),
     ("builtins.input", "", _NO_INPUT),
 ):
     _REFUSED.update(dict.fromkeys(_names.split(), (_grant, _text)))
@@ -78,14 +78,22 @@ _CHANGES_A_PATH = frozenset(name for name, (grant, _) in _REFUSED.items() if gra
 class Fence:
     """The hook's memory. `file` is the rule file whose code runs now, for what is granted to one file alone."""
 
-    def __init__(self, folder: str, grants: Grants, *, active: bool = True) -> None:
-        """Set up for the rule files in `folder`."""
-        self._folder = _with_end(folder)
+    def __init__(self, folder: str, grants: Grants, *, active: bool = True, desk: bool = False) -> None:
+        """Set up for the rule files in `folder`; on a desk, where people debug, tracing and typing are no fault."""
         self._grants = grants
-        self._readable = tuple(_with_end(path) for path in readable(folder))
+        self._free = frozenset((_NO_TRACE, _NO_INPUT)) if desk else frozenset[str]()
         self._found: dict[str, tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]] = {}
+        self._folder = ""
+        self.enter(folder)
         self.active = active
         self.file = ""
+
+    def enter(self, folder: str) -> None:
+        """Take note of the folder whose rules run now."""
+        if self._folder != _with_end(folder):
+            self._folder = _with_end(folder)
+            self._readable = tuple(_with_end(path) for path in readable(folder))
+            self._found.clear()
 
     def hook(self) -> Callable[[str, tuple[Any, ...]], None]:
         """Return the function for sys.addaudithook. Most events it is called for are none of it."""
@@ -98,7 +106,7 @@ class Fence:
             elif event in refused and self.active:
                 grant, text = refused[event]
                 words, _, writable = self._allowed()
-                if grant in words or (grant == C and not self._by_rule()):
+                if grant in words or text in self._free or (grant == C and not self._by_rule()):
                     return
                 if event in changes and _beneath(arguments[0] if arguments else "", writable):
                     return
@@ -171,8 +179,8 @@ def _with_end(path: str) -> str:
 
 
 def _said(text: str, grant: str, arguments: Sequence[Any]) -> str:
-    about = arguments[0] if arguments and isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
-    about = os.fsdecode(about) if about else ""
+    about = arguments[0] if grant and arguments and isinstance(arguments[0], (str, os.PathLike)) else ""
+    about = ascii(os.fspath(about))[1:-1] if about else ""
     text = f"{text} ({about})" if about else text
     if not grant:
         return text
@@ -180,19 +188,54 @@ def _said(text: str, grant: str, arguments: Sequence[Any]) -> str:
     return f'{text}; the installation can grant it: [rules] grant = ["{word}"]'
 
 
-_desk: list[Fence] = []  # at most one: a hook can't be taken away
+_installed: list[Fence] = []  # at most one: a hook can't be taken away
+_granted: dict[str, Sequence[str]] = {}  # on this desk
+
+
+def install(fence: Fence) -> Fence:
+    """Put up a fence in this process, for its whole life."""
+    _installed.append(fence)
+    sys.addaudithook(fence.hook())
+    return fence
+
+
+def grant(grants: Grants) -> None:
+    """Let the fence on this desk open what the installation grants; before it is put up."""
+    _granted.update(grants)
+
+
+def _on_desk(folder: Path) -> Fence:
+    """Return this process's fence; a new one is open, and lets people trace and type."""
+    if not _installed:
+        install(Fence(str(folder.absolute()), _granted, active=False, desk=True))
+    return _installed[0]
 
 
 @contextmanager
-def fenced(folder: Path, grants: Grants | None = None) -> Iterator[None]:
-    """Keep rules behind the fence in this process for a while: on the desk of who tests them; may be nested."""
-    if not _desk:
-        _desk.append(Fence(str(folder.absolute()), grants or {}, active=False))
-        sys.addaudithook(_desk[0].hook())
-    fence = _desk[0]
-    before = fence.active
-    fence.active = True
+def fenced(folder: Path) -> Iterator[None]:
+    """Keep rules behind the fence in this process for a while: on the desk of who tests them."""
+    fence = _on_desk(folder)
+    before, fence.active = fence.active, True
+    fence.enter(str(folder.absolute()))
     try:
         yield
     finally:
         fence.active = before
+
+
+class FencedCalls:
+    """Stands for the blame slot on a desk: nobody ends a call, but while it runs the fence is shut."""
+
+    def __init__(self, folder: Path) -> None:
+        self._fence = _on_desk(folder)
+        self._before = self._fence.active  # shut for good in the gateway's own processes
+        self._folder = str(folder.absolute())
+
+    def call(self, rule: int, sequence: int, ordinal: int) -> None:  # noqa: ARG002 - as the blame slot has it
+        """Shut the fence."""
+        self._fence.enter(self._folder)
+        self._fence.active = True
+
+    def done(self) -> None:
+        """Open it again."""
+        self._fence.active = self._before

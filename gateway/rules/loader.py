@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
@@ -28,6 +28,7 @@ from gateway.rules.actions import HTTP_ANSWERED
 from gateway.rules.checks import check_names, check_tree
 from gateway.rules.definition import Declared, EventRule
 from gateway.rules.faults import USER_ERRORS, line_of, line_within, what
+from gateway.rules.fence import fenced
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
 from gateway.rules.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.overrides import ANSWERS
@@ -134,7 +135,7 @@ def load(
             loaded.faults.append(Fault(path, *excluded[path], "edit the file to have it tried again"))
             continue
         before(path)
-        with time_limit(limit_s):
+        with time_limit(limit_s), fenced(folder) if limit_s else nullcontext():  # nobody else fences them in
             collector, module = _run(path, tree, folder)
         if module is not None:
             loaded.modules[path] = module

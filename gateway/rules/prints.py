@@ -28,7 +28,9 @@ class Prints(io.TextIOBase):
             self._begun = begun[:CHARS_MAX]
             who = self.who()
             room = LINES_MAX - len(self._lines)
-            self._lines += [(who, line[:CHARS_MAX]) for line in lines[:room] if line.strip()]
+            self._lines += [
+                (who, line[:CHARS_MAX].encode(errors="replace").decode()) for line in lines[:room] if line.strip()
+            ]
         return len(text)
 
     def taken(self) -> list[tuple[str, str]]:

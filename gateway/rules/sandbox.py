@@ -19,7 +19,7 @@ from pathlib import Path
 
 from gateway.rules import landlock, seccomp
 from gateway.rules.enforced import GRANTED, HOOK, NOBODY, Enforced
-from gateway.rules.fence import DEVICES, SHARED, Fence, readable
+from gateway.rules.fence import DEVICES, SHARED, Fence, install, readable
 from gateway.rules.grants import NETWORK, PROCESSES, READ, THREADS, WRITE, Grants, described, of_all, paths
 
 FILES_OPEN_MAX = 128
@@ -58,10 +58,9 @@ def enter(folder: str, memory_bytes_max: int, grants: Grants) -> tuple[Enforced,
         refused = seccomp.install(os.getpid(), permitted(words))
     else:
         refused = walls.why
-    fence = Fence(folder, grants)
     for name in _FORGOTTEN_MODULES:
         sys.modules.pop(name, None)
-    sys.addaudithook(fence.hook())
+    fence = install(Fence(folder, grants))
     return _enforced(walls, refused, words, bare, grants), fence
 
 

@@ -325,8 +325,7 @@ class RuleWorker:
         return self._judge(process, process.broken or reason, process.written_stack())
 
     def _judge(self, process: WorkerProcess, reason: str, stack: str) -> bool:
-        position = self._backlog.position
-        self._verdicts.judge(process.blame(), self.rules, self.edits.text, reason, stack, position)
+        self._verdicts.judge(process.blame(), self.rules, self.edits.text, reason, stack, self._backlog.position)
         return False
 
     def _start_message(self, devices: list[DeviceEntry], ready: Ready, *, complete: bool) -> Start:

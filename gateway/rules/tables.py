@@ -94,6 +94,11 @@ class Overlay:
         """How many rows would change."""
         return len(self._changes)
 
+    @property
+    def changes(self) -> list[tuple[tuple[str, str], Any | None]]:
+        """What would change: (table, key) and row."""
+        return list(self._changes.items())
+
     def changed(self, table: str) -> list[str]:
         """Return the keys of a table that would change."""
         return [key for name, key in self._changes if name == table]

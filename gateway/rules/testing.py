@@ -28,6 +28,7 @@ from gateway.rules.carrier import Carrier, field_of
 from gateway.rules.checks import KINDS
 from gateway.rules.definition import Condition, EventRule, Timer, duration_ns
 from gateway.rules.engine import Engine
+from gateway.rules.fence import FencedCalls
 from gateway.rules.house import Device, field_name
 from gateway.rules.inputs import CHANGED, unknown
 from gateway.rules.loader import Loaded, load
@@ -328,7 +329,8 @@ class SimulatedHouse:
             recipients=recipients,
             acting=self._acting,
         )
-        engine = Engine(definitions, site, Unwatched(), late_s=LATE_S, trace=self._trace)
+        watch = FencedCalls(Path(definitions[0].file).parent) if definitions else Unwatched()
+        engine = Engine(definitions, site, watch, late_s=LATE_S, trace=self._trace)
         self._time.use(engine, tables)
         return engine
 
