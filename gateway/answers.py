@@ -62,7 +62,10 @@ class Answers:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._journal = daemon.journal
-        self.alerts = Alerts(daemon.journal.table, daemon.pipeline.record, daemon.clock, gateway=daemon.name)
+        self.alerts = Alerts(
+            daemon.journal.table, daemon.pipeline.record, daemon.clock,
+            gateway=daemon.name, members=daemon.config.notify.members, outbox=daemon.notifier.outbox,
+        )  # fmt: skip
         self.people = People(daemon)
         self.notifications = Notifications(
             daemon.notifier, daemon.config.notify, daemon.past, daemon.clock, gateway=daemon.name

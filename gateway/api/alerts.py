@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from gateway.api.line import ApiError
 from gateway.clock import Clock, rfc3339
 from gateway.errors import probably_meant
 from gateway.event import Event
+from gateway.notify.outbox import Outbox
 from gateway.rules.alerts import ACKNOWLEDGE
 from gateway.rules.tables import ALERTS, TIMERS
 
@@ -37,6 +38,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_by: str | None = None
     acknowledged_at: str | None = None
     told: list[str] = []  # recipients and groups
+    waiting: list[str] = []  # whom it has not reached yet, and why
     held: list[str] = []  # devices that escalation holds on
     next_at: str | None = None
     next_to: str | None = None  # whom escalation tells next, or which device it holds
@@ -52,11 +54,16 @@ class Alerts:
         clock: Clock,
         *,
         gateway: str,
+        members: Callable[[str], Collection[str] | None],
+        outbox: Outbox,
     ) -> None:
+        """Wire it up: `members` says who is in a group, `outbox` whom a message has not reached yet."""
         self._table = table
         self._record = record
         self._clock = clock
         self._gateway = gateway
+        self._members = members
+        self._outbox = outbox
 
     def listed(self) -> list[Alert]:
         """Return what is raised now, the newest last."""
@@ -123,7 +130,12 @@ class Alerts:
             state="acknowledged" if seen else "raised",
             acknowledged_by=seen.get("by"),
             acknowledged_at=rfc3339(seen["at"]) if seen else None,
-            told=list(row.get("told", ())),
+            told=[name if self._members(name) else f"{name} (nobody)" for name in row.get("told", ())],
+            waiting=[
+                f"{notice.to}: {self._outbox.wait(notice).why or notice.error or 'under way'}"
+                for notice in self._outbox.waiting
+                if notice.alert and notice.alert == row.get("id")
+            ],
             held=list(row.get("held", ())),
             next_at=rfc3339(timer["due"]) if timer else None,
             next_to=steps[step][1] if timer and step < len(steps) else None,

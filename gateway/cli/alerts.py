@@ -69,6 +69,7 @@ def _row(each: dict[str, Any]) -> tuple[Any, ...]:
     state = each["state"] + (f" by {each['acknowledged_by']}" if each["acknowledged_by"] else "")
     state += f", {each['count']} times" if each["count"] > 1 else ""
     told = ", ".join([*each["told"], *(f"{device} on" for device in each["held"])])
+    told += f" (waits for {'; '.join(each['waiting'])})" if each["waiting"] else ""
     after = f"{each['next_to']} at {each['next_at']}" if each["next_to"] else ""
     return each["short"], each["key"], each["since"], state, each["text"], each["device"], each["rule"], told, after
 

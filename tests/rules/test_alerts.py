@@ -154,6 +154,7 @@ def test_raised_again_it_says_so_to_those_who_were_told(tmp_path: Path) -> None:
     for name in ("door-front", "door-back"):
         here.set(name, open=True)
     assert here.notifications == [("anna", "door-front"), ("anna", "door-back (since 12:00)")]
+    assert all(e.data["urgent"] for e in here.outputs if e.type == "notification_requested"), "of the lane alarm"
     here.acknowledge("intruder")
     here.set("door-side", open=True)
     assert len(here.notifications) == 2
