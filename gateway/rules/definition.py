@@ -277,9 +277,10 @@ class Condition(Definition):
     def trigger(self) -> str:
         """What starts it, for a person."""
         tests = ", ".join(f"{name}{test.text}" for name, test in self.fields)
-        tests += f", {self.hours.text}" if self.hours else ""
         lasts = f" for {duration(self.lasts_ns / NS_PER_S)}" if self.lasts_ns else ""
-        return f"while {tests}{lasts}" + (f" ({self.selector})" if not self.selector.anything else "")
+        about = [str(self.selector)] if not self.selector.anything else []
+        about += [self.hours.text] if self.hours else []
+        return f"while {tests}{lasts}" + (f" ({', '.join(about)})" if about else "")
 
 
 @dataclass(frozen=True, kw_only=True)
