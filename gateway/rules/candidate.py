@@ -20,6 +20,9 @@ WATCH_S = 0.1  # how often a file that is running is looked at
 ANSWER_S_MAX = 60.0  # for all files together, nobody's code being to blame
 
 
+NOBODY = Blame(0, 0, 0, 0, Activity.ENGINE, "")
+
+
 class CandidateFailed(Exception):
     """The process ended or had to be ended."""
 
@@ -40,7 +43,7 @@ class CandidateFailed(Exception):
 
 
 class Candidate:
-    """One process; `close` it, unless `process` was given to whoever feeds it."""
+    """One process; `close` it, unless `process` was given to whoever feeds it. CandidateFailed when none can start."""
 
     def __init__(self, options: RuleOptions) -> None:
         self._options = options
@@ -48,7 +51,10 @@ class Candidate:
         self._answer: FromWorker | None = None
         self._connected = False
         self.owned = True
-        self.process = WorkerProcess(self._take, self._stir.set)
+        try:
+            self.process = WorkerProcess(self._take, self._stir.set)
+        except OSError as error:
+            raise CandidateFailed(NOBODY, f"could not be started: {error}", "") from None
 
     def _take(self, message: FromWorker) -> None:
         self._answer = message

@@ -46,13 +46,25 @@ NAMED_MAX = 100  # files and rules in an event `rules_changed`
 class Succession:
     """Loaded and tested files, in a process that waits to be started."""
 
-    process: WorkerProcess
+    candidate: Candidate
     ready: Ready
     files: dict[str, bytes]
     record: dict[str, Any]  # of the event `rules_changed`
     actor: str
     complete: bool  # no file of the folder is left out
     done: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more, or its process is gone."""
+        return self.done.done() or not self.candidate.process.alive
+
+    def taken(self, *, over: bool = False) -> WorkerProcess:
+        """Give the process away, to whoever ends it from now on; `over`: it comes too late."""
+        self.candidate.owned = self.candidate.owned and over
+        if not self.done.done():
+            self.done.set_result(not over)
+        return self.candidate.process
 
 
 class Edits:
@@ -253,8 +265,9 @@ class Edits:
 
     async def _try(self, plan: Plan) -> bool:
         """Try a plan: hand it over and return True, or refuse what is wrong with it."""
-        trial = self.spares.take()
+        trial: Candidate | None = None
         try:
+            trial = self.spares.take()
             message = self.load_message(plan.files, plan.changed)
             ready = await trial.load(message)
             plan.uses |= ready.uses
@@ -276,7 +289,7 @@ class Edits:
                 plan.refuse_all(f"the process that tried it {failed.reason}")
                 self._again_at = time.monotonic() + AGAIN_S
         finally:
-            if trial.owned:
+            if trial is not None and trial.owned:
                 await trial.close()
         plan.refuse(faults)
         return False
@@ -297,11 +310,10 @@ class Edits:
             "actor": actor,
         }
         complete = all(name in files for name in plan.refused if is_rule_file(name))
-        succession = Succession(candidate.process, ready, files, record, actor, complete)
+        succession = Succession(candidate, ready, files, record, actor, complete)
         self._propose(succession)
         if not await succession.done:
             raise CandidateFailed(candidate.process.blame(), "ended before it took over", "")
-        candidate.owned = False
         self.running, self._uses = files, ready.uses
         self.since = {name: at if name in changed else self.since.get(name, at) for name in files}
         self.edits += 1

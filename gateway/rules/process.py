@@ -66,11 +66,17 @@ class WorkerProcess(asyncio.Protocol):
         self._socket = ours
         fds = (theirs.fileno(), self._slot_fd, stacks)
         command = [sys.executable, "-m", "gateway.rules.worker", *map(str, fds), str(os.getpid())]
-        self._process = subprocess.Popen(  # noqa: S603
-            command, pass_fds=fds, env=_environment(), stdin=subprocess.DEVNULL, stdout=sys.__stderr__
-        )
-        theirs.close()
-        os.close(stacks)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603
+                command, pass_fds=fds, env=_environment(), stdin=subprocess.DEVNULL, stdout=sys.__stderr__
+            )
+        except OSError:  # no memory, or too many processes
+            ours.close()
+            self.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(stacks)
         self.pid = self._process.pid
         self._watched = (0, 0.0, 0.0)  # calls, since (monotonic), processor seconds then
 

@@ -6,10 +6,11 @@ to try files in and one to go live.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 
-from gateway.rules.candidate import Candidate
+from gateway.rules.candidate import Candidate, CandidateFailed
 from gateway.rules.options import RuleOptions
 
 BUSY_S = 120.0
@@ -37,16 +38,17 @@ class Spares:
         self.fill(BUSY_COUNT)
 
     def fill(self, count: int) -> None:
-        """Start processes until so many wait."""
+        """Start processes until so many wait, if that can be done."""
         self._waiting = [each for each in self._waiting if each.process.alive]
-        while len(self._waiting) < count:
-            self._waiting.append(Candidate(self._options))
-            self._started_at = time.monotonic()
+        with contextlib.suppress(CandidateFailed):  # who needs one is told
+            while len(self._waiting) < count:
+                self._started_at = time.monotonic()
+                self._waiting.append(Candidate(self._options))
 
     def take(self) -> Candidate:
-        """Give away a process that is ready, or one that has just begun to be."""
+        """Give away a process that is ready, or one that has just begun to be. CandidateFailed: none can start."""
         self.fill(1)
-        return self._waiting.pop(0)
+        return self._waiting.pop(0) if self._waiting else Candidate(self._options)
 
     async def keep(self, *, wanted: bool) -> None:
         """Have as many as should be there; call this now and then. `wanted`: there are rules."""

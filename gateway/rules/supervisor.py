@@ -224,9 +224,9 @@ class RuleWorker:
 
     async def _restart(self) -> bool:
         """Load what ran last into a new worker, unless somebody hands over another one meanwhile."""
-        edits = self.edits
-        candidate = edits.spares.take()
+        edits, candidate = self.edits, None
         try:
+            candidate = edits.spares.take()
             ready = await candidate.load(
                 edits.load_message(edits.running, excluded=self._verdicts.excluded(edits.text))
             )
@@ -241,7 +241,7 @@ class RuleWorker:
                 self._follow()
             return True
         finally:
-            if candidate.owned:
+            if candidate is not None and candidate.owned:
                 await candidate.close()
 
     def _woken(self) -> None:
@@ -261,19 +261,16 @@ class RuleWorker:
         if succession is None or self._backlog.in_flight:
             return
         self._next = None
-        if succession.done.done() or succession.process.ended:  # nobody waits for it, or it is gone
-            if not succession.done.done():
-                succession.done.set_result(False)
+        if succession.over:
+            succession.taken(over=True)
             self._feed.held = False
             self._feed.flush()
             return
         before, was = self._process, self._ready
         actor = succession.actor if succession.actor.startswith("person:") else "gateway"
         self.time.record("rules_changed", succession.record, actor=actor)
-        succession.done.set_result(True)
-        self._take_over(
-            succession.process, succession.ready, complete=succession.complete, changed=was != succession.ready
-        )
+        ready = succession.ready
+        self._take_over(succession.taken(), ready, complete=succession.complete, changed=was != ready)
         if before is not None:
             task = asyncio.create_task(end(before), name="gateway.rules[end]")
             self._ending.add(task)
