@@ -91,7 +91,7 @@ class People:
         event = self._event("command_requested", actor, data, subject=device, lane="command")
         given = [self._event(GIVEN, actor, data, subject=device)] if field and self._working else []
         self._record(event, *given)
-        return {"id": event.id, "device": device, "field": field}
+        return {"id": event.id, "device": device, "field": field, "claimed": bool(given)}
 
     def release(self, device: str, field: str | None = None, actor: str = "person") -> dict[str, Any]:
         """Let go what persons claim of a device."""

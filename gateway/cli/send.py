@@ -41,6 +41,8 @@ def send(words: argparse.Namespace) -> int:
     else:
         said = answer.get("id", "") if isinstance(answer, dict) else answer
         say(f"recorded as {said}; what became of it: edge-gateway explain {said}")
+        if isinstance(answer, dict) and answer.get("claimed"):
+            say(f"it wins over rules for a time; let go: edge-gateway devices release {words.device}", "dim")
     return 0
 
 

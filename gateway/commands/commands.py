@@ -298,7 +298,7 @@ class Commands:
             cause=cause,
             data={
                 **({"reason": reason} if reason else {}),
-                **{key: data[key] for key in ("command", "value", "field", "by") if key in data},
+                **{key: data[key] for key in ("command", "value", "field", "by", "observe") if key in data},
             },
         )
 

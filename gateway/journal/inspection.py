@@ -184,7 +184,7 @@ class Inspection:
     def _cursors(self) -> Iterator[CursorCount]:
         lanes = {lane.name.lower(): lane for lane in Lane}
         for name, row in sorted(self.table("cursors").items()):
-            lane = lanes.get(name.rpartition(":")[2], {"commands": Lane.COMMAND}.get(name))
+            lane = lanes.get(name.rpartition(":")[2], {"commands": Lane.COMMAND}.get(name.partition(":")[0]))
             counted = [lane] if lane is not None else [Lane.ALARM, Lane.TELEMETRY, Lane.TIMER]
             yield CursorCount(name, row["after"], sum(self._count(each, row["after"]) for each in counted))
 

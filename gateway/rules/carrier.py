@@ -102,7 +102,9 @@ class Carrier:
 
     def _end(self, outcome: str, told: Told, reason: str = "") -> None:
         event = told.command
-        data: dict[str, Any] = {name: event.data[name] for name in ("command", "value") if name in event.data}
+        data: dict[str, Any] = {
+            name: event.data[name] for name in ("command", "value", "observe") if name in event.data
+        }
         data |= {"field": told.field, "by": event.actor, "sent": told.sent}
         data["reported"] = event.data.get("value") if outcome == "command_confirmed" else None
         if reason:

@@ -110,7 +110,7 @@ class Overrides:
             self._override(seen.subject, {name: seen.data.get("value")}, self._runner.cause(seen), seen.actor, "sent")
         elif seen.type == LET_GO:
             self._let_go(seen, name)
-        elif isinstance(name, str):
+        elif isinstance(name, str) and not seen.data.get("observe"):  # one of a rule on trial is nothing real
             row = self._row(seen.subject)
             if name in row["told"] and same(row["sent"].get(name), seen.data.get("value")):
                 noted: dict[str, dict[str, Any]] = {

@@ -262,7 +262,12 @@ def test_a_device_on_trial_goes_live(tmp_path: Path) -> None:
     house = SimulatedHouse(loaded(tmp_path, text), acting=Acting(observed_devices=(device,)))
     house.device("light-wc", on=False)
     house.event("button_pressed", "button-wc")
-    told: dict[str, Any] = {"command": "set_on", "value": True, "field": "on", "reason": "commands to this device are only observed"}
+    told: dict[str, Any] = {
+        "command": "set_on",
+        "value": True,
+        "field": "on",
+        "reason": "commands to this device are only observed",
+    }
     house.event("command_observed", "light-wc", actor="gateway", lane="telemetry", **told)
     house.set("light-wc", on=True)
     house.advance("1m")
