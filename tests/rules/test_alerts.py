@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from gateway.event import encode
 from gateway.rules.testing import SimulatedHouse
 from tests.rules.scene import house, loaded
 
@@ -232,3 +235,42 @@ def test_a_notification_that_makes_no_sense_is_the_rules_fault(tmp_path: Path, c
     here.set("door-front", open=True)
     assert here.faults
     assert here.notifications == []
+
+
+ACTS = st.one_of(
+    st.tuples(st.just("set"), st.sampled_from([-20, -5])),
+    st.tuples(st.just("advance"), st.sampled_from(["30s", "10m", "1h", "5h"])),
+    st.tuples(st.just("restart"), st.sampled_from(["0s", "10m", "5h"])),
+    st.tuples(st.just("acknowledge"), st.just("freezer_warm")),
+    st.tuples(st.just("reload"), st.just("")),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acts=st.lists(ACTS, max_size=25))
+def test_whatever_happens_its_life_is_in_order(tmp_path: Path, acts: list[tuple[str, object]]) -> None:
+    """Lives begin with a raise and end with a clear; nothing follows an acknowledgement; nothing is left behind."""
+    here, again = house(tmp_path, WARM), house(tmp_path, WARM)
+    for home in (here, again):
+        home.device("siren-hall", kind="siren")
+        for act, argument in [*acts, ("set", -20), ("advance", "1d")]:
+            if act == "set":
+                home.set("freezer-cellar", temperature=argument)
+            elif act == "restart":
+                home.restart(off=str(argument))
+            elif act == "reload":
+                home.reload(home.loaded)
+            else:
+                getattr(home, act)(argument)
+    assert [encode(event) for event in again.outputs] == [encode(event) for event in here.outputs], "deterministic"
+    lives: dict[str, list[str]] = {}
+    for event in here.outputs:
+        if event.type.startswith("alert_"):
+            lives.setdefault(event.data["id"], []).append(event.type.removeprefix("alert_"))
+    for life in lives.values():
+        assert (life[0], life[-1]) == ("raised", "cleared")
+        assert (life.count("raised"), life.count("cleared")) == (1, 1)
+        assert life.count("escalated") <= 3
+        assert "acknowledged" not in life or life[-2:] == ["acknowledged", "cleared"]
+    assert (here.alerts, here.rows("timers"), here.rows("holds")) == ([], {}, {})
+    assert [value for _, _, value in here.commands[-1:]] in ([], [False]), "no siren is left on"
