@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.rules.desk.comparison import Comparison, Difference
     from gateway.rules.desk.tally import Action
 
-WAIT_NS = 5 * NS_PER_S  # how long an output of one side waits for the other's
+WAIT_NS = 10 * NS_PER_S  # how long an output of one side waits for the other's
 
 
 def add_verbs(verbs: Verbs) -> None:

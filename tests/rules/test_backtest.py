@@ -202,7 +202,11 @@ def test_state_as_of_the_beginning(recorder: Recorder, tmp_path: Path) -> None:
     state = {"true": True, "since": 1, "begun": True, "lasted": True, "timer": None}
     tables = {
         "values": {DOOR: {"open": True}},
-        "rule_state": {f"left_open|when|{DOOR}": state, f"gone|when|{DOOR}": state},
+        "rule_state": {
+            f"left_open|when|{DOOR}": state,
+            f"gone|when|{DOOR}": state,
+            "left_open|disabled": {"since": 1, "until": None, "actor": "person:x", "timer": None},
+        },
         "alerts": {f"left_open|{DOOR}": alert, "of|another": {**alert, "rule": "gone"}},
     }
     found = Run(recorder.folder, rules(tmp_path, LEFT_OPEN), tables=tables, after=1, since=60)

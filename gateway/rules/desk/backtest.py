@@ -29,7 +29,7 @@ OFF_NS: Final = 86_400 * NS_PER_S  # nothing recorded for longer: it was off, an
 SEEN: Final = (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER)
 _RULES = b'"actor":"rule:'
 STRETCH_RECORDS: Final = 256  # in one step of the engine, or a block
-_FIRED = b'"type":"timer_fired"'
+_NOT_ITS_OWN = (b'"type":"timer_fired"', b'"type":"rule_disabled"', b'"type":"rule_enabled"')
 _PLAIN = frozenset((Lane.ALARM, Lane.TELEMETRY))
 
 
@@ -181,7 +181,7 @@ class Backtest:
     def _looks(self, lane: int, raw: bytes, now_ns: int, sequence: int) -> bool:
         """Return whether the candidate is to see a record; what the live rules did goes to the comparison."""
         if lane == Lane.TIMER:
-            return _FIRED not in raw  # timers are the candidate's own
+            return not any(each in raw for each in _NOT_ITS_OWN)  # timers are, and nobody has disabled it
         if lane not in _PLAIN and lane != Lane.COMMAND:
             return False
         if lane == Lane.COMMAND or _RULES in raw:

@@ -33,6 +33,7 @@ from gateway.rules.virtual import Record, TimedTables, Unwatched, VirtualTime
 
 Table = Mapping[str, Any]
 TICK_S: Final = 0.1  # how often a running call is looked at
+_OF_THE_LIVE_ONE = frozenset(("trouble", "parked", "disabled", "gone", "waiting"))
 RULE = "rule:"  # what the actor of a rule's output begins with
 
 
@@ -168,6 +169,12 @@ def rule_of(actor: str) -> str:
     return actor.removeprefix(RULE).partition("@")[0]
 
 
+def _goes_on(key: str, names: frozenset[str]) -> bool:
+    """Return whether a row of "rule_state" is for the candidate: it is neither disabled nor in trouble."""
+    rule, _, rest = key.partition("|")
+    return rule in names and rest.partition("|")[0] not in _OF_THE_LIVE_ONE
+
+
 def _of_rules(tables: Mapping[str, Table], names: frozenset[str]) -> dict[str, dict[str, Any]]:
     """Return the rows that belong to these rules; those of others would be nobody's here."""
     holds = {
@@ -176,7 +183,7 @@ def _of_rules(tables: Mapping[str, Table], names: frozenset[str]) -> dict[str, d
         if (claims := [claim for claim in row["claims"] if claim["by"] in names or is_persons(claim)])
     }
     return {
-        RULE_STATE: {key: row for key, row in tables.get(RULE_STATE, {}).items() if key.partition("|")[0] in names},
+        RULE_STATE: {key: row for key, row in tables.get(RULE_STATE, {}).items() if _goes_on(key, names)},
         TIMERS: {
             key: row
             for key, row in tables.get(TIMERS, {}).items()
