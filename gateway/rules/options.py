@@ -29,7 +29,7 @@ class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
     location: Location | None = None  # for sunrise and sunset; default: [gateway.location]
     grant: tuple[str, ...] = ()  # opened for all rules: network, subprocess, threads, ctypes, read:/path, write:/path
     grant_to: dict[str, tuple[str, ...]] = {}  # the same for single files: "presence.py" = ["network"]
-    spare: bool = True  # keep a worker ready, 12 MB: others wait less when a rule was stopped, edits are live sooner
+    spare: bool = True  # keep a worker ready, 14 MB: others wait less when a rule was stopped, edits are live sooner
     call_s_max: float = 0.5  # a rule's call that takes longer is ended, and the rule quarantined
     load_s_max: float = 5.0  # running a file's top level
     memory_bytes_max: int = 256 * 1024 * 1024  # data of the worker process
