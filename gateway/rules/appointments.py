@@ -46,20 +46,22 @@ class Appointments:
         for rule in self._rules:
             self.look(rule, seen)
 
-    def look(self, rule: At, seen: Seen) -> None:
-        """Run what is due, and set the timer of what comes next."""
+    def look(self, rule: At, seen: Seen, fired: str = "") -> None:
+        """Run what is due, and set the timer of what comes next; `fired` is the timer that woke us, if one did."""
         now, key = self._runner.now_ns, f"{rule.name}|{AT}"
         before: dict[str, Any] = self._site.tables.get(RULE_STATE, key) or {}
-        if before.get("timer"):
-            self._site.tables.put(TIMERS, before["timer"], None)
+        timer = before.get("timer")
+        away = timer is not None and timer != fired and self._site.tables.get(TIMERS, timer) is None
+        if timer:
+            self._site.tables.put(TIMERS, timer, None)
         if seen.clock == "unsynced" and rule.unsynced == "skip":
             self._say(rule, seen, HOURS, NOBODY_KNOWS)
             if before:
                 self._site.tables.put(RULE_STATE, key, {**before, "timer": None})
             return
         dealt = int(before.get("dealt", now))
-        if before.get("plan") != rule.plan.text or dealt > now + SET_BACK_NS_MAX:
-            dealt = now
+        if before.get("plan") != rule.plan.text or dealt > now + SET_BACK_NS_MAX or away:
+            dealt = now  # its time is another one, or was when the rule was disabled or removed: nothing is made up for
         last = last_until(rule.plan, now, self._place, dealt)
         row = {"plan": rule.plan.text, "dealt": max(last, dealt), "timer": self._next(rule, max(now, dealt), seen)}
         self._site.tables.put(RULE_STATE, key, row)

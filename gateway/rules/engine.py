@@ -326,7 +326,7 @@ class Engine:
             self._tick(rule, cause)
             self._runner.do(Work(rule.name, "every", self._runner.raw, cause.sequence), rule, seen)
         elif kind == AT and isinstance(rule, At):
-            self._appointments.look(rule, seen)
+            self._appointments.look(rule, seen, key)
         elif kind in WAITING and isinstance(rule, EventRule):
             self._patterns.time_passed(rule, kind, key, row, cause)
         elif kind == HOURS and isinstance(rule, Condition):

@@ -155,6 +155,17 @@ def test_an_edited_time_makes_up_for_nothing(tmp_path: Path) -> None:
     assert ticks(here) == ["Mon 05 12:30:00", "Tue 06 12:45:00"]
 
 
+def test_what_a_rule_that_was_away_missed_is_not_made_up_for(tmp_path: Path) -> None:
+    """A rule that was removed or disabled at its time meant it: it goes on with the next one."""
+    here = house(tmp_path, AT.format(arguments='"12:30", missed="run"'))
+    here.reload(loaded(tmp_path, '@rule("door_opened")\ndef other(event, ctx): pass\n'))
+    here.advance("1h")
+    here.reload(loaded(tmp_path, AT.format(arguments='"12:30", missed="run"')))
+    assert ticks(here) == []
+    here.advance("24h")
+    assert ticks(here) == ["Tue 06 12:30:00"]
+
+
 def test_one_timer_and_one_row_each(tmp_path: Path) -> None:
     """However often it is loaded and runs, one timer waits."""
     here = house(tmp_path, AT.format(arguments='cron="* * * * *"'))
