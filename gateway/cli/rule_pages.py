@@ -53,7 +53,11 @@ def _numbers(each: Shipped) -> Iterator[str]:
 
 
 def _row(rule: Declared) -> str:
-    runs = "when another one starts it" if isinstance(rule, Timer) else rule.trigger.replace("|", "or")
+    runs = (
+        "when another one starts it"
+        if isinstance(rule, Timer)
+        else rule.trigger.replace(" | ", "|").replace("|", " or ")
+    )
     return f"| `{rule.name}` | {runs} | {_first(rule.run)} |"
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event, LaneName
 from gateway.rules import alerts, claims
@@ -343,9 +345,10 @@ class SimulatedHouse:
 
     def guess(self, name: str) -> DeviceEntry:
         """Make a device of a name the test has not declared: as it is installed, or else as the name says."""
-        kind, _, room = name.partition("-")
-        entry = DeviceEntry(f"house/test:{name}", name, room, kind if kind in self._kinds else "")
-        entry = self._installed.get(name, entry)
+        word, _, room = name.partition("-")
+        kind = word if word in self._kinds else ""
+        entry = self._installed.get(name) or DeviceEntry(f"house/test:{name}", name, room, kind)
+        entry = msgspec.structs.replace(entry, kind=entry.kind or kind)  # live, its profile's class says it
         self._entries[entry.id] = entry
         return entry
 

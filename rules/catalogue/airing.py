@@ -20,6 +20,7 @@ def airing(room: Room, ctx: Context) -> None:
 
 def test_airing(house: SimulatedHouse) -> None:
     """The heating goes off after two minutes, and back to what it was when the last window is closed."""
+    house.device("window-bath", kind="window", room="bath")
     house.device("trv-bath", kind="thermostat", room="bath", mode="heat")
     house.set("window-bath", open=True)
     house.device("window-bath-2", kind="window", room="bath")
@@ -36,6 +37,7 @@ def test_airing(house: SimulatedHouse) -> None:
 
 def test_other_rooms_stay_warm(house: SimulatedHouse) -> None:
     """A window in the bath does not cool the kitchen."""
+    house.device("window-bath", kind="window", room="bath")
     house.device("trv-kitchen", kind="thermostat", room="kitchen", mode="heat")
     house.set("window-bath", open=True)
     house.advance("1h")
@@ -44,6 +46,7 @@ def test_other_rooms_stay_warm(house: SimulatedHouse) -> None:
 
 def test_closed_while_the_power_was_off(house: SimulatedHouse) -> None:
     """What was switched off before a power cut comes back after it."""
+    house.device("window-bath", kind="window", room="bath")
     house.device("trv-bath", kind="thermostat", room="bath", mode="heat")
     house.set("window-bath", open=True)
     house.advance("3m")

@@ -40,6 +40,7 @@ def raised(house: SimulatedHouse, about: str, lane: Literal["telemetry", "alarm"
 
 def test_cameras_of_the_room(house: SimulatedHouse) -> None:
     """The camera of the room records for ten minutes; the others do not."""
+    house.device("window-hall", kind="window", room="hall")
     house.device("camera-hall", kind="camera", room="hall")
     house.device("camera-attic", kind="camera", room="attic")
     raised(house, "window-hall")
@@ -50,6 +51,7 @@ def test_cameras_of_the_room(house: SimulatedHouse) -> None:
 
 def test_what_was_on_stays_on(house: SimulatedHouse) -> None:
     """A camera that always records goes on doing so."""
+    house.device("window-hall", kind="window", room="hall")
     house.device("camera-hall", kind="camera", room="hall", **{"setting.recordings": "ON"})
     raised(house, "window-hall")
     house.advance("11m")
@@ -58,6 +60,7 @@ def test_what_was_on_stays_on(house: SimulatedHouse) -> None:
 
 def test_only_alarms(house: SimulatedHouse) -> None:
     """An alert that is no alarm is no reason to record; nor does a private camera."""
+    house.device("window-hall", kind="window", room="hall")
     house.device("camera-hall", kind="camera", room="hall")
     raised(house, "window-hall", lane="telemetry")
     house.device("camera-hall", kind="camera", room="hall", labels=["private"])
@@ -67,6 +70,7 @@ def test_only_alarms(house: SimulatedHouse) -> None:
 
 def test_power_cut_while_it_records(house: SimulatedHouse) -> None:
     """Recording ends after a power cut, too."""
+    house.device("window-hall", kind="window", room="hall")
     house.device("camera-hall", kind="camera", room="hall")
     raised(house, "window-hall")
     house.restart(off="1h")

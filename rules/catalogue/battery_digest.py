@@ -36,6 +36,9 @@ def left(device: Device) -> str:
 
 def test_one_message_a_week(house: SimulatedHouse) -> None:
     """On Sunday evening one message names all low batteries, and no other day has one."""
+    house.device("door-front", kind="door")
+    house.device("door-back", kind="door")
+    house.device("leak-bath", kind="leak")
     house.set("door-front", battery=14)
     house.set("door-back", battery=80)
     house.set("leak-bath", battery_low=True)
@@ -48,6 +51,7 @@ def test_one_message_a_week(house: SimulatedHouse) -> None:
 
 def test_changed_by_next_week(house: SimulatedHouse) -> None:
     """When nothing is low any more the alert goes, without a message."""
+    house.device("door-front", kind="door")
     house.set("door-front", battery=14)
     house.advance("7d")
     house.set("door-front", battery=100)
@@ -58,6 +62,7 @@ def test_changed_by_next_week(house: SimulatedHouse) -> None:
 
 def test_power_was_off_on_sunday(house: SimulatedHouse) -> None:
     """A digest that was due while the power was off comes with the start."""
+    house.device("door-front", kind="door")
     house.set("door-front", battery=14)
     house.advance("6d")
     house.restart(off="10h")

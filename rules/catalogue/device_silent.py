@@ -21,6 +21,7 @@ def device_silent(device: Device, ctx: Context) -> None:
 
 def test_silent(house: SimulatedHouse) -> None:
     """A device that comes back within the hour is not worth an alert."""
+    house.device("door-front", kind="door")
     house.offline("door-front")
     house.advance("30m")
     house.set("door-front", online=True)
@@ -35,6 +36,7 @@ def test_silent(house: SimulatedHouse) -> None:
 
 def test_said_again_every_day(house: SimulatedHouse) -> None:
     """Who forgets it is reminded a day later, a power cut between or not."""
+    house.device("door-front", kind="door")
     house.offline("door-front")
     house.advance("2h")
     house.restart(off="5m")

@@ -22,6 +22,7 @@ def energy_peak(meter: Device, ctx: Context) -> None:
 
 def test_a_peak(house: SimulatedHouse) -> None:
     """What can wait is off until the power is well below the peak."""
+    house.device("meter-main", kind="meter")
     house.device("plug-boiler", kind="plug", labels=["can wait"], on=True)
     house.device("plug-fridge", kind="plug", on=True)
     house.set("meter-main", power=8500)
@@ -37,6 +38,7 @@ def test_a_peak(house: SimulatedHouse) -> None:
 
 def test_a_kettle_is_no_peak(house: SimulatedHouse) -> None:
     """A minute above the limit changes nothing."""
+    house.device("meter-main", kind="meter")
     house.device("plug-boiler", kind="plug", labels=["can wait"], on=True)
     house.set("meter-main", power=9000)
     house.advance("1m")
@@ -47,6 +49,7 @@ def test_a_kettle_is_no_peak(house: SimulatedHouse) -> None:
 
 def test_what_was_off_stays_off(house: SimulatedHouse) -> None:
     """The end of a peak switches nothing on that was off before it."""
+    house.device("meter-main", kind="meter")
     house.device("plug-boiler", kind="plug", labels=["can wait"], on=False)
     house.set("meter-main", power=9000)
     house.advance("3m")
@@ -56,6 +59,7 @@ def test_what_was_off_stays_off(house: SimulatedHouse) -> None:
 
 def test_over_a_power_cut(house: SimulatedHouse) -> None:
     """The boiler is not forgotten when the power fails within a peak."""
+    house.device("meter-main", kind="meter")
     house.device("plug-boiler", kind="plug", labels=["can wait"], on=True)
     house.set("meter-main", power=9000)
     house.advance("3m")

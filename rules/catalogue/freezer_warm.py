@@ -23,6 +23,7 @@ def freezer_warm(freezer: Device, ctx: Context) -> None:
 
 def test_freezer_warm(house: SimulatedHouse) -> None:
     """Warm for twenty minutes is an alarm; a lid opened for a moment is none."""
+    house.device("freezer-cellar", kind="freezer")
     house.set("freezer-cellar", temperature=-18)
     house.set("freezer-cellar", temperature=-10)
     house.advance("10m")
@@ -33,6 +34,7 @@ def test_freezer_warm(house: SimulatedHouse) -> None:
 
 def test_cold_enough_again(house: SimulatedHouse) -> None:
     """Minus 13 is not cold enough to end the alarm, minus 16 is."""
+    house.device("freezer-cellar", kind="freezer")
     house.set("freezer-cellar", temperature=-10)
     house.advance("21m")
     house.set("freezer-cellar", temperature=-13)
@@ -52,6 +54,7 @@ def test_silent_freezer(house: SimulatedHouse) -> None:
 
 def test_warm_after_a_power_cut(house: SimulatedHouse) -> None:
     """The power cut that stopped the gateway stopped the freezer, too: the alarm comes after it."""
+    house.device("freezer-cellar", kind="freezer")
     house.set("freezer-cellar", temperature=-18)
     house.restart(off="8h")
     house.set("freezer-cellar", temperature=-7)

@@ -20,6 +20,7 @@ def garage_at_night(door: Device, ctx: Context) -> None:
 
 def test_forgotten(house: SimulatedHouse) -> None:
     """A garage that was opened in the afternoon is told of at ten past ten, and not by day."""
+    house.device("garage-1", kind="garage")
     house.set("garage-1", open=True)
     house.until("22:00")
     assert house.notifications == []
@@ -31,6 +32,7 @@ def test_forgotten(house: SimulatedHouse) -> None:
 
 def test_somebody_comes_home(house: SimulatedHouse) -> None:
     """Who comes home at midnight and closes it hears nothing."""
+    house.device("garage-1", kind="garage")
     house.set("garage-1", open=False)
     house.until("00:00")
     house.set("garage-1", open=True)
@@ -42,6 +44,7 @@ def test_somebody_comes_home(house: SimulatedHouse) -> None:
 
 def test_morning(house: SimulatedHouse) -> None:
     """In the morning it is over, open or not."""
+    house.device("garage-1", kind="garage")
     house.set("garage-1", open=True)
     house.until("05:00")
     assert house.alerts == ["garage_at_night"]
@@ -51,6 +54,7 @@ def test_morning(house: SimulatedHouse) -> None:
 
 def test_power_cut_in_the_evening(house: SimulatedHouse) -> None:
     """It is told of after a power cut that began by day."""
+    house.device("garage-1", kind="garage")
     house.set("garage-1", open=True)
     house.restart(off="12h")
     house.advance("11m")

@@ -24,7 +24,7 @@ def humidity_fan(room: Room, ctx: Context) -> None:
 def bath(house: SimulatedHouse) -> None:
     """Have a bath with a fan."""
     house.device("fan-bath", kind="plug", room="bath", labels=["fan"], on=False)
-    house.set("hygrometer-bath", humidity=50)
+    house.device("hygrometer-bath", kind="hygrometer", room="bath", humidity=50)
 
 
 def test_a_shower(house: SimulatedHouse) -> None:
@@ -49,6 +49,7 @@ def test_a_damp_day(house: SimulatedHouse) -> None:
 
 def test_another_room(house: SimulatedHouse) -> None:
     """Steam in the kitchen is no matter of the bath's fan."""
+    house.device("hygrometer-kitchen", kind="hygrometer", room="kitchen")
     bath(house)
     house.set("hygrometer-kitchen", humidity=90)
     house.advance("1h")

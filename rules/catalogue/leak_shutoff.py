@@ -21,6 +21,8 @@ def leak_shutoff(sensor: Device, ctx: Context) -> None:
 
 def test_leak(house: SimulatedHouse) -> None:
     """A leak closes the valve; it opens again when the last sensor is dry."""
+    house.device("leak-kitchen", kind="leak")
+    house.device("leak-bath", kind="leak")
     house.device("valve-main", kind="valve", open=True)
     house.set("leak-kitchen", leak=True)
     house.set("leak-bath", leak=True)
@@ -35,6 +37,7 @@ def test_leak(house: SimulatedHouse) -> None:
 
 def test_said_until_somebody_has_seen_it(house: SimulatedHouse) -> None:
     """The alarm is repeated until somebody acknowledges it; the valve stays closed."""
+    house.device("leak-kitchen", kind="leak")
     house.device("valve-main", kind="valve", open=True)
     house.set("leak-kitchen", leak=True)
     house.advance("25m")
@@ -50,6 +53,7 @@ def test_said_until_somebody_has_seen_it(house: SimulatedHouse) -> None:
 
 def test_wet_over_a_power_cut(house: SimulatedHouse) -> None:
     """The valve stays closed over a power cut, without a second command."""
+    house.device("leak-kitchen", kind="leak")
     house.device("valve-main", kind="valve", open=True)
     house.set("leak-kitchen", leak=True)
     house.restart(off="1h")
@@ -60,5 +64,6 @@ def test_wet_over_a_power_cut(house: SimulatedHouse) -> None:
 
 def test_no_valve(house: SimulatedHouse) -> None:
     """Without a valve it is still an alarm."""
+    house.device("leak-kitchen", kind="leak")
     house.set("leak-kitchen", leak=True)
     assert (house.alerts, house.commands) == (["leak_shutoff"], [])

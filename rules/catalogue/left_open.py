@@ -21,6 +21,7 @@ def left_open(door: Device, ctx: Context) -> None:
 
 def test_left_open(house: SimulatedHouse) -> None:
     """A door open for half an hour is an alert, until it is closed."""
+    house.device("door-front", kind="door")
     house.set("door-front", open=True)
     house.advance("29m")
     assert house.alerts == []
@@ -32,6 +33,7 @@ def test_left_open(house: SimulatedHouse) -> None:
 
 def test_closed_in_time(house: SimulatedHouse) -> None:
     """A door closed in between starts the half hour again."""
+    house.device("door-front", kind="door")
     house.set("door-front", open=True)
     house.advance("20m")
     house.set("door-front", open=False)
@@ -42,6 +44,7 @@ def test_closed_in_time(house: SimulatedHouse) -> None:
 
 def test_over_a_power_cut(house: SimulatedHouse) -> None:
     """The half hour goes on over a restart of the gateway."""
+    house.device("door-front", kind="door")
     house.set("door-front", open=True)
     house.advance("20m")
     house.restart()
@@ -51,6 +54,8 @@ def test_over_a_power_cut(house: SimulatedHouse) -> None:
 
 def test_each_door_for_itself(house: SimulatedHouse) -> None:
     """Two open doors are two alerts, and closing one leaves the other."""
+    house.device("door-front", kind="door")
+    house.device("gate-garden", kind="gate")
     house.set("door-front", open=True)
     house.set("gate-garden", open=True)
     house.advance("31m")

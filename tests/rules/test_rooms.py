@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.rules.house import House
+from gateway.rules.loader import load
 from gateway.rules.protocol import DeviceEntry
+from gateway.rules.testing import SimulatedHouse
 
 ROOMS, KINDS, LABELS = ("", "bath", "hall"), ("", "door", "light"), ("entry", "evening")
 ENTRIES = st.builds(
@@ -34,3 +38,14 @@ def test_found_is_what_a_look_at_all_finds(steps: list[tuple[DeviceEntry, tuple[
         ]
         assert list(house.select(kind=kind, room=room, label=label)) == fitting
         assert list(house.rooms()) == sorted({device.room for device in house.devices.values() if device.room})
+
+
+def test_a_tests_house_knows_what_is_installed(tmp_path: Path) -> None:
+    """A device a test names is as devices.toml says; of what kind it is without saying, its name may tell."""
+    (tmp_path / "some.py").write_text("from gateway.rules import every\n@every('1h')\ndef some(ctx): pass\n")
+    installed = [DeviceEntry("z2m:1", "door-front", "porch"), DeviceEntry("z2m:2", "door-back", "", "gate", ("new",))]
+    house = SimulatedHouse(load(tmp_path), installed)
+    house.event("button_pressed", "door-front")
+    house.event("button_pressed", "door-back")
+    seen = [(each.id, each.room, each.kind, sorted(each.labels)) for each in house._engine.site.house.select()]
+    assert seen == [("z2m:1", "porch", "door", []), ("z2m:2", "", "gate", ["new"])]
