@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.terminal import say, say_json
 from gateway.cli.verb import Verbs, add
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError, Fault, probably_meant
 
 if TYPE_CHECKING:
     from gateway.config.load import Config
@@ -94,6 +94,11 @@ def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[s
         )  # fmt: skip
     faults += loaded.faults
     warnings += loaded.hints
+    names = [definition.name for definition in loaded.definitions]
+    for place, name in enumerate(config.rules.observe if not loaded.faults else ()):
+        if name not in names:
+            at = ("rules", "observe", place)
+            faults.append(config.document.fault(at, f"there is no rule {name!r}", probably_meant(name, names)))
     return {"rule": len(loaded.definitions)}
 
 

@@ -14,6 +14,9 @@ CLOUD = '[targets.cloud]\ntype = "mqtt"\nurl = "mqtt://localhost:1884"\n'
 FRONT = '[[device]]\nid = "house/z2m:front"\n'
 
 
+NIGHT = "from gateway.rules import rule\n\n\n@rule('door_opened')\ndef night(event, ctx):\n    'Sound.'\n    {}\n"
+
+
 def config(text: str) -> dict[str, str]:
     """Return a site whose gateway.toml is `text`."""
     return {"gateway.toml": text}
@@ -181,6 +184,37 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
         },
         "rules/siren.py:4:",
         "did you mean 'cooldown'?",
+    ),
+    "type of an input": (config("[inputs.guests]\ntype = 'bool'\n"), "gateway.toml:2:", "did you mean 'boolean'?"),
+    "range of an input": (
+        config("[inputs.night]\ntype = 'number'\nmax = 20\ndefault = 21\n"),
+        "gateway.toml:1:",
+        "21 is outside",
+    ),
+    "address of a web service": (config("[http.hook]\nurl = 'hook.example'\n"), "gateway.toml:1:", "write https://"),
+    "secret of a web service": (
+        config("[http.hook]\nurl = 'https://hook.example'\nsecrets = { X-Key = 'hunter2' }\n"),
+        "gateway.toml:3:",
+        "a secret does not belong in the config",
+    ),
+    "manual hold": ({"devices.toml": FRONT + "manual_hold = 'long'\n"}, "devices.toml:", "'long' is not a duration"),
+    "rule's unknown input": (
+        {"gateway.toml": "[inputs.guests]\ntype = 'boolean'\n", "rules/night.py": NIGHT.format("ctx.inputs.gests")},
+        "rules/night.py:7:",
+        "did you mean 'guests'?",
+    ),
+    "rule's unknown service": (
+        {
+            "gateway.toml": "[http.hook]\nurl = 'https://hook.example'\n",
+            "rules/night.py": NIGHT.format("ctx.http('POST', 'hok')"),
+        },
+        "rules/night.py:7:",
+        "did you mean 'hook'?",
+    ),
+    "observed rule that is not there": (
+        {"gateway.toml": "[rules]\nobserve = ['nigt']\n", "rules/night.py": NIGHT.format("ctx.log('x')")},
+        "gateway.toml:2:",
+        "did you mean 'night'?",
     ),
     "rule that hangs": (
         {
