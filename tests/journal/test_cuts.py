@@ -130,4 +130,4 @@ def test_it_catches_a_start_that_trusts_the_cache() -> None:
         def refresh(self, handle: int) -> None:
             self._step("refresh")
 
-    assert findings((*range(40), 69, 77, 122, 124, 149, 181, 199, 228), Trusting) >= 1
+    assert findings((4, 21, 38), Trusting) >= 1
