@@ -49,6 +49,7 @@ class Candidate:
         self._options = options
         self._stir = asyncio.Event()
         self._answer: FromWorker | None = None
+        self._wanted: type[Ready] | type[Tried] = Ready
         self._connected = False
         self.owned = True
         try:
@@ -57,23 +58,26 @@ class Candidate:
             raise CandidateFailed(NOBODY, f"could not be started: {error}", "") from None
 
     def _take(self, message: FromWorker) -> None:
-        self._answer = message
+        if isinstance(message, self._wanted):
+            self._answer = message
+        else:
+            self.process.give_up(f"{type(message).__name__}, which nobody asked for")
         self._stir.set()
 
     async def load(self, message: Load) -> Ready:
         """Load files. CandidateFailed when one of them ends the process or does not end."""
-        answer = await self._ask(message)
+        answer = await self._ask(message, Ready)
         assert isinstance(answer, Ready)
         return answer
 
     async def run_tests(self, files: list[str]) -> Tried:
         """Run the tests of loaded files. CandidateFailed as for `load`."""
-        answer = await self._ask(Try(files))
+        answer = await self._ask(Try(files), Tried)
         assert isinstance(answer, Tried)
         return answer
 
-    async def _ask(self, message: Load | Try) -> FromWorker:
-        process = self.process
+    async def _ask(self, message: Load | Try, wanted: type[Ready] | type[Tried]) -> FromWorker:
+        process, self._wanted = self.process, wanted
         if not self._connected:
             self._connected = True
             await process.connect()

@@ -58,7 +58,7 @@ class Guard:
         fence: Fence,
         descriptors: Sequence[int],
         tell: Callable[[str], None],
-        step: Callable[[int, int, int], None],
+        step: Callable[[int, int, int, str], None],
         clock: Callable[[], int],
         *,
         memory_bytes_max: int,
@@ -68,7 +68,7 @@ class Guard:
 
         descriptors  that have to stay open
         tell     takes the reason before the process is ended
-        step     announces a call to the gateway while nobody knows why the last worker ended
+        step     announces a file to the gateway, and calls while nobody knows why the last worker ended
         clock    in ns, monotonic
         statm    descriptor of /proc/self/statm, or -1
         """
@@ -106,6 +106,7 @@ class Guard:
             self._fingerprint = Fingerprint(self._descriptors)
         self._at_load = self._fence.file = file
         self._slot.load(file)
+        self._step(0, 0, 0, file)
 
     def test(self, file: str, name: str) -> None:
         """Say that a file's own test is run now."""
@@ -138,7 +139,7 @@ class Guard:
         if self._weighs:
             self._before = self._data_bytes()
         if self._careful:
-            self._step(rule, sequence, ordinal)
+            self._step(rule, sequence, ordinal, "")
         self._began_ns = self._clock()
 
     def done(self) -> None:

@@ -27,6 +27,7 @@ from gateway.rules.protocol import (
     Answer,
     FromWorker,
     Outcome,
+    Ready,
     Step,
     ToWorker,
     decode_from_worker,
@@ -114,9 +115,9 @@ class WorkerProcess(asyncio.Protocol):
             elif isinstance(message, Step):
                 self._step = message
             else:
-                if isinstance(message, Outcome):
-                    self._step = None  # what was announced went well
                 self.on_message(message)
+                if isinstance(message, (Outcome, Ready)) and not self.broken:
+                    self._step = None  # what was announced went well
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Note the end (asyncio)."""
@@ -143,6 +144,8 @@ class WorkerProcess(asyncio.Protocol):
             return blame
         if step is None:
             return Blame(blame.calls, 0, 0, 0, Activity.FORGED, "")
+        if step.file:
+            return Blame(blame.calls, 0, 0, 0, Activity.LOAD, step.file)
         return Blame(blame.calls, step.sequence, step.ordinal, step.rule, Activity.CALL, "")
 
     def _busy_with(self) -> str:

@@ -160,11 +160,12 @@ class Ready(msgspec.Struct, array_like=True, tag="ready"):
 
 
 class Step(msgspec.Struct, array_like=True, tag="step"):
-    """A call is about to be made: said while nobody knows why the last worker ended."""
+    """A file is about to be run; or a call is about to be made, while nobody knows why the last worker ended."""
 
     rule: int
     sequence: int
     ordinal: int
+    file: str = ""
 
 
 class Tried(msgspec.Struct, array_like=True, tag="tried"):

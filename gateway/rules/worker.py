@@ -116,8 +116,8 @@ def fenced_in(
         os.dup2(null, standard)
     os.close(null)
 
-    def step(rule: int, sequence: int, ordinal: int) -> None:
-        gateway.sendall(frame(Step(rule, sequence, ordinal)))
+    def step(rule: int, sequence: int, ordinal: int, file: str) -> None:
+        gateway.sendall(frame(Step(rule, sequence, ordinal, file)))
 
     def tell(why: str) -> None:
         os.write(stack_fd, why.encode())

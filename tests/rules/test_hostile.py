@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from simulators.harms import EVENT, HARMS, Harm
+from gateway.rules.protocol import Outcome, Tried, frame
+from simulators.harms import EACH_DESCRIPTOR, EVENT, HARMS, Harm
 from tests.rules.rig import Rig, running
 
 GOOD = """
@@ -120,6 +121,23 @@ def test_a_file_that_hangs_while_it_is_loaded(tmp_path: Path, caplog: pytest.Log
             rig.event(EVENT, count=7)
             await rig.until(lambda: rig.types() == ["reading_noted"])
             await rig.until(lambda: any("bad.py" in str(fault) for fault in rig.rules.faults))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "forged", [b"\x00" * 100, frame(Tried(0, [])), frame(Outcome(10**6))], ids=["no", "Tried", "Outcome"]
+)
+def test_a_file_that_forges_answers_while_it_is_loaded(tmp_path: Path, forged: bytes) -> None:
+    """A file that writes to the worker's socket is refused by name; the others are loaded, the gateway lives."""
+    top = EACH_DESCRIPTOR.format(what=f"os.write(fd, {forged!r})")
+
+    async def run() -> None:
+        async with running(tmp_path, {"bad.py": top, "good.py": GOOD}) as rig:
+            rig.event(EVENT, count=7)
+            await rig.until(lambda: rig.types() == ["reading_noted"])
+            await rig.until(lambda: any("bad.py" in str(fault) for fault in rig.rules.faults))
+            assert not any("good.py" in str(fault) for fault in rig.rules.faults)
 
     asyncio.run(run())
 
