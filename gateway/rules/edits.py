@@ -21,10 +21,11 @@ from gateway.rules import snapshot
 from gateway.rules.acting import AS_USUAL, Acting
 from gateway.rules.candidate import Candidate, CandidateFailed
 from gateway.rules.options import RuleOptions
+from gateway.rules.packages import Packages
 from gateway.rules.plan import Plan, Refusal
 from gateway.rules.process import WorkerProcess
 from gateway.rules.protocol import DeviceEntry, Load, Ready, RuleFault
-from gateway.rules.snapshot import Signature, Snapshot, content, is_rule_file
+from gateway.rules.snapshot import LOCK, Signature, Snapshot, content, is_rule_file
 from gateway.rules.spares import Spares
 from gateway.rules.versions import Versions
 from gateway.rules.writers import Writers
@@ -109,8 +110,10 @@ class Edits:
         self._expected: dict[tuple[str, str], str] = {}  # (file, hash) -> who is about to save it
         self.spares = Spares(options)
         self._writers = Writers(self.folder)
+        self._packages = Packages(options, None if store is None else store.with_name(f"{store.name}-packages"))
         self._again_at = math.inf  # when to try once more what nobody can be blamed for
         self._look_now = asyncio.Event()
+        self._installed = asyncio.Event()  # packages are there, or can't be had
         self.edits = 0  # that went live
 
     # ---- what others ask ----------------------------------------------------------------------------
@@ -152,6 +155,7 @@ class Edits:
             modes=self._options.modes,
             recipients=self._recipients,
             memory_bytes_max=self._options.memory_bytes_max,
+            packages=str(self._packages.path(files.get(LOCK)) or ""),
             last=list(last),
             excluded=dict(excluded or {}),
             grants=self._options.grants,
@@ -169,6 +173,7 @@ class Edits:
     def look_again(self) -> None:
         """Try what was refused once more: devices or modes are others now."""
         self.refused.clear()
+        self._packages.forget_failures()
         self._seen = None
         self._look_now.set()
 
@@ -188,6 +193,7 @@ class Edits:
                 await self._look()
         finally:
             self._writers.close()
+            await self._packages.close()
             await self.spares.close()
 
     async def _begin(self) -> None:
@@ -197,22 +203,28 @@ class Edits:
             self.running = await asyncio.to_thread(self.store.current)
             history = self.store.index.history
             self.since = {name: history[name][0].time for name in self.running if name in history}
+            await self._packages.built(self.running.get(LOCK))
         found = await self._settled()
         if found.faults or found.files != self.running:
-            await self._consider(found)
+            await self._consider(found, {})
         self.wanted = found.files
         self.decided = True
         self._say_decided()
 
     async def _look(self) -> None:
-        same = await asyncio.to_thread(snapshot.signature, self.folder) == self._seen
+        now = await asyncio.to_thread(snapshot.signature, self.folder)
+        installed = self._installed.is_set()
+        self._installed.clear()
+        same = now == self._seen and not installed
         if same and time.monotonic() < self._again_at:
             await self.spares.keep(wanted=bool(self.running))
             return
         self._again_at = math.inf
+        if self._seen is None or now.get(LOCK) != self._seen.get(LOCK):
+            self._packages.forget_failures()
         self.spares.changed()
         found = await self._settled()
-        await self._consider(found)
+        await self._consider(found, known={} if installed else self.refused)
         self.wanted = found.files
         self.spares.changed()
 
@@ -247,11 +259,16 @@ class Edits:
 
     # ---- trials -------------------------------------------------------------------------------------
 
-    async def _consider(self, found: Snapshot) -> None:
-        """Try what lies on the disk; what is good takes over, what is not is refused and said."""
-        plan = Plan(
-            self.folder, found.files, self.running, unreadable=found.faults, known=self.refused, uses=self._uses
-        )
+    async def _consider(self, found: Snapshot, known: Mapping[str, Refusal]) -> None:
+        """Try what lies on the disk; what is good takes over, what is not is refused and said.
+
+        known   what was refused before, and is not tried again while it is the same
+        """
+        plan = Plan(self.folder, found.files, self.running, unreadable=found.faults, known=known, uses=self._uses)
+        lock = plan.files.get(LOCK)
+        if lock is not None and (why := self._packages.missing(lock)):
+            plan.wait(LOCK, why)
+            self._packages.build(lock, self._installed)
         for _ in range(ROUNDS_MAX):
             if not plan.changed or await self._try(plan):
                 break
@@ -321,6 +338,8 @@ class Edits:
         if self.store is not None:
             try:
                 await asyncio.to_thread(self.store.record, files, at, actors)
+                if LOCK in changed:
+                    await asyncio.to_thread(self._packages.sweep, [files[LOCK]] if LOCK in files else [])
             except OSError as error:
                 log.error("rules: these versions are not kept over a restart: %s", error)
 

@@ -120,7 +120,7 @@ def load(
         loaded.faults += [fault for name, fault in found.faults.items() if chosen is None or name in chosen]
         if chosen is not None:  # a draft or a file of any name, when it is asked for
             source |= _read_others(folder, chosen - set(source) - set(found.faults), loaded)
-    trees = {name: _parse(str(folder / name), source[name], loaded) for name in sorted(source)}
+    trees = {name: _parse(str(folder / name), source[name], loaded) for name in sorted(source) if name != snapshot.LOCK}
     direct = {name: set[str]() if tree is None else library.imported(name, tree) for name, tree in trees.items()}
     loaded.uses = library.closure(trees, direct)
     _make_way(folder, source)

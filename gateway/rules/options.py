@@ -37,6 +37,7 @@ class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
     manual_hold_s: float = 3600.0  # how long a change by hand wins over rules; devices.toml may say otherwise
     echo_s: float = 10.0  # for so long after a command, what a device says may be about the time before
     observe: tuple[str, ...] = ()  # rules whose commands are recorded, not sent
+    wheels: tuple[Path, ...] = ()  # folders with the wheels of rules/requirements.lock; none: as pip is set up here
     removed_kept_days: float = 7.0  # state and timers of a removed rule, for its name to come back
     records_max: int = 10_000  # waiting for the worker in memory; older ones are read back from the journal
     bytes_max: int = 8 * 1024 * 1024

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gateway.errors import Fault
 from gateway.rules.protocol import DOUBLE, RuleFault
-from gateway.rules.snapshot import LIB, digest, is_rule_file
+from gateway.rules.snapshot import LIB, LOCK, digest, is_rule_file
 
 Uses = Mapping[str, Collection[str]]
 """What of lib a file depends on, whether it is there or not; names below the folder."""
@@ -73,7 +73,7 @@ class Plan:
         return [
             name
             for name in sorted(self.files)
-            if is_rule_file(name) and (name in changed or not changed.isdisjoint(self.uses.get(name, ())))
+            if is_rule_file(name) and ({name, LOCK} & changed or not changed.isdisjoint(self.uses.get(name, ())))
         ]
 
     def refuse(self, faults: Iterable[RuleFault]) -> None:
@@ -88,8 +88,12 @@ class Plan:
     def refuse_all(self, why: str) -> None:
         """Put back everything that changed, for a reason that may be gone the next time."""
         for name in self.changed:
-            self._refuse(name, [RuleFault("", str(self._folder / name), 0, why)])
-            self.refused[name] = self.refused[name]._replace(again=True)
+            self.wait(name, why)
+
+    def wait(self, name: str, why: str) -> None:
+        """Let a file keep what runs for now, for a reason that may be gone the next time."""
+        self._refuse(name, [RuleFault("", str(self._folder / name), 0, why)])
+        self.refused[name] = self.refused[name]._replace(again=True)
 
     def _culprits(self, fault: RuleFault) -> list[str]:
         """Return the changed files a fault is due to; if none is, the file itself."""
@@ -119,5 +123,5 @@ class Plan:
             self.files.pop(name, None)
 
     def _context(self, name: str) -> str:
-        names = [name, *self.uses.get(name, ())]
+        names = [name, LOCK, *self.uses.get(name, ())]
         return digest({each: self._wanted[each] for each in names if each in self._wanted})

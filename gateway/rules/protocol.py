@@ -85,6 +85,7 @@ class Load(msgspec.Struct, array_like=True, tag="load"):
     modes: tuple[str, ...]
     recipients: tuple[str, ...]  # and groups: who can be told
     memory_bytes_max: int
+    packages: str = ""  # folder of packages of rules' own
     last: list[str] = []  # to be run after the others: when two rules have one name, theirs is the fault
     excluded: dict[str, tuple[int, str]] = {}  # path -> line, and why it is not loaded (it hung or killed a worker)
     grants: dict[str, tuple[str, ...]] = {}  # file name, or "" for all -> what the installation opens for it

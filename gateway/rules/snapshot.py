@@ -21,6 +21,7 @@ FILE_BYTES_MAX = 256 * 1024
 FOLDER_BYTES_MAX = 16 * 1024 * 1024  # of all files
 DEPTH_MAX = 8  # folders below lib
 LIB = "lib"
+LOCK = "requirements.lock"  # packages of rules' own (packages.py)
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 Signature = Mapping[str, tuple[int, ...]]
@@ -77,7 +78,7 @@ def read_file(path: Path) -> bytes:
 
 def is_rule_file(name: str) -> bool:
     """Return whether a file of a snapshot holds rules, rather than what they import."""
-    return "/" not in name
+    return "/" not in name and name != LOCK
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -110,7 +111,7 @@ def _walk(folder: Path, below: str, depth: int) -> Iterator[tuple[str, tuple[int
         if said is not None and stat.S_ISDIR(said.st_mode) and not entry.name.endswith(".py"):
             if depth < DEPTH_MAX and (below or entry.name == LIB):
                 yield from _walk(folder, f"{name}/", depth + 1)
-        elif entry.name.endswith(".py"):
+        elif entry.name.endswith(".py") or name == LOCK:
             yield (
                 name,
                 () if said is None else (said.st_mtime_ns, said.st_size, said.st_ino, said.st_ctime_ns, said.st_mode),

@@ -88,6 +88,8 @@ def serve(gateway: socket.socket, slot: BlameSlot, stack_fd: int) -> None:
     if not isinstance(files, Load):
         return
     prints = Prints()
+    if files.packages:
+        sys.path.append(files.packages)  # behind ours, and before the walls: they leave open what is on the path
     guard, enforced = fenced_in(files, slot, prints, gateway, stack_fd)
     loaded = load_rules(files, guard)
     gateway.sendall(frame(_ready(loaded, enforced)))
