@@ -88,12 +88,13 @@ class CallLimit:
             yield
             return
         before = signal.signal(signal.SIGALRM, self._tick)
-        signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
+        others = signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, *others)
 
     def _tick(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal's signature
         if not self._running or self._calls != self._seen:
