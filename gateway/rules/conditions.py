@@ -16,6 +16,8 @@ from gateway.rules.house import OFFLINE, ONLINE, Device
 from gateway.rules.openings import Openings
 from gateway.rules.tables import RULE_STATE, TIMERS
 from gateway.rules.tallies import HOUSE, Tallies, meant, truth_of
+from gateway.rules.trace import HOURS as CLOSED
+from gateway.rules.trace import SMALL, kept
 
 LASTS, UNKNOWN = "lasts", "unknown"  # kinds of timers
 
@@ -90,6 +92,18 @@ class Conditions:
         if "unknown" in row or (was and row.get("lasted") and not row.get("begun")):
             return False
         return self._truth(condition, scope, was) is was
+
+    def values(self, condition: Condition, device: Device) -> list[Any]:
+        """Return what a condition's fields are of a device, for the trace; behind them what else counts."""
+        last, values = device._values.get, []
+        for name, _ in condition.fields:
+            value = last(name)
+            values.append(value if type(value) in SMALL else kept(value))
+        if last("online") is False:
+            values.append(OFFLINE)
+        if condition.hours is not None and not self.openings.open(condition):
+            values.append(CLOSED)
+        return values
 
     def evaluate(self, condition: Condition, scope: str, cause: Cause) -> None:
         """Look at a condition in a scope, and begin or end it."""

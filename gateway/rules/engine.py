@@ -23,7 +23,6 @@ from gateway.rules.calendar import place_of
 from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
-from gateway.rules.house import OFFLINE
 from gateway.rules.index import Index
 from gateway.rules.openings import HOURS, InForce, Openings
 from gateway.rules.overrides import ANSWERS, ECHO, HOUSE_TYPES, Overrides
@@ -151,7 +150,8 @@ class Engine:
             for entry in conditions:
                 if touches(entry, seen.type, seen.data):
                     steady = self._conditions.steady(entry[0], entry[2], subject)
-                    self._weighed(entry[0], entry[2], seen, steady)
+                    look = (entry[2], self._conditions.values(entry[0], devices[subject]))
+                    self._looks[entry[0].index].append((seen.sequence, STEADY if steady else CHANGED, look))
                     if not steady:
                         runner.take(raw, seen)
                         self._conditions.evaluate(entry[0], entry[2], runner.cause(seen))
@@ -213,19 +213,6 @@ class Engine:
         row = self.site.tables.get(RULE_STATE, cooldown_key(rule, seen.subject))
         passed_ns = -1 if row is None else time_ns(seen, self._runner.now_ns) - row
         return max(0, rule.cooldown_ns - passed_ns) if passed_ns >= 0 else 0
-
-    def _weighed(self, condition: Condition, scope: str, seen: Seen, steady: bool) -> None:
-        """Leave in the trace what a condition's fields were when an event touched it."""
-        last = self.site.house.devices[seen.subject]._values.get
-        values = []
-        for name, _ in condition.fields:
-            value = last(name)
-            values.append(value if type(value) in SMALL else kept(value))
-        if last("online") is False:
-            values.append(OFFLINE)
-        if condition.hours is not None and not self._conditions.openings.open(condition):
-            values.append(CLOSED)
-        self._looks[condition.index].append((seen.sequence, STEADY if steady else CHANGED, (scope, values)))
 
     def _mode(self) -> str:
         row = self.site.tables.get(MODES, MODE_KEY)
@@ -381,6 +368,7 @@ class Engine:
 
     def _loaded(self, cause: Cause) -> None:
         """Rules were (re)loaded, or switched: conditions from state, ticks, what belongs to rules that are absent."""
+        self.trace.begin(self._runner.seen.sequence)
         self._arm()
         self._absence.loaded(self._definitions, cause, complete=self._complete)
         self._overrides.loaded(self._definitions)

@@ -75,7 +75,7 @@ def told_of(engine: Engine, sequence: str, event_id: str, event_type: str, subje
         if why:
             found.append(_about(rule, (sequence, NOT_MEANT, None), why))
         elif engine.trace.forgotten(rule.index, sequence):
-            text = "looked at it; what it made of it is not in memory any more"
+            text = "what it made of it is not in memory any more"
             found.append(_about(rule, (sequence, FORGOTTEN, None), text))
     return found
 

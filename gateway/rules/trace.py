@@ -46,6 +46,11 @@ class Trace:
         self.looks: list[deque[Look]] = [deque(maxlen=self.each) for _ in range(rules)]
         self._times_us: list[deque[float]] = [deque(maxlen=TIMES_MAX) for _ in range(rules)]
         self._longest_us = [0.0] * rules
+        self._since = ""
+
+    def begin(self, sequence: str) -> None:
+        """Take note that rules were loaded; what they make of records behind the first such one is here."""
+        self._since = self._since or sequence
 
     def look(self, rule: int, sequence: str, verdict: str, detail: Any = None) -> None:
         """Take note of what a rule made of a record; `detail` is small and never changed afterwards."""
@@ -68,9 +73,9 @@ class Trace:
         return (look for look in self.looks[rule] if look[0] == sequence)
 
     def forgotten(self, rule: int, sequence: str) -> bool:
-        """Return whether a look at a record may have been pushed out since."""
+        """Return whether a look at a record may have been pushed out since, or was made before the trace began."""
         looks = self.looks[rule]
-        return len(looks) == self.each and sequence < looks[0][0]
+        return sequence < self._since or (len(looks) == self.each and sequence < looks[0][0])
 
     def times_us(self, rule: int) -> tuple[float, float] | None:
         """Return the median of the last calls and the longest of all; None before the first."""

@@ -14,7 +14,7 @@ from gateway.rules.replies import reply
 from gateway.rules.testing import SimulatedHouse
 from gateway.rules.trace import LOOKS_MAX, TEXT_CHARS_MAX, Trace, kept
 from gateway.rules.why import why
-from tests.rules.scene import house
+from tests.rules.scene import house, loaded
 
 Act = Callable[[SimulatedHouse], object]
 RULE = "def r(event, ctx): pass"
@@ -170,6 +170,18 @@ def test_a_busy_rule_forgets_and_says_so(tmp_path: Path) -> None:
     found = told(made)
     assert found["busy"].verdict == FORGOTTEN
     assert found["quiet"].text == "mode: it was home, not night", "what one rule sees does not push out another's"
+
+
+def test_rules_loaded_anew_do_not_remember(tmp_path: Path) -> None:
+    """Of an event before an edit a rule that looks at such events says that it does not know."""
+    made = house(tmp_path, '@rule("door_opened", mode="night")\n' + RULE)
+    opens(made)
+    before = made._time.sequence
+    made.reload(loaded(tmp_path, '@rule("door_opened", mode="away")\n' + RULE))
+    opens(made)
+    assert told(made)["r"].text == "mode: it was home, not away"
+    made._time.sequence = before
+    assert told(made)["r"].verdict == FORGOTTEN
 
 
 def test_the_trace_is_bounded() -> None:
