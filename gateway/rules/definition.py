@@ -238,12 +238,14 @@ class EventRule(Definition):
     @property
     def views(self) -> tuple[EventRule, ...]:
         """The rule as it looks at each sort of event: its own, and those that come before or must not come."""
-        found = [self]
-        for role, other in (("before", self.after), ("against", self.unless)):
-            if other is not None:
-                about: Any = {"types": other.types, "selector": other.selector, "where": other.where, "role": role}
-                found.append(replace(self, **about, modes=(), hours=None))
-        return tuple(found)
+        against, before = self._view("against", self.unless), self._view("before", self.after)
+        return (*against, self, *before)  # an event may be more than one of these: in this order
+
+    def _view(self, role: Role, other: Happened | None) -> tuple[EventRule, ...]:
+        if other is None:
+            return ()
+        about: Any = {"types": other.types, "selector": other.selector, "where": other.where, "role": role}
+        return (replace(self, **about, modes=(), hours=None),)
 
     @property
     def trigger(self) -> str:

@@ -161,6 +161,28 @@ def test_one_without_the_other(tmp_path: Path, same: str, expected: list[str]) -
     assert here.rows("timers") == {}
 
 
+def test_a_sign_of_life_that_does_not_come_again(tmp_path: Path) -> None:
+    """An event may be the one that must come again: each begins a new wait, and the last one is missed."""
+    here = house(tmp_path, SAYS.format(event="alive_said", arguments='unless="alive_said", within="5m", same="device"'))
+    here.device("hub-hall", kind="hub")
+    for _ in range(5):
+        here.event("alive_said", "hub-hall")
+        here.advance("4m")
+    assert said(here) == []
+    here.advance("1h")
+    assert said(here) == ["hub-hall 21:00"]
+
+
+def test_an_event_may_follow_one_of_its_own_sort(tmp_path: Path) -> None:
+    """Two presses within the time are a pair, and the second may begin the next one."""
+    here = house(tmp_path, SAYS.format(event="button_pressed", arguments='after="button_pressed", within="5s"'))
+    here.device("button-a", kind="button")
+    for seconds in (0, 3, 3, 20):
+        here.advance(seconds)
+        here.event("button_pressed", "button-a")
+    assert said(here) == ["button-a 00:03", "button-a 00:06"]
+
+
 def test_what_came_before_speaks_against_nothing(tmp_path: Path) -> None:
     """Only what happened within the time counts, by its own time."""
     here = absent(tmp_path)
