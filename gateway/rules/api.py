@@ -68,7 +68,7 @@ def rule(
     after: str | Sequence[str] | Happened | None = None,
     unless: str | Sequence[str] | Happened | None = None,
     within: Duration | None = None,
-    same: Per = "house",
+    same: Per | None = None,
     late: Late = "update",
     unsynced: Unsynced = "skip",
     commands: Commands = "run",
@@ -92,7 +92,7 @@ def rule(
               event counts once and is `event.earlier`
     unless    run when this has not come `within` that time after the event
     within    the time for after= and unless=
-    same      where it has to come: "device", "room" or anywhere in the "house"
+    same      where the other one has to be, for after= and unless=: "device", "room" or anywhere in the "house"
     late      for events older than a minute: "update" keeps state and emits but switches nothing, "run" does all
     unsynced  while nobody knows the time, between= and days= let nothing pass but the alarm lane; "run" goes by the
               clock as it is
@@ -324,7 +324,7 @@ def _pattern(
     after: str | Sequence[str] | Happened | None,
     unless: str | Sequence[str] | Happened | None,
     within: Duration | None,
-    same: Per,
+    same: Per | None,
 ) -> dict[str, Any]:
     """Read the arguments about more than one event."""
     said = [
@@ -334,8 +334,10 @@ def _pattern(
         raise ValueError(f"{said[0]}= and {said[1]}= in one rule: let one rule emit an event and another take it")
     if bool(after or unless) != (within is not None):
         raise ValueError('after= and unless= need within=, such as within="30s", and within= needs one of them')
-    if same not in ("device", "room", "house"):
-        raise ValueError(f'same={same!r}: write "device", "room" or "house"')
+    if bool(after or unless) != (same is not None) or same not in (None, "device", "room", "house"):
+        raise ValueError(
+            f'same={same!r}: after= and unless= need "device", "room" or "house", where the other one has to be'
+        )
     if over is not None and not isinstance(over, (str, Over)):
         raise ValueError(f'over={over!r}: write "15m", tumbling("15m"), sliding("5m", count=3) or session("10m")')
     return {
@@ -344,7 +346,7 @@ def _pattern(
         "after": _happened(after),
         "unless": _happened(unless),
         "within_ns": 0 if within is None else duration_ns(within),
-        "same": same,
+        "same": same or "house",
     }
 
 

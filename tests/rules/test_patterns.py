@@ -121,7 +121,7 @@ def test_what_came_before_is_at_hand(tmp_path: Path) -> None:
     """event.earlier is the other event; it may be one of several, and chosen like any; a restart changes nothing."""
     text = """
     entry = happened("door_opened", "window_opened", label="entry", where={"open": True})
-    @rule("motion_detected", after=entry, within="30s")
+    @rule("motion_detected", after=entry, within="30s", same="house")
     def note(event, ctx): ctx.emit("noted", {"earlier": event.earlier.device.name, "at": event.earlier.time.second})
     """
     here = house(tmp_path, text)
@@ -175,7 +175,9 @@ def test_a_sign_of_life_that_does_not_come_again(tmp_path: Path) -> None:
 
 def test_an_event_may_follow_one_of_its_own_sort(tmp_path: Path) -> None:
     """Two presses within the time are a pair, and the second may begin the next one."""
-    here = house(tmp_path, SAYS.format(event="button_pressed", arguments='after="button_pressed", within="5s"'))
+    here = house(
+        tmp_path, SAYS.format(event="button_pressed", arguments='after="button_pressed", within="5s", same="device"')
+    )
     here.device("button-a", kind="button")
     for seconds in (0, 3, 3, 20):
         here.advance(seconds)
@@ -232,7 +234,9 @@ WRONG = [
     ('within="30s"', "need within="),
     ('unless="door_opened", after="door_closed", within="1m"', "in one rule"),
     ('debounce="2s", over="5m"', "in one rule"),
-    ('after="Door", within="30s"', "is no event type"),
+    ('after="door_opened", within="30s"', "where the other one has to be"),
+    ('same="room"', "where the other one has to be"),
+    ('after="Door", within="30s", same="room"', "is no event type"),
     ('after="door_opened", within="30s", same="floor"', '"device", "room" or "house"'),
     ("over=5", 'tumbling("15m")'),
     ('over=sliding("5m", cuont=3)', "did you mean 'count'?"),
@@ -258,9 +262,8 @@ def test_names_of_the_other_event_are_checked(tmp_path: Path) -> None:
     from gateway.rules.house import House
     from gateway.rules.protocol import DeviceEntry
 
-    text = (
-        '@rule("door_opened", after=happened("window_opened", device="window-bad"), within=9)\ndef n(event, ctx): pass'
-    )
+    other = 'happened("window_opened", device="window-bad")'
+    text = f'@rule("door_opened", after={other}, within=9, same="house")\ndef note(event, ctx): pass\n'
     known = House([DeviceEntry("house/z2m:1", "window-bath", "bath", "window")], {})
     (fault,) = loaded(tmp_path, text, house=known).faults
     assert "did you mean 'window-bath'?" in str(fault)

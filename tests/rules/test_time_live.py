@@ -28,10 +28,10 @@ WAITING = {
     @rule("button_pressed", over=session("1s"))
     def ended(event, ctx): ctx.emit("ended", {"number": event.window.count})
 
-    @rule("button_pressed", unless="door_closed", within="1s")
+    @rule("button_pressed", unless="door_closed", within="1s", same="device")
     def missed(event, ctx): ctx.emit("missed", {"number": event["number"]})
 
-    @rule("door_opened", after="button_pressed", within="1h")
+    @rule("door_opened", after="button_pressed", within="1h", same="house")
     def followed(event, ctx): ctx.emit("followed", {"number": event.earlier["number"]})
 
     @rule("door_opened", over=sliding("1h", count=2))
