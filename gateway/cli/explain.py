@@ -90,7 +90,8 @@ def _tell(event: Event, story: Mapping[str, Any]) -> None:
             say(f"  because  {cause['id']}  {line(cause)}")
     say(f"  rules    {story['rules']}" + (f"; {story['looks_note']}" if story["looks_note"] else ""))
     for look in story["looks"]:
-        say(f"    {'ran' if look.get('ran') else 'not':<7}{look['rule']}: {printable(look['text'])}")
+        mark = "ran" if look.get("ran") else "?" if look["verdict"] == "forgotten" else "not"
+        say(f"    {mark:<7}{look['rule']}: {printable(look['text'])}")
     for outcome in story["outcomes"]:
         say(f"  then     {outcome['id']}  {line(outcome)}")
     for route in story["routes"]:

@@ -137,7 +137,7 @@ def not_counting(claim: Entry) -> str:
 
 def _looks(found: Entry) -> Iterator[Line]:
     if not found["looks"]:
-        yield "  looked   at nothing since the worker started", None
+        yield "  looked   at nothing since the rules were loaded", None
     for look in found["looks"]:
         event = look.get("event") or {}
         device = str(event.get("subject") or "").rpartition(":")[2]

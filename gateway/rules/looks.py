@@ -67,16 +67,14 @@ def told_of(engine: Engine, sequence: str, event_id: str, event_type: str, subje
         found += [told(engine, rule, look, event_id) for look in looks]
         if looks or not _of_interest(rule, event_type, fields):
             continue
-        row = engine.site.tables.get(RULE_STATE, f"{rule.name}|disabled")
-        if row is not None:
-            found.append(_about(rule, (sequence, DISABLED, None), disabled_text(row)))
-            continue
         why = unmeant(rule.selector, device) if isinstance(rule, (EventRule, Condition)) else ""
         if why:
             found.append(_about(rule, (sequence, NOT_MEANT, None), why))
         elif engine.trace.forgotten(rule.index, sequence):
             text = "what it made of it is not in memory any more"
             found.append(_about(rule, (sequence, FORGOTTEN, None), text))
+        elif row := engine.site.tables.get(RULE_STATE, f"{rule.name}|disabled"):
+            found.append(_about(rule, (sequence, DISABLED, None), disabled_text(row)))
     return found
 
 

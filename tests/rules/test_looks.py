@@ -180,8 +180,9 @@ def test_rules_loaded_anew_do_not_remember(tmp_path: Path) -> None:
     made.reload(loaded(tmp_path, '@rule("door_opened", mode="away")\n' + RULE))
     opens(made)
     assert told(made)["r"].text == "mode: it was home, not away"
+    made._record("rule_disabled", "", {"rule": "r"}, lane="timer", actor="person:anna")
     made._time.sequence = before
-    assert told(made)["r"].verdict == FORGOTTEN
+    assert told(made)["r"].verdict == FORGOTTEN, "that it is disabled now says nothing of then"
 
 
 def test_the_trace_is_bounded() -> None:
