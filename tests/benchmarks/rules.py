@@ -75,7 +75,9 @@ CASES = (
     Case("@when per room stays false", '@when(temperature=above(100), per="room")\n' + NOTHING),
     Case("@when per house stays false", '@when(temperature=above(100), per="house")\n' + NOTHING),
 )  # fmt: skip
-ONE_AFTER_THE_OTHER = '@rule("door_opened", after=happened("temperature_changed", kind="kind_{n}"), within="5m", same="room")\n'
+ONE_AFTER_THE_OTHER = (
+    '@rule("door_opened", after=happened("temperature_changed", kind="kind_{n}"), within="5m", same="room")\n'
+)
 OTHERS = (
     '@rule("temperature_changed", device="nobody-{n}")\ndef other_{n}(event, ctx): pass\n',
     '@when(kind="kind_{n}", temperature=above(50), lasts="10m")\ndef other_{n}(device, ctx): pass\n',

@@ -67,7 +67,7 @@ CASES: list[tuple[str, Act, str]] = [
     ('@rule("door_opened", between="22:00-06:00")\n' + RULE, opens, "hours: it was not between 22:00-06:00"),
     ('@rule("door_opened", days="sat,sun")\n' + RULE, opens, "hours: it was not on sat,sun"),
     ('@rule("door_opened", debounce="5s")\n' + RULE, opens, "waits for silence"),
-    ('@rule("door_opened", after="motion_detected", within="30s", same="house")\n' + RULE, opens, "nothing came before it"),
+    ('@rule("door_opened", after="motion_detected", within=30, same="room")\n' + RULE, opens, "nothing came before it"),
     ('@rule("door_opened")\ndef r(event, ctx): 1 / 0', fails, "the rule was in quarantine: the call waits"),
     ('@rule("door_opened")\ndef r(event, ctx): ctx.emit("rang"); ctx.state["n"] = 1', opens,
      "ran in 0.00 ms: 1 output, 1 row changed"),
