@@ -115,7 +115,9 @@ class Arrivals(Judge):
 class Stage:
     """Gateway, cloud and traffic of one run."""
 
-    def __init__(self, folder: Path, messages: int) -> None:
+    def __init__(self, folder: Path, messages: int, seconds: float = SECONDS) -> None:
+        """Set up in a folder of its own, for so many messages in all; `seconds` of traffic around each harm."""
+        self._seconds = seconds
         self.rules = folder / "rules"
         self.rules.mkdir(parents=True)
         (self.rules / "innocent.py").write_text(INNOCENT)
@@ -155,7 +157,7 @@ class Stage:
         file = self.rules / f"{harm.rule}.py" if harm else None
         if harm and file:
             self._save(file, harm.file)
-        count, first = round(RATE * SECONDS), self._first
+        count, first = round(RATE * self._seconds), self._first
         self._first += count
         session = self.gateway.session
         assert session is not None

@@ -39,7 +39,8 @@ STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
 STACK_BYTES_MAX = 8192
 PIPE_BYTES = 64 * 1024  # pipe(7)
 ENGINE_S_MAX = 10.0  # between two calls, or behind the last one
-STARVED_FACTOR = 3  # a call that got no processor may take this many limits of wall time
+STARVED_SHARE = 5  # a call that had less than this part of its limit of the processor, and wants more,
+STARVED_FACTOR = 3  # may take this many limits of wall time
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -179,7 +180,7 @@ class WorkerProcess(asyncio.Protocol):
         if now - since < limit:
             return None
         runnable, cpu_s = self._cpu_s()
-        starved = runnable and cpu_s - cpu_then < limit / 2 and now - since < limit * STARVED_FACTOR
+        starved = runnable and cpu_s - cpu_then < limit / STARVED_SHARE and now - since < limit * STARVED_FACTOR
         return None if starved else blame
 
     def _cpu_s(self) -> tuple[bool, float]:
