@@ -30,6 +30,7 @@ from gateway.errors import DiskRefused, GatewayError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.rules.claims import WITHDRAWN
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,8 @@ class Commands:
                         del self._found[event.id]
                 elif event.type == REQUESTED:
                     await self._offer(record.sequence, event, blocked)
+                elif event.type == WITHDRAWN:
+                    self._supersede(event.subject, str(event.data.get("field")), "nobody wants it any more")
                 self._position.after = record.sequence
             if len(stored) < READ_MAX:
                 self._report_rest()
@@ -215,14 +218,17 @@ class Commands:
         command, value, now_ns = event.data.get("command", ""), event.data.get("value"), self._clock.boot_ns()
         expected = self._outlet.expected(event.subject, command, value)
         field = event.data.get("field", command) if expected is None else expected.field
-        for command_id, older in self.awaited.overtaken(event.subject, field):
-            self._ended(command_id, older, "command_superseded", "a newer command took its place")
+        self._supersede(event.subject, field, "a newer command took its place")
         reported = None if expected is None else self._outlet.reported(event.subject, expected.field)
         awaiting = awaiting_of(event, expected, reported, _until(event))
         if awaiting is not None and not self.awaited.begin(event.id, awaiting, now_ns):
             log.warning("command %s to %r is not awaited: too many are", event.id, event.subject)
         if expected is None and event.data.get("confirm_s"):
             self._over(event, "command_failed", f"not confirmed: its profile does not say what follows from {command}")
+
+    def _supersede(self, device: str, field: str, why: str) -> None:
+        for command_id, older in self.awaited.overtaken(device, field):
+            self._ended(command_id, older, "command_superseded", why)
 
     def _look(self) -> None:
         """See what devices say that are awaited, and tell those again that did not do it."""

@@ -13,7 +13,7 @@ from gateway.clock import NS_PER_S
 from gateway.event import Event
 from gateway.profiles.vocabulary import FIELDS
 from gateway.rules.actions import HTTP_ANSWERED, HTTP_REQUESTED
-from gateway.rules.claims import command_for
+from gateway.rules.claims import WITHDRAWN, command_for
 
 RETRIES = 2  # as gateway/commands has it
 CONFIRM_S = 30.0  # of what is claimed, where no profile says how long it takes
@@ -61,6 +61,8 @@ class Carrier:
                 self._calls += [] if event.data.get("observe") else [event]
             elif event.type == "command_requested":
                 self._tell(event, now_ns)
+            elif event.type == WITHDRAWN:
+                self._supersede(event.subject, event.data["field"], "nobody wants it any more")
         for told in [each for each in self._told if self._reported(each.command.subject, each.field) == _value(each)]:
             self._told.remove(told)
             self._end("command_confirmed", told)
@@ -87,9 +89,7 @@ class Carrier:
             self._end("command_observed", Told(event, data.get("field", ""), 0, 0, 0), "commands are only observed")
             return
         field = data.get("field") or field_of(data["command"])
-        for older in [each for each in self._told if (each.command.subject, each.field) == (event.subject, field)]:
-            self._told.remove(older)
-            self._end("command_superseded", older, "a newer command took its place")
+        self._supersede(event.subject, field, "a newer command took its place")
         confirm_s = data.get("confirm_s") or ("field" in data and CONFIRM_S)
         if not confirm_s or not field:
             return
@@ -99,6 +99,11 @@ class Carrier:
             self._told.append(told)
         else:
             self._end("command_confirmed", told._replace(sent=1))
+
+    def _supersede(self, device: str, field: str, why: str) -> None:
+        for older in [each for each in self._told if (each.command.subject, each.field) == (device, field)]:
+            self._told.remove(older)
+            self._end("command_superseded", older, why)
 
     def _end(self, outcome: str, told: Told, reason: str = "") -> None:
         event = told.command

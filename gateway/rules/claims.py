@@ -31,6 +31,7 @@ PERSON = PRIORITIES.index("person")
 BY_HAND = "person:hand"  # who changed something at the device itself
 CLAIMS_PER_DEVICE_MAX = 32
 HOLD = "hold"  # kind of timer
+WITHDRAWN = "command_withdrawn"  # of the lane "command": what was told of a field is not told again
 COMMAND_LIFETIME_S = 3600  # a command of a hold without an end is not sent later than this
 
 Claim = dict[str, Any]
@@ -90,6 +91,8 @@ def override(call: Call, device: str, name: str, value: Any, lasts_ns: int, why:
     _forget_check(call, told.get(name))
     now = _now(call, device, name)
     by_hand = call.rule.name == BY_HAND
+    if by_hand:
+        _withdraw(call, device, name, told.get(name))
     told[name] = {"took": value} if by_hand else {"at": call.cause.time_ns, "before": now}
     sent[name] = value
     if lasts_ns:
@@ -148,12 +151,14 @@ def reconcile(call: Call, device: str) -> None:
             told[name] = {"at": call.cause.time_ns, "before": _now(call, device, name)}
             _command(call, device, name, claim["value"], claim["until"], PRIORITIES[claim["priority"]])
     for name in [name for name in base if name not in counts]:
-        value, was = base.pop(name), sent.pop(name, None)
-        _forget_check(call, told.pop(name, None))
+        value, was, before = base.pop(name), sent.pop(name, None), told.pop(name, None)
+        _forget_check(call, before)
         if value is None and isinstance(was, bool):
             value = not was  # a siren that never says how it is: what was switched on is switched off
         if value is not None and was is not None and value != was:
             _command(call, device, name, value, None, "rule")
+        else:
+            _withdraw(call, device, name, before)
     kept["shown"] = _would_be(call, device, row, sent)
     kept = {name: kept[name] for name in kept if kept[name] or name in ("claims", "base", "sent")}
     if kept != row:
@@ -186,6 +191,12 @@ def _command(
     if observe:
         data["observe"] = True
     call.output("command_requested", data, lane="command", subject=device)
+
+
+def _withdraw(call: Call, device: str, name: str, told: Mapping[str, Any] | None) -> None:
+    """Have nobody tell a device again what it has not taken yet and what nobody wants any more."""
+    if told and "at" in told and not told.keys() & {"took", "failed", "observed"}:
+        call.output(WITHDRAWN, {"field": name}, lane="command", subject=device)
 
 
 def command_for(field: str) -> str:

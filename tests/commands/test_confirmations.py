@@ -108,6 +108,30 @@ def test_a_newer_command_takes_over(tmp_path: Path) -> None:
     assert sent[sent.index(b"heat") :] == [b"heat"] * 6
 
 
+def test_what_nobody_wants_any_more_is_not_told_again(tmp_path: Path) -> None:
+    """When a person changed the field by hand the rules withdraw the command: it ends, and is not sent again."""
+    house = House()
+    house.values[TRV, "mode"] = "off"
+
+    async def act(scene: Scene) -> None:
+        scene.want(TRV, "set_mode", "heat", confirm_s=30, retries=5)
+        await scene.until(lambda: len(scene.commands.awaited) == 1)
+        now = rfc3339(SystemClock().wall_ns())
+        scene.journal.append(
+            Event(
+                source="/gw/rules", type="command_withdrawn", subject=TRV, time=now, lane="command",
+                data={"field": "mode"},
+            )
+        )  # fmt: skip
+        scene.committer.wake(urgent=True)
+        await scene.until(lambda: bool(scene.results))
+        assert [(event.type, event.data["value"]) for event in scene.results] == [("command_superseded", "heat")]
+        assert len(scene.commands.awaited) == 0
+
+    play(tmp_path, house, act)
+    assert len(house.got) == 1
+
+
 def test_awaiting_survives_a_restart(tmp_path: Path) -> None:
     """After a restart it goes on being awaited, with the tries that were left, and ends once."""
     house = House()

@@ -153,6 +153,20 @@ def test_a_device_on_its_way_is_no_hand(here: SimulatedHouse) -> None:
     assert here.held("trv-hall") == {"setpoint.heat": (21.3, "warm")}
 
 
+def test_a_hand_ends_what_was_not_taken_yet(here: SimulatedHouse) -> None:
+    """Changed by hand while the device has not taken the command: that is not told again behind the person's back."""
+    here.deaf("trv-hall")
+    press(here, "boost")
+    here.advance("12s")
+    here.set("trv-hall", setpoint_heat=22.0)
+    assert here.held("trv-hall") == {"setpoint.heat": (22.0, "person:hand")}
+    withdrawn = [event for event in here.outputs if event.lane == "command"][1]
+    assert (withdrawn.type, withdrawn.data) == ("command_withdrawn", {"field": "setpoint.heat"})
+    here.advance("5m")
+    (row,) = here.rows("holds").values()
+    assert "failed" not in row["told"]["setpoint.heat"]
+
+
 def test_a_rounded_value_is_what_it_was_told(here: SimulatedHouse) -> None:
     """What the device confirmed, rounded to its step, is no change by hand, then or later."""
     press(here, "warm")
