@@ -14,14 +14,16 @@ from gateway.rules.why import why
 
 
 def reply(engine: Engine, ask: Ask) -> Answer:
-    """Answer a question. Never raises for one about a rule or device that is not there."""
+    """Answer a question. Raises nothing: a person who asks must not end the worker, whatever there is to tell."""
     function = _REPLIES.get(ask.what)
     if function is None:
         return Answer(ask.number, None, f"the rule worker does not know {ask.what!r}")
     try:
         return Answer(ask.number, function(engine, **ask.arguments))
     except LookupError as error:
-        return Answer(ask.number, None, str(error.args[0]))
+        return Answer(ask.number, None, str(error.args[0] if error.args else error))
+    except Exception as error:  # noqa: BLE001 - a bug of ours, or what a rule did to what all share: an answer, too
+        return Answer(ask.number, None, f"a fault of the gateway: {type(error).__name__}: {error}")
 
 
 def rules(engine: Engine) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ FAILED: Final = "failed"  # (part, scope, what, attempts, us)
 PARKED: Final = "parked"  # (part, scope): the rule is in quarantine
 OVER: Final = "over"  # (part, scope): nothing to call, the condition is over meanwhile
 
+INTEGER_MAX = 2**63 - 1  # that a frame can carry
 SMALL = frozenset({bool, int, float, type(None)})  # types a look keeps as they are
 Look = tuple[str, str, Any]
 """The record's sequence (16 digits), a verdict, and what it is about."""
@@ -85,7 +86,7 @@ class Trace:
 
 def kept(value: Any) -> Any:
     """Return a value as a look may keep it: small, and nobody's to change."""
-    if type(value) in SMALL:
+    if type(value) in SMALL and not (type(value) is int and abs(value) > INTEGER_MAX):
         return value
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= TEXT_CHARS_MAX else text[: TEXT_CHARS_MAX - 1] + "…"

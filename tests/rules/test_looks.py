@@ -190,7 +190,7 @@ def test_the_trace_is_bounded() -> None:
     assert Trace(1).each * 1 <= LOOKS_MAX
     assert 100 <= Trace(80).each <= LOOKS_MAX // 80
     assert Trace(100_000).each == 16
-    assert kept(1.5) == 1.5
+    assert (kept(1.5), kept(-7), kept(2**70)) == (1.5, -7, "1180591620717411303424")
     for large in ("x" * 10_000, ["x"] * 10_000, {"a": "b" * 10_000}):
         assert len(kept(large)) == TEXT_CHARS_MAX
 
@@ -346,4 +346,6 @@ def test_questions_that_make_no_sense_are_answered(tmp_path: Path) -> None:
         "there is no rule 'dorbell', did you mean 'doorbell'?"
     )
     assert "does not know" in reply(made._engine, Ask(2, "nonsense")).error
+    wrong = reply(made._engine, Ask(4, "why", {"name": "doorbell", "now_ns": "soon"}))
+    assert (wrong.number, wrong.error.startswith("a fault of the gateway: TypeError")) == (4, True)
     assert reply(made._engine, Ask(3, "rules")).value[0]["name"] == "doorbell"
