@@ -131,6 +131,6 @@ class Comparison:
 
 def said(action: Action) -> Said:
     """Return what has to be alike in two outputs that are the same."""
-    if action.kind in ("alert", "clear", "command", "notify", "suppressed", "mode"):
+    if action.kind not in ("event", "http", "failed"):
         return action.rule, action.type, action.subject, action.what
     return action.rule, action.type, action.subject, msgspec.json.encode(action.data, order="sorted").decode()

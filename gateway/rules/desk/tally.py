@@ -18,12 +18,16 @@ FAULTS_MAX: Final = 1000  # different ones
 DATA_CHARS_MAX: Final = 200
 KINDS: Mapping[str, str] = {
     "alert_raised": "alert",
+    "alert_repeated": "repeat",
+    "alert_escalated": "escalate",
+    "alert_acknowledged": "acknowledge",
     "alert_cleared": "clear",
     "command_requested": "command",
     "command_suppressed": "suppressed",
     "notification_requested": "notify",
     "notification_suppressed": "suppressed",
     "mode_changed": "mode",
+    "http_requested": "http",
     "rule_failed": "failed",
 }
 """What a type of output is to a person; every other one is an event of the rule's own."""
@@ -64,7 +68,7 @@ def action(event: Event, names: Mapping[str, str]) -> Action:
 
 def _what(kind: str, event: Event) -> str:
     data = event.data
-    if kind in ("alert", "clear"):
+    if event.type.startswith("alert_"):
         return f"{data.get('alert', '')}: {data.get('text', '')}"
     if event.type.startswith("notification_"):
         return f"{data.get('to', '')}: {data.get('text', '')}"
