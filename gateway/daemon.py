@@ -68,7 +68,7 @@ class Daemon:
     def __init__(self, config: Config, clock: Clock | None = None, service: Service | None = None) -> None:
         """Open the journal and build every stage; nothing runs yet. Raises GatewayError."""
         self.config = config
-        self.clock = clock or SystemClock()
+        self.clock = clock or SystemClock(trusted=config.gateway.trust_clock)
         self.service = service or Service()
         self.name = config.gateway.name
         self.started = rfc3339(self.clock.wall_ns())

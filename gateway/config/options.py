@@ -40,6 +40,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     devices: Path = Path("devices.toml")  # the installed devices; need not exist
     timezone: str = ""  # IANA name, as "Europe/Berlin"; default: the machine's
     location: Location | None = None  # for sunrise and sunset
+    trust_clock: bool = False  # the machine has a clock chip: its time is right, even if nobody synchronises it
     commands: Literal["observe", "run"] = "run"  # observe: what rules would switch is recorded, nothing is switched
 
 
