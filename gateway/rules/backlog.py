@@ -122,6 +122,13 @@ class Backlog:
         self._in_flight.clear()
         self._position = self.committed
 
+    def forget(self) -> None:
+        """Leave everything behind that was offered: there are no rules, and those that come begin with the present."""
+        self._lists.clear()
+        self._records = self._bytes = 0
+        self._in_flight.clear()
+        self._forgotten = self._position = self.committed = self.offered
+
     def reread(self, upto: int) -> None:
         """Have all records up to a sequence come from the journal, with those left out; nothing is in flight."""
         if upto > self._position:

@@ -110,13 +110,13 @@ class RuleWorker:
         self.time = Timekeeper(gateway, clock, append)
         self.diary = Diary(clock)
         named = (recipients, acting)
-        self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._woken, *named)
+        self._wake = asyncio.Event()  # there is something to start
+        self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._wake.set, *named)
         self._process: WorkerProcess | None = None
         self._ready: Ready | None = None
         self._next: Succession | None = None
         self._resting = False  # the watch waits for something to be sent
         self._stir = asyncio.Event()  # something was sent, the worker ended, or another one is there
-        self._wake = asyncio.Event()  # there is something to start
         self._ending: set[asyncio.Task[None]] = set()  # workers that were followed by another one
         self._verdicts = Verdicts(self.diary.ended)
         self.state, self.starts = State.STOPPED, 0
@@ -217,10 +217,19 @@ class RuleWorker:
                 rules = any(map(is_rule_file, (*edits.running, *edits.wanted)))
                 if rules or any(self._table(name) for name in OWN_TABLES):
                     break
-                self._feed.asleep, self.state = True, State.NONE
+                self._fall_asleep()
             self._wake.clear()
             await self._wake.wait()
-        self._feed.asleep = False
+        if self._feed.asleep:
+            self._backlog.forget()
+            self._feed.asleep = False
+
+    def _fall_asleep(self) -> None:
+        """There are no rules: keep no records, and no cursor that would keep the journal from reclaiming them."""
+        self._feed.asleep, self.state, self._saved_cursor = True, State.NONE, -1
+        self._backlog.forget()
+        if CURSOR_KEY in self._table("cursors"):
+            self._on_outcome(Outcome(self._backlog.committed, puts=[("cursors", CURSOR_KEY, None)]))
 
     async def _restart(self) -> bool:
         """Load what ran last into a new worker, unless somebody hands over another one meanwhile."""
@@ -243,9 +252,6 @@ class RuleWorker:
         finally:
             if candidate is not None and candidate.owned:
                 await candidate.close()
-
-    def _woken(self) -> None:
-        self._wake.set()
 
     def _propose(self, succession: Succession) -> None:
         """Let another worker take over as soon as no batch is in flight."""

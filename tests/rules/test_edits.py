@@ -233,6 +233,7 @@ def test_the_first_rule_and_a_broken_file_at_the_start(tmp_path: Path) -> None:
             await rig.until(lambda: rig.rules.state.value == "none")
             assert rig.rules._process is None
             rig.event("door_opened", number=0)
+            assert len(rig.rules._backlog) == 0, "nothing is kept for nobody"
             save(rig, "says.py", SAYS.format(3))
             await rig.until(lambda: rig.rules.state.value == "running")
             await speak(rig, 1)
