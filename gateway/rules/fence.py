@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from gateway.rules.grants import NETWORK, PROCESSES, READ, THREADS, WRITE, C, Gr
 
 SHARED = ("/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime")
 """What Python needs of a Linux system: libraries and timezones."""
+_PARTS = ("lib", "lib64", "Lib", "DLLs")  # of an installation of Python, on Unix and on Windows
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -156,10 +156,9 @@ class Fence:
 
 def readable(folder: str) -> list[str]:
     """Return the paths a rule may read: Python's own, what it needs of the system, and where the rules are."""
-    places = sysconfig.get_paths()
-    named = {places[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    named = {str(Path(os.__file__).parent)}
     named |= {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
-    named |= {str(Path(prefix, "lib")) for prefix in (sys.prefix, sys.base_prefix)}
+    named |= {str(Path(prefix, part)) for prefix in (sys.prefix, sys.base_prefix) for part in _PARTS}
     ours = str(Path(gateway.__file__).absolute().parent)
     found = {os.path.realpath(path) for path in named} | named | {ours, folder, os.path.realpath(folder)}
     return [*sorted(path for path in found if path != os.sep), *SHARED, *DEVICES]
