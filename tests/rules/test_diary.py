@@ -11,6 +11,7 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.rules import questions
+from gateway.rules.blame import Activity
 from gateway.rules.diary import BYTES_MAX, LINES_MAX, Diary, Line
 from gateway.rules.protocol import Answer, Outcome, RuleFault, ToWorker
 from gateway.rules.questions import WAITING_MAX, NoAnswer, Questions
@@ -77,21 +78,18 @@ def test_a_busy_worker_is_not_waited_for_and_a_dead_one_says_so(
             assert [rule["name"] for rule in await rig.rules.ask("rules")] == ["slow"]
             with pytest.raises(NoAnswer, match="there is no rule 'slo', did you mean 'slow'"):
                 await rig.rules.ask("why", name="slo", now_ns=0)
+            process = rig.rules._process
+            assert process is not None
+            rig.event("door_opened", open=50)
+            await rig.until(lambda: process.blame().activity is Activity.CALL)
             monkeypatch.setattr(questions, "ANSWER_S_MAX", 0.05)
-            rig.event("door_opened", open=1.5)
-            await asyncio.sleep(0.3)
             with pytest.raises(NoAnswer, match=r"did not answer within 0.05 s: it is in a call of rule slow"):
                 await rig.rules.ask("rules")
             monkeypatch.setattr(questions, "ANSWER_S_MAX", 60.0)
-            (row,) = await rig.rules.ask("rules")
-            assert row["call_us_max"] >= 1_500_000
-            assert rig.rules.diary.fired == {"slow": 1}
-            rig.event("door_opened", open=50)
             asked = asyncio.create_task(rig.rules.ask("rules"))
-            await asyncio.sleep(0.3)
-            assert rig.rules._process is not None
-            os.kill(rig.rules._process.pid, signal.SIGKILL)
-            with pytest.raises(NoAnswer, match=r"ended before it answered|is waiting|is starting"):
+            await asyncio.sleep(0.1)
+            os.kill(process.pid, signal.SIGKILL)
+            with pytest.raises(NoAnswer, match="ended before it answered"):
                 await asked
 
     asyncio.run(ask())
