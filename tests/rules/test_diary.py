@@ -75,6 +75,7 @@ def test_a_busy_worker_is_not_waited_for_and_a_dead_one_says_so(
 
     async def ask() -> None:
         async with running(tmp_path, {"slow.py": SLOW}, call_s_max=60.0) as rig:
+            monkeypatch.setattr(questions, "ANSWER_S_MAX", 60.0)
             assert [rule["name"] for rule in await rig.rules.ask("rules")] == ["slow"]
             with pytest.raises(NoAnswer, match="there is no rule 'slo', did you mean 'slow'"):
                 await rig.rules.ask("why", name="slo", now_ns=0)
