@@ -80,7 +80,8 @@ def rule(
     room      only events of devices in this room
     kind      only events of devices of this kind, such as "window"
     label     only events of devices with this label
-    where     tests of the event's fields: a value, several values, a comparison such as ">=0.7", above(x), below(x)
+    where     tests of the event's fields: a value, several values, a comparison such as ">=0.7", above(x), below(x);
+              of its device's last values, and of inputs of the house: {"inputs.guests": False}
     mode      only while the house is in this mode, such as "night"
     between   only events of these hours: "22:00-06:00", "sunset-15m..sunrise", or several of these
     days      only on these days: "mon-fri", ("sat", "sun"); hours past midnight belong to the day they begin on

@@ -17,6 +17,7 @@ from gateway.rules.context import Context
 from gateway.rules.definition import Condition, Declared, EventRule, Selector, duration_ns, needs_sun
 from gateway.rules.endpoints import resolve
 from gateway.rules.house import House
+from gateway.rules.inputs import PREFIX
 from gateway.rules.notices import TYPES as NOTICE_TYPES
 from gateway.rules.recipients import Recipients
 
@@ -43,6 +44,7 @@ def check_names(
     types: Collection[str],
     *,
     located: bool = True,
+    acting: Acting | None = None,
 ) -> tuple[list[Fault], list[Fault]]:
     """Return faults and hints about the names in decorators."""
     faults: list[Fault] = []
@@ -55,6 +57,9 @@ def check_names(
             faults += [
                 Fault(*at, *_no("mode", mode, modes)) for mode in definition.modes if modes and mode not in modes
             ]
+            asked = {name for view in definition.views for name, _ in view.where if name.startswith(PREFIX)}
+            for name in sorted(asked):
+                faults += _check_input(name.removeprefix(PREFIX), definition.line, definition.file, acting)
             known = GENERAL_TYPES.union(types)
             if types:
                 named = {name: None for view in definition.views for name in view.types}

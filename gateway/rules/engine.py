@@ -24,6 +24,7 @@ from gateway.rules.call import Call, Cause, Site
 from gateway.rules.conditions import LASTS, UNKNOWN, Conditions, touches
 from gateway.rules.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
 from gateway.rules.index import Index
+from gateway.rules.inputs import PREFIX as INPUTS_PREFIX
 from gateway.rules.openings import HOURS, InForce, Openings
 from gateway.rules.overrides import ANSWERS, ECHO, HOUSE_TYPES, Overrides
 from gateway.rules.patterns import KINDS as WAITING
@@ -185,9 +186,8 @@ class Engine:
         """Run a rule for an event unless its tests, mode or cooldown speak against it; the trace says which did."""
         for name, test in rule.where:
             value = field_of(seen.data, name)
-            if value is None and seen.subject:
-                device = self.site.house.devices.get(seen.subject)
-                value = None if device is None else device[name]
+            if value is None:
+                value = self._elsewhere(name, seen.subject)
             if not test.holds(value):
                 value = value if type(value) in SMALL else kept(value)
                 return self._looks[rule.index].append((seen.sequence, WHERE, (name, value)))
@@ -200,6 +200,13 @@ class Engine:
                 self._looks[rule.index].append((seen.sequence, WAITS, why))
             return None
         return self._run(rule, seen, self._runner.raw)
+
+    def _elsewhere(self, name: str, subject: str) -> Any:
+        """Return what an event does not say: the last value of its device, or an input of the house."""
+        if name.startswith(INPUTS_PREFIX):
+            return self._overrides.input(name.removeprefix(INPUTS_PREFIX))
+        device = self.site.house.devices.get(subject)
+        return None if device is None else device[name]
 
     def _run(self, rule: EventRule, seen: Seen, raw: bytes, cause: Cause | None = None, **more: Any) -> None:
         """Run a rule, unless it did a short while ago."""

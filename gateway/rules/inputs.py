@@ -32,6 +32,7 @@ from gateway.errors import probably_meant
 from gateway.rules.tables import INPUTS, Rows
 
 CHANGED = "input_changed"  # the event: input, value, was
+PREFIX = "inputs."  # in where= of a rule: {"inputs.guests": False}
 VALUES_MAX = 100  # of a choice
 _WORDS: Mapping[str, bool] = {
     "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,

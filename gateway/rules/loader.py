@@ -141,7 +141,7 @@ def load(
             loaded.modules[path] = module
         faults = collector.faults + _doubles(collector.declared, taken)
         if module is not None:
-            names_faults, hints = check_names(collector.declared, house, modes, types, located=located)
+            names_faults, hints = check_names(collector.declared, house, modes, types, located=located, acting=acting)
             faults += names_faults + check_tree(tree, path, house, modes, recipients, acting)
             loaded.hints += hints
         loaded.faults += sorted(faults, key=lambda fault: fault.line or 0)

@@ -23,6 +23,7 @@ from gateway.rules.call import Call, Cause, Site
 from gateway.rules.definition import Definition
 from gateway.rules.house import ONLINE
 from gateway.rules.inputs import CHANGED as INPUT_CHANGED
+from gateway.rules.inputs import value_of
 from gateway.rules.seen import Seen
 from gateway.rules.tables import HOLDS, INPUTS, MODE_KEY, MODES
 
@@ -118,6 +119,13 @@ class Overrides:
                     OBSERVED: {"observed": True},
                 }
                 self._note(seen.subject, name, noted.get(seen.type, {"failed": seen.data.get("reason", "")}))
+
+    def input(self, name: str) -> Any:
+        """Return what an input is; None when nobody declared it."""
+        acting, row = self._site.acting, self._site.tables.get(INPUTS, name)
+        if name in acting.inputs:
+            return value_of(acting.inputs, name, row)
+        return row["value"] if row and acting.anything else None
 
     def house_changed(self, seen: Seen, since_ns: int) -> None:
         """Take over a mode or an input that somebody set, a person or a rule."""

@@ -165,6 +165,28 @@ def test_rules_react_to_inputs_and_change_them(tmp_path: Path) -> None:
     assert [(event.subject, event.actor[:9]) for event in changes] == [("", "rule:sets")] * 2
 
 
+def test_a_rule_looks_at_inputs_before_it_runs(tmp_path: Path) -> None:
+    """where= tests inputs as it tests fields, by value and by comparison; the event's own fields come first."""
+    source = """
+    @rule("button_pressed", where={"inputs.guests": False, "inputs.target_night": ">=17"})
+    def acts(event, ctx): ctx.log("ran")
+    """
+    here = SimulatedHouse(loaded(tmp_path, source, acting=ACTING), acting=ACTING)
+    here.event("button_pressed", "button-hall")
+    here.input("target_night", 16)
+    here.event("button_pressed", "button-hall")
+    here.input("target_night", 18)
+    here.input("guests", True)
+    here.event("button_pressed", "button-hall")
+    here.input("guests", False)
+    here.event("button_pressed")
+    assert here.logs == ["ran", "ran"]
+    wrong = source.replace("inputs.guests", "inputs.gests")
+    (tmp_path / "wrong").mkdir()
+    (fault,) = loaded(tmp_path / "wrong", wrong, acting=ACTING).faults
+    assert (fault.what, fault.hint) == ("there is no input 'gests'", "did you mean 'guests'?")
+
+
 def test_in_a_test_without_an_installation_inputs_are_what_the_test_says(tmp_path: Path) -> None:
     """An input nobody declared is there once the test has said what it is."""
     here = house(tmp_path, '@rule("button_pressed")\ndef reads(event, ctx): ctx.log(ctx.inputs.sauna)\n')
