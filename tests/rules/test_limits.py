@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import gc
+import os
 import sys
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 
 from gateway.event import Event
 from gateway.rules.admission import OUTPUTS_MAX, objection
+from gateway.rules.blame import BlameSlot, shared_memory
 from gateway.rules.call import LimitReached
 from gateway.rules.context import Context
+from gateway.rules.fence import Fence
+from gateway.rules.guard import Guard
 from gateway.rules.integrity import Fingerprint
 from gateway.rules.prints import LINES_MAX, Prints
 from gateway.rules.protocol import Outcome
@@ -83,6 +87,33 @@ def test_changes_of_what_all_share_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
     assert "recursion" in fingerprint.changed()
     sys.setrecursionlimit(limit)
     assert not fingerprint.changed()
+
+
+def test_a_rule_that_keeps_all_others_waiting_is_refused(tmp_path: Path) -> None:
+    """Slow calls of one rule have half of a minute together; then it has to wait, and other rules don't."""
+    now_ns, slot = [0], BlameSlot(shared_memory("test"))
+    guard = Guard(slot, Fence(str(tmp_path), {}), (), print, lambda *_: None, lambda: now_ns[0], memory_bytes_max=2**28)
+    for number in range(31):
+        guard.call(0, number, 1)
+        now_ns[0] += SECOND_NS
+        guard.done()
+    with pytest.raises(LimitReached, match="kept all rules waiting for 31 s"):
+        guard.call(0, 31, 1)
+    guard.done()
+    guard.call(1, 31, 2)
+    guard.done()
+    now_ns[0] += 60 * SECOND_NS
+    guard.call(0, 32, 1)
+    slot.close()
+
+
+def test_the_memory_that_both_read_keeps_its_size() -> None:
+    """Whoever truncates the blame slot is refused: reading behind its end would end the gateway."""
+    memory = shared_memory("test")
+    for size in (0, 8, 10**6):
+        with pytest.raises(PermissionError):
+            os.ftruncate(memory, size)
+    os.close(memory)
 
 
 def test_prints_are_a_few_lines_of_the_log() -> None:
