@@ -32,7 +32,7 @@ from gateway.rules.fence import fenced
 from gateway.rules.house import OFFLINE, ONLINE, House, field_name
 from gateway.rules.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.overrides import ANSWERS
-from gateway.rules.protocol import DOUBLE, DeviceEntry, RuleInfo
+from gateway.rules.protocol import DOUBLE, NOT_PYTHON, DeviceEntry, RuleInfo
 from gateway.rules.recipients import Recipients
 
 TEST_PREFIX = "test_"
@@ -189,7 +189,7 @@ def _parse(path: str, source: bytes, loaded: Loaded) -> ast.Module | None:
         return ast.parse(source, path)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         text = error.msg if isinstance(error, SyntaxError) else what(error)
-        loaded.faults.append(Fault(path, getattr(error, "lineno", None), f"not Python: {text}"))
+        loaded.faults.append(Fault(path, getattr(error, "lineno", None), f"{NOT_PYTHON}{text}"))
         return None
 
 

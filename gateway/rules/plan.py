@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.errors import Fault
-from gateway.rules.protocol import DOUBLE, RuleFault
+from gateway.rules.protocol import DOUBLE, NOT_PYTHON, RuleFault
 from gateway.rules.snapshot import LIB, LOCK, digest, is_rule_file
 
 Uses = Mapping[str, Collection[str]]
@@ -25,6 +25,7 @@ class Refusal(NamedTuple):
     context: str  # hash of the file and of what it imports
     faults: Sequence[RuleFault]
     again: bool = False  # the fault depends on other files, too: try it with every edit
+    alone: bool = False  # it is no Python, whatever it imports
 
 
 class Plan:
@@ -57,7 +58,8 @@ class Plan:
         for name, fault in (unreadable or {}).items():
             self._refuse(name, [RuleFault("", str(fault.file), fault.line or 0, fault.what)])
         for name, refusal in (known or {}).items():
-            if name in wanted and not refusal.again and self._context(name) == refusal.context:
+            same = name in wanted and self._context(name, alone=refusal.alone) == refusal.context
+            if same and not refusal.again:
                 self._put_back(name)
                 self.refused[name] = refusal
 
@@ -112,9 +114,10 @@ class Plan:
 
     def _refuse(self, name: str, faults: Sequence[RuleFault]) -> None:
         again = any(self._name(fault.file) != name or fault.what.startswith(DOUBLE) for fault in faults)
-        context = self._context(name)
+        alone = all(fault.what.startswith(NOT_PYTHON) for fault in faults)
+        context = self._context(name, alone=alone)
         self._put_back(name)
-        self.refused[name] = Refusal(context, faults, again)
+        self.refused[name] = Refusal(context, faults, again, alone)
 
     def _put_back(self, name: str) -> None:
         if name in self._running and self.files.get(name) != self._running[name]:
@@ -122,6 +125,6 @@ class Plan:
         else:
             self.files.pop(name, None)
 
-    def _context(self, name: str) -> str:
-        names = [name, LOCK, *self.uses.get(name, ())]
+    def _context(self, name: str, *, alone: bool) -> str:
+        names = [name] if alone else [name, LOCK, *self.uses.get(name, ())]
         return digest({each: self._wanted[each] for each in names if each in self._wanted})

@@ -25,6 +25,8 @@ LENGTH = struct.Struct("<I")
 
 DOUBLE = "there is a rule "  # what a fault about two rules of one name begins with: it may be due to either file
 
+NOT_PYTHON = "not Python: "  # what a fault of a text that can't be compiled begins with
+
 Put = tuple[str, str, Any]
 """A change of a durable table: table, key, value (None deletes)."""
 

@@ -124,6 +124,10 @@ def test_what_was_refused_is_not_tried_again_while_it_is_the_same() -> None:
     assert "a.py" in Plan(FOLDER, {**running, "a.py": b"3"}, running, known=known, uses=uses).changed
     assert "a.py" in Plan(FOLDER, {"a.py": b"2", "lib/x.py": b"2"}, running, known=known, uses=uses).changed
     plan = Plan(FOLDER, {**running, "a.py": b"2"}, running, uses=uses)
+    plan.refuse([fault("a.py", "not Python: x")])
+    changed = Plan(FOLDER, {"a.py": b"2", "lib/x.py": b"2"}, running, known=plan.refused, uses=uses).changed
+    assert changed == ["lib/x.py"], "nothing it imports makes it Python"
+    plan = Plan(FOLDER, {**running, "a.py": b"2"}, running, uses=uses)
     plan.refuse([fault("a.py", "there is a rule 'b' already, at b.py:1")])
     assert "a.py" in Plan(FOLDER, {**running, "a.py": b"2"}, running, known=plan.refused, uses=uses).changed
 
