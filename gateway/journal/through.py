@@ -27,17 +27,17 @@ class Through:
         self._codec = Codec(keys=inspection.store.keys)
 
     def runs(self, after: int, through: int, lanes: Collection[Lane]) -> Iterator[Run]:
-        """Yield what lies behind `after` up to `through`, block by block, without blocks that hold none of `lanes`."""
+        """Yield what lies behind `after` up to `through`, block by block; not from segments without `lanes`."""
         for entry in self._inspection.entries:
             if entry.first > through:
                 return
             if entry.last > after and any(entry.spans[lane].count for lane in lanes):
                 try:
-                    yield from self._segment(entry, after, through, lanes)
+                    yield from self._segment(entry, after, through)
                 except (OSError, JournalError):
                     self.missing += entry.records_next - entry.records_first
 
-    def _segment(self, entry: Entry, after: int, through: int, lanes: Collection[Lane]) -> Iterator[Run]:
+    def _segment(self, entry: Entry, after: int, through: int) -> Iterator[Run]:
         with self._inspection.walking(entry, self._codec) as parts:
             for part in parts:
                 if isinstance(part, Hole):
@@ -47,7 +47,7 @@ class Through:
                 header = part.header
                 if header.first > through:
                     return
-                if not any(header.counts[lane] for lane in lanes):
+                if not header.events:
                     continue
                 assert part.payload is not None
                 found = record.decode(

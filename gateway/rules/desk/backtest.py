@@ -170,10 +170,11 @@ class Backtest:
 
     def _chosen(self, run: Run, now_ns: int) -> list[Record]:
         """Return the records of a block that the candidate is to see."""
-        lanes, raws = run.lanes, run.raws
-        places = range(run.begin, run.end)
-        if self._wanted is None and not any(_RULES in raws[at] for at in places) and _PLAIN.issuperset(lanes):
-            return [(run.sequence(at), raws[at]) for at in places]
+        lanes, raws, places = run.lanes, run.raws, range(run.begin, run.end)
+        if self._wanted is None and run.sequences is None and _PLAIN.issuperset(lanes):
+            found = raws if len(raws) == len(places) else raws[run.begin : run.end]
+            if _RULES not in b"".join(found):  # the usual case: events of devices, and nothing else
+                return list(zip(range(run.first + run.begin, run.first + run.end), found, strict=True))
         return [
             (run.sequence(at), raws[at]) for at in places if self._looks(lanes[at], raws[at], now_ns, run.sequence(at))
         ]
