@@ -31,8 +31,8 @@ def test_examples(tmp_path: Path, example: str) -> None:
 
 
 def test_the_guide_is_short_and_its_words_exist() -> None:
-    """At most 165 lines; everything it says of ctx and house is there."""
-    assert len(GUIDE.splitlines()) <= 165
+    """At most 180 lines; everything it says of ctx and house is there."""
+    assert len(GUIDE.splitlines()) <= 180
     for name in re.findall(r"ctx\.([a-z_]+)", GUIDE.replace("ctx.alret", "") + ACTING):
         assert hasattr(Context, name), name
     for name in re.findall(r"house\.([a-z_]+)", (GUIDE + ACTING).replace("the-house.md", "")):
