@@ -13,6 +13,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gateway.backoff import Backoff
@@ -70,27 +71,30 @@ class Notifier:
     # ---- in -----------------------------------------------------------------------------------------
 
     def take(self, events: Sequence[Event]) -> None:
-        """Keep what events ask for, in the batch they were appended to."""
+        """Keep what events ask for, in the batch they were appended to; what is to be said about it comes behind."""
+        said: list[Callable[[], None]] = []
         for event in events:
             if event.type == REQUESTED and event.lane == "command":
-                self._take(event)
+                self._take(event, said)
+        for say in said:
+            say()
 
-    def _take(self, request: Event) -> list[Notice]:
+    def _take(self, request: Event, said: list[Callable[[], None]]) -> list[Notice]:
         notices = self.outbox.notices_of(request)
         if notices is None:
-            name = str(request.data.get("to", ""))
+            name, text = str(request.data.get("to", "")), str(request.data.get("text", ""))
             hint = probably_meant(name, self._directory.names) or "see [notify] in the config"
-            notice = Notice(id=request.id, request=request.id, to=name, text=str(request.data.get("text", "")))
-            self._over(notice, FAILED, f"there is no recipient {name!r}, {hint}")
+            notice = Notice(id=request.id, request=request.id, to=name, text=text, hops=request.hops)
+            said.append(partial(self._over, notice, FAILED, f"there is no recipient {name!r}, {hint}"))
             return []
         for notice in notices:
             wait = self.outbox.wait(notice)
             gone = self.outbox.add(notice)
             if wait.limited or gone:
-                self._limited(notice, wait.why or "too many wait: the oldest are dropped")
+                said.append(partial(self._limited, notice, wait.why or "too many wait: the oldest are dropped"))
             for each in gone:
                 if each.rule != notice.rule or not each.rule:
-                    self._over(each, FAILED, "too many wait: it gave way to a newer one")
+                    said.append(partial(self._over, each, FAILED, "too many wait: it gave way to a newer one"))
                 else:
                     self._answer(each, "dropped: too many wait")
             self._news[notice.to].set()
@@ -101,9 +105,12 @@ class Notifier:
         """Record a person's wish; the futures say what becomes of it."""
         self._record(request)
         loop = asyncio.get_running_loop()
-        found = [(notice, loop.create_future()) for notice in self._take(request)]
-        for notice, answer in found[: LATEST_MAX - len(self._asked)]:
+        said: list[Callable[[], None]] = []
+        found = [(notice, loop.create_future()) for notice in self._take(request, said)]
+        for notice, answer in found[: max(0, LATEST_MAX - len(self._asked))]:
             self._asked[notice.id] = answer
+        for say in said:
+            say()
         return found
 
     def forget(self, notices: Sequence[Notice]) -> None:
