@@ -7,7 +7,7 @@ is found when the file is saved, not at night.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS
@@ -103,6 +103,7 @@ def check_tree(
 ) -> list[Fault]:
     """Return faults in the bodies of functions: what is asked of `ctx`, and texts given to it."""
     faults: list[Fault] = []
+    constants = _constants(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_ctx(node.value) and node.attr not in _KNOWN:
             what = f"ctx has no {node.attr!r}"
@@ -111,9 +112,9 @@ def check_tree(
             faults += _check_input(node.attr, node.lineno, file, acting)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_ctx(node.func.value):
             faults += _check_call(node, node.func.attr, file, house, modes)
-            faults += _check_told(node, node.func.attr, file, house, recipients or Recipients())
+            faults += _check_told(node, node.func.attr, file, house, recipients or Recipients(), constants)
             faults += _check_acting(node, node.func.attr, file, acting)
-    return faults
+    return list(dict.fromkeys(faults))
 
 
 def _check_acting(node: ast.Call, name: str, file: str, acting: Acting | None) -> Iterator[Fault]:
@@ -157,15 +158,38 @@ def _check_call(node: ast.Call, name: str, file: str, house: House | None, modes
     yield from _durations(durations, file)
 
 
-def _check_told(node: ast.Call, name: str, file: str, house: House | None, recipients: Recipients) -> Iterator[Fault]:
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return what names at the top of a file stand for, such as ``TELL = [("0m", "anna")]``; each set once."""
+    found: dict[str, ast.expr] = {}
+    twice: set[str] = set()
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    twice.update({target.id} & set(found))
+                    found[target.id] = statement.value
+    return {name: value for name, value in found.items() if name not in twice}
+
+
+def _check_told(
+    node: ast.Call,
+    name: str,
+    file: str,
+    house: House | None,
+    recipients: Recipients,
+    constants: Mapping[str, ast.expr],
+) -> Iterator[Fault]:
     """Yield faults in whom a rule wants to tell: ``to=`` of ctx.notify, the steps of ``escalate=`` of ctx.alert."""
     devices = house.devices.values() if house is not None and house.installed else ()
     names = [name for device in devices for name in (device.name, device.id)]
     for keyword in node.keywords:
+        given = keyword.value
+        if isinstance(given, ast.Name):
+            given = constants.get(given.id, given)
         if (name, keyword.arg) == ("notify", "to"):
-            told: list[ast.expr] = [keyword.value]
-        elif (name, keyword.arg) == ("alert", "escalate") and isinstance(keyword.value, (ast.List, ast.Tuple)):
-            steps = [step.elts for step in keyword.value.elts if isinstance(step, ast.Tuple) and len(step.elts) == 2]
+            told: list[ast.expr] = [given]
+        elif (name, keyword.arg) == ("alert", "escalate") and isinstance(given, (ast.List, ast.Tuple)):
+            steps = [step.elts for step in given.elts if isinstance(step, ast.Tuple) and len(step.elts) == 2]
             yield from _durations([step[0] for step in steps], file)
             told = [step[1] for step in steps] if names else []  # without devices it may be one
         else:

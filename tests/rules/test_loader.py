@@ -168,3 +168,24 @@ def test_rules_say_which_events_they_want(tmp_path: Path) -> None:
     assert {"battery", "setpoint.heat", "object.label"} <= found.fields
     assert "humidity" not in found.fields
     assert loaded(tmp_path, source, "x = getattr\n").fields is None
+
+
+def test_whom_to_tell_may_stand_at_the_top_of_a_file(tmp_path: Path) -> None:
+    """A name at the top of a file is looked up where it is used; the fault is at the line to be changed, once."""
+    source = """
+        TELL = [("0m", "ana"), ("5m", "ben")]
+        TO = "bne"
+        LATER = "nobody at all"
+        LATER = "ben"
+        @rule("door_opened")
+        def told(event, ctx):
+            ctx.alert("x", escalate=TELL)
+            ctx.alert("y", key="y", escalate=TELL)
+            ctx.notify("z", to=TO)
+            ctx.notify("z", to=LATER)
+    """
+    found = loaded(tmp_path, source, house=House(DEVICES, {}), modes=MODES, recipients=Recipients(["anna", "ben"]))
+    assert [(fault.line, fault.hint) for fault in found.faults] == [
+        (2, "did you mean 'anna'?"),
+        (3, "did you mean 'ben'?"),
+    ]
