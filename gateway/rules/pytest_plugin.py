@@ -1,6 +1,7 @@
 """A pytest plugin: `pytest rules/` runs what `edge-gateway rules test` runs, with the same words about what failed.
 
 * Rule files below a folder `rules` (also when pytest is pointed at one): each ``test_...(house)`` in them is a test.
+* ``rules_modes`` in pytest's configuration names the modes of the house, where they are not the usual ones.
 * Tests in files of their own get `house`, with all rules of the nearest folder `rules` (or only some, with
   ``@pytest.mark.rules("left_open.py")``), and `houses`: a function that makes houses, for property tests.
 
@@ -17,12 +18,18 @@ from typing import Any
 import pytest
 
 from gateway.rules.loader import LOAD_S_MAX, load
-from gateway.rules.testing import RuleFailed, SimulatedHouse
+from gateway.rules.testing import MODES_OF_TESTS, RuleFailed, SimulatedHouse
 from gateway.rules.trials import Suite, explain
 
 FOLDER = "rules"
+MODES = "rules_modes"
 HEAD_BYTES = 64 * 1024  # of a file, in which it imports what makes it one of rules
 _IMPORTS = re.compile(rb"^\s*(?:from|import)\s+gateway\.rules\b", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the option of pytest's own configuration file."""
+    parser.addini(MODES, "the modes of the house in rule tests, as in [rules] of gateway.toml", "args", [])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +65,7 @@ class RuleFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield its tests; a fault is an error of collection, with file:line and what was probably meant."""
-        suite = Suite(self.path)
+        suite = Suite(self.path, modes=_modes(self.config))
         if suite.faults:
             raise self.CollectError("\n".join(map(str, suite.faults)))
         for name in suite.tests:
@@ -89,16 +96,16 @@ class RuleTest(pytest.Item):
 def house(request: pytest.FixtureRequest) -> SimulatedHouse:
     """Return a house with the rules of the nearest folder `rules`, on a clock of its own."""
     marker = request.node.get_closest_marker("rules")
-    return _house(_folder(request), marker.args if marker is not None else ())
+    return _house(_folder(request), marker.args if marker is not None else (), _modes(request.config))
 
 
 @pytest.fixture(scope="session")
 def houses(request: pytest.FixtureRequest) -> Callable[..., SimulatedHouse]:
     """Return a function that makes a house with the rules of some files, or of all: one for each example."""
-    folder = _folder(request)
+    folder, modes = _folder(request), _modes(request.config)
 
     def make(*files: str) -> SimulatedHouse:
-        return _house(folder, files)
+        return _house(folder, files, modes)
 
     return make
 
@@ -115,12 +122,16 @@ def _folder(request: pytest.FixtureRequest) -> Path:
     raise RuleFailed(f"there is no folder {FOLDER!r} around {start}")
 
 
-def _house(folder: Path, files: tuple[str, ...]) -> SimulatedHouse:
+def _modes(config: pytest.Config) -> tuple[str, ...]:
+    return tuple(config.getini(MODES))
+
+
+def _house(folder: Path, files: tuple[str, ...], modes: tuple[str, ...]) -> SimulatedHouse:
     paths = [folder / name for name in files]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise RuleFailed(f"there is no file {missing[0]}")
-    loaded = load(folder, files=paths or None, limit_s=LOAD_S_MAX)
+    loaded = load(folder, files=paths or None, modes=modes, limit_s=LOAD_S_MAX)
     if loaded.faults:
         raise RuleFailed("\n".join(map(str, loaded.faults)))
-    return SimulatedHouse(loaded)
+    return SimulatedHouse(loaded, modes=modes or MODES_OF_TESTS)

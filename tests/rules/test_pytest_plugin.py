@@ -100,6 +100,15 @@ def test_a_fault_is_said_with_its_line(folder: Path) -> None:
     assert "bad.py:2: @rule has no argument 'coldown' (did you mean 'cooldown'?)" in run(folder, "rules", code=2)
 
 
+def test_modes_of_ones_own(folder: Path) -> None:
+    """A house with other modes says so in pytest's configuration; a misspelt one is a fault."""
+    source = DOORBELL.partition("def test_fails")[0].replace('cooldown="1m"', 'mode="work"')
+    source = source.replace("    house.event", '    house.mode = "work"\n    house.event')
+    (folder / "rules" / "doorbell.py").write_text(source)
+    assert "1 passed" in run(folder, "rules/doorbell.py", "-o", "rules_modes=sleep work")
+    assert "there is no mode 'work'" in run(folder, "rules/doorbell.py", "-o", "rules_modes=sleep play", code=2)
+
+
 def test_hypothesis_within_a_rule_file(folder: Path) -> None:
     """A property test in a rule file gets a new house for each example; what fails is said with its example."""
     (folder / "rules" / "within.py").write_text(WITHIN)
