@@ -18,7 +18,11 @@ COOKBOOK = (Path(__file__).parents[2] / "docs" / "guides" / "cookbook.md").read_
 BLOCKS = re.findall(r"```python\n(.*?)```", COOKBOOK, re.DOTALL)
 NAMED = {found[1]: block for block in BLOCKS if (found := re.match(r"# (\S+\.py)\n", block))}
 RECIPES = [block for block in BLOCKS if block not in NAMED.values()]
-END_S = 60.0
+END_S = 120.0
+PATIENT = """from hypothesis import HealthCheck, settings
+settings.register_profile("patient", suppress_health_check=list(HealthCheck), database=None)
+settings.load_profile("patient")
+"""
 
 
 def titles() -> list[str]:
@@ -47,6 +51,7 @@ def test_a_property_is_tested_by_pytest(tmp_path: Path) -> None:
     for name, block in NAMED.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(block, encoding="utf-8")
+    (tmp_path / "tests" / "conftest.py").write_text(PATIENT)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=tmp_path, capture_output=True, text=True, timeout=END_S, check=False,

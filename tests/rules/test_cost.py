@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +26,13 @@ def calls(act: Callable[[], object]) -> int:
         count += what in ("call", "c_call")
 
     before = sys.getprofile()
+    gc.disable()  # what others do when garbage is collected is not part of it
     sys.setprofile(profile)
     try:
         act()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return count
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.rules.house import House
@@ -24,7 +24,7 @@ ENTRIES = st.builds(
 ASKED = st.tuples(*(st.sampled_from((None, *names)) for names in (KINDS, ROOMS, LABELS)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(ENTRIES, ASKED), max_size=20))
 def test_found_is_what_a_look_at_all_finds(steps: list[tuple[DeviceEntry, tuple[str | None, ...]]]) -> None:
     """After each device that is added or installed otherwise, each question has the devices that fit, by their ids."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.rules import definition, tallies
@@ -49,7 +49,7 @@ def all_of(house: House, condition: Condition, scope: str, was: bool) -> bool | 
     return True if True in truths else None if None in truths else False
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(REPORTS)
 def test_counted_is_what_all_say(reports: list[tuple[int, str, object, bool]]) -> None:
     """Whatever is reported in whatever order, what is counted is what a look at all devices would find."""
