@@ -244,7 +244,7 @@ def _rules(status: Status) -> Iterator[Finding]:
     if rules.faults:
         first = rules.faults[0]
         yield Finding(
-            "bad", f"{_count(len(rules.faults), 'fault')} in rule files, first: {first}", "edge-gateway check"
+            "bad", f"{_count(len(rules.faults), 'fault')} in rule files, first: {first}", "edge-gateway rules list"
         )
     if rules.enforced.by and not (rules.enforced.landlock or rules.enforced.seccomp):
         text = f"Nothing but an audit hook keeps rules in: {'; '.join(rules.enforced.missing)}"

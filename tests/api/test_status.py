@@ -107,7 +107,12 @@ def test_all_is_well() -> None:
             "Rule siren is stopped: did not return",
             "rules list",
         ),
-        (but(rules=RuleStatus(state="running", faults=["a.py:3: not Python"])), "bad", "a.py:3", "edge-gateway check"),
+        (
+            but(rules=RuleStatus(state="running", faults=["a.py:3: not Python"])),
+            "bad",
+            "a.py:3",
+            "edge-gateway rules list",
+        ),
         (but(rules=RuleStatus(state="stopped")), "bad", "rule worker is not running", "rules test"),
         (but(dead_letters=1), "warning", "1 dead letter to look at", "dead-letters list"),
         (but(clock_synced=False), "warning", "clock is not synchronised", "timedatectl"),
