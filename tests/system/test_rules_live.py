@@ -164,7 +164,7 @@ def test_an_alarm_leaves_and_a_command_arrives_whatever_other_rules_do(
         sender.tell(FRONT, {"contact": False})
         until(lambda: alerts(cloud.arrived).get("night_watch"), lambda: cloud.arrived)
         until(lambda: siren.topics)
-        assert (siren.topics, siren.raw) == ([f"{SIREN}/command"], [b"on"])
+        assert (set(siren.topics), set(siren.raw)) == ({f"{SIREN}/command"}, {b"on"})  # again until it says it is
         alarm = next(event for event in cloud.arrived if event["data"].get("alert") == "night_watch")
         assert (alarm["lane"], alarm["data"]["text"]) == ("alarm", "front-door opened while night")
 
