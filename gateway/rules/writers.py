@@ -47,6 +47,11 @@ class Writers:
                 name = folder.relative_to(self._folder).as_posix()
                 self._folders[watch] = "" if name == "." else f"{name}/"
 
+    @property
+    def watching(self) -> bool:
+        """Whether the kernel tells us."""
+        return bool(self._folders)
+
     def writing(self) -> set[str]:
         """Return the files that somebody is writing."""
         if self._handle >= 0:

@@ -218,6 +218,13 @@ def test_half_a_file_and_odd_files_harm_nobody(tmp_path: Path) -> None:
             await live(rig, 2)
             await speak(rig)
             assert said(rig) == [1]
+            watched = rig.rules.edits._writers.watching
+            with (folder / "says.py").open("wb", buffering=0) as file:
+                file.write((HEAD + SAYS.format(2)).encode())  # half of it, and looks whole
+                await asyncio.sleep(0.6)
+                assert rig.rules.edits.edits == 2 or not watched, "who writes it has not closed it"
+                file.write(b"VERSION = 3\n")
+            await live(rig, 3)
             assert set(rig.rules.edits.refused) == {"folder.py", "pipe.py"}
 
     asyncio.run(run())
