@@ -22,7 +22,7 @@ FOLDER_BYTES_MAX = 16 * 1024 * 1024  # of all files
 DEPTH_MAX = 8  # folders below lib
 LIB = "lib"
 LOCK = "requirements.lock"  # packages of rules' own (packages.py)
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 Signature = Mapping[str, tuple[int, ...]]
 """What stat says of each file, by its name; empty for what can't be looked at."""

@@ -8,7 +8,7 @@ from typing import Any
 from simulators.edits import Rig
 from simulators.edits_judge import Judge
 
-EDITS = 15
+EDITS = 12
 
 
 def changed(**files: str | None) -> dict[str, Any]:
