@@ -26,7 +26,8 @@ def bad(event, ctx):
     while x:
         x += 1
 """
-CALL_S_MAX = 0.3
+CALL_S_MAX = 0.5  # where rules hang
+UNHURRIED_S = 30.0  # where they work, on a machine that is busy
 
 
 def files_of(harms: Sequence[Harm]) -> dict[str, str]:
@@ -64,39 +65,46 @@ def of_kind(kind: str) -> list[Harm]:
     return [harm for harm in HARMS if harm.kind == kind and not harm.alike]
 
 
-async def suffer_all(folder: Path, kind: str, harms: Sequence[Harm]) -> None:
+async def suffer_all(folder: Path, kind: str, harms: Sequence[Harm], limit_s: float) -> None:
     """Let harms of a kind happen in one gateway, and judge them together."""
-    async with running(folder, files_of(harms), call_s_max=CALL_S_MAX) as rig:
+    async with running(folder, files_of(harms), call_s_max=limit_s) as rig:
         found = await suffer(rig, harms)
         assert found == {harm.name: harm.kind for harm in harms}
         faults = {line.rule: line for line in rig.rules.diary.lines() if line.kind == "fault"}
         lost = [name for name, fault in faults.items() if not (fault.file.endswith(f"{name}.py") and fault.line)]
         assert not lost, "each fault has file and line"
         if kind == "ends":
-            assert [name for name, _ in rig.rules.quarantined()] == sorted(harm.rule for harm in harms)
+            raised = {event.subject for event in rig.outputs if event.type == "alert_raised"}
+            assert raised == {f"rule:{harm.rule}" for harm in harms}, "each is in quarantine, and nobody else"
         else:
             assert rig.rules.starts == 1
         assert "noise_made" not in rig.types()
 
 
-ENDING = of_kind("ends")
+ENDING = [harm for harm in of_kind("ends") if harm.name != "leaks"]
 AT_ONCE = 4  # harms in one gateway: over before the first of them is tried again
 
 
 @pytest.mark.parametrize("first", range(0, len(ENDING), AT_ONCE), ids=lambda first: ENDING[first].rule)
 def test_what_ends_the_worker_is_blamed_and_stops_nobody(tmp_path: Path, first: int) -> None:
     """Each harm ends the worker at most, in its own name with file and line; the other rule misses nothing."""
-    asyncio.run(suffer_all(tmp_path, "ends", ENDING[first : first + AT_ONCE]))
+    asyncio.run(suffer_all(tmp_path, "ends", ENDING[first : first + AT_ONCE], CALL_S_MAX))
+
+
+def test_a_leak_has_an_owner(tmp_path: Path) -> None:
+    """Who keeps most of the memory there is ends the worker in its own name; the other rule misses nothing."""
+    harms = [harm for harm in HARMS if harm.name == "leaks"]
+    asyncio.run(suffer_all(tmp_path, "ends", harms, UNHURRIED_S))
 
 
 def test_what_is_refused_ends_with_its_call(tmp_path: Path) -> None:
     """Each harm is refused by name with file and line; the worker and the other rule live on, nothing of it remains."""
-    asyncio.run(suffer_all(tmp_path, "refused", of_kind("refused")))
+    asyncio.run(suffer_all(tmp_path, "refused", of_kind("refused"), UNHURRIED_S))
 
 
 def test_what_is_bounded_does_nothing(tmp_path: Path) -> None:
     """What a rule leaves for the end of the worker does not run, and of its lines twenty are kept."""
-    asyncio.run(suffer_all(tmp_path, "quiet", of_kind("quiet")))
+    asyncio.run(suffer_all(tmp_path, "quiet", of_kind("quiet"), UNHURRIED_S))
 
 
 def test_a_runaway_is_named_with_the_line_it_hangs_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

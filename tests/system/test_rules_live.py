@@ -140,7 +140,7 @@ def test_an_alarm_leaves_and_a_command_arrives_whatever_other_rules_do(
     for name, text in files.items():
         (rules / f"{name}.py").write_text(text)
     (tmp_path / "gw" / "devices.toml").write_text(DEVICES)
-    limits = "[rules]\ncall_s_max = 0.3\nload_s_max = 0.3\n"
+    limits = "[rules]\ncall_s_max = 0.5\nload_s_max = 0.5\n"
     house = House(tmp_path / "gw", broker_source(edge.url), broker_target(cloud_broker.url), limits)
     with (
         watching(cloud_broker.port) as cloud,
