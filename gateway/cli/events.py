@@ -91,10 +91,10 @@ def moment(text: str | None) -> str | None:
         raise GatewayError(f"{text!r} is not a time: write 10m, 2h, 7d or 2026-11-23T06:00:00Z") from None
 
 
-def line(event: dict[str, Any]) -> str:
-    """Write an event on one line for a person."""
+def line(event: dict[str, Any], *, whole: str = "") -> str:
+    """Write an event on one line for a person; long values are cut, but not that of the field `whole`."""
     data = event.get("data") or {}
-    pairs = " ".join(f"{key}={_short(value)}" for key, value in data.items())
+    pairs = " ".join(f"{key}={value if key == whole else _short(value)}" for key, value in data.items())
     marks = " ".join(mark for mark in ("resync", "held", "replayed") if event.get(mark))
     unsynced = "~" if event.get("clock") else " "
     parts = (event.get("time", ""), unsynced, event.get("type", ""), event.get("subject", ""), pairs, marks)

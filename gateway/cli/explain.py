@@ -76,7 +76,7 @@ def explain(words: argparse.Namespace) -> int:
 def _tell(event: Event, story: Mapping[str, Any]) -> None:
     from gateway.cli.rule_story import author_line
 
-    say(line(event), "bold")
+    say(line(event, whole="reason"), "bold")
     device, profile = event.get("subject"), story["profile"]
     about = (f", device {device}" if device else "") + (f", read by profile {profile}" if profile else "")
     say(f"  from     {event['source']}{about}")
@@ -93,7 +93,7 @@ def _tell(event: Event, story: Mapping[str, Any]) -> None:
         mark = "ran" if look.get("ran") else "?" if look["verdict"] == "forgotten" else "not"
         say(f"    {mark:<7}{look['rule']}: {printable(look['text'])}")
     for outcome in story["outcomes"]:
-        say(f"  then     {outcome['id']}  {line(outcome)}")
+        say(f"  then     {outcome['id']}  {line(outcome, whole='reason')}")
     for route in story["routes"]:
         reason = f": {route['reason']}" if route.get("reason") else ""
         say(f"  route    {route['route']}: {route['outcome']}{reason}")

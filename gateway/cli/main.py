@@ -33,6 +33,7 @@ from gateway.cli import (
     status,
 )
 from gateway.cli.terminal import complain
+from gateway.cli.verb import Parser
 from gateway.errors import ConfigError, GatewayError, NewerFormat
 
 GROUPS = (
@@ -59,7 +60,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141
 
 def parser() -> argparse.ArgumentParser:
     """Build the whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="edge-gateway",
         description="IoT edge gateway: an acknowledged event is on the disk, and stays until the cloud has it.",
         epilog="`edge-gateway VERB --help` shows examples. Without hardware: edge-gateway demo",

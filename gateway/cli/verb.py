@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from gateway.errors import probably_meant
 
 CONFIG = Path("/etc/edge-gateway/gateway.toml")
 
@@ -17,6 +20,20 @@ if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
     Verbs = Any
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint about a verb says which one was probably meant, or which there are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and what is wrong; the exit code is 2."""
+        names = [name for action in self._actions if action.metavar == "VERB" for name in action.choices or ()]
+        if unknown := re.match("argument VERB: invalid choice: '(.*?)'", message):
+            hint = probably_meant(unknown[1], names) or f"there are {', '.join(names)}"
+            message = f"there is no verb {unknown[1]!r} ({hint})"
+        elif names and "required: VERB" in message:
+            message = f"say what: {', '.join(names)}; `{self.prog} --help` explains them"
+        super().error(message)
 
 
 def group(verbs: Verbs, name: str, title: str) -> Verbs:

@@ -36,6 +36,15 @@ def test_usage_is_2(words: list[str]) -> None:
     assert result.err.startswith("usage: edge-gateway")
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["chek"], "'check'"), (["rules", "lst"], "'list'"), (["alerts"], "list, ack"), (["alerts", "x"], "list, ack")],
+)
+def test_a_wrong_verb_is_answered_with_the_right_ones(words: list[str], meant: str) -> None:
+    """A misspelt or missing verb is answered with what was probably meant, or with what there is."""
+    assert meant in command(*words).err
+
+
 def test_every_verb_has_help_with_examples() -> None:
     """The help of every verb shows at least one line to type, and each of them can be parsed."""
     found = dict(verbs(parser()))
