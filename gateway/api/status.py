@@ -269,7 +269,8 @@ def _rest(status: Status) -> Iterator[Finding]:
             "warning", f"{_count(status.dead_letters, 'dead letter')} to look at", "edge-gateway dead-letters list"
         )
     if not status.clock_synced:
-        yield Finding("warning", "The clock is not synchronised: times of events are marked", "timedatectl")
+        text = "The clock is not synchronised: times of events are marked, rules wait for their hours"
+        yield Finding("warning", text, "timedatectl")
     for warning in status.warnings:
         if not status.routes and "no target" in warning:
             continue  # said above, with what waits

@@ -88,12 +88,13 @@ def show(words: argparse.Namespace) -> int:
             for field, last in value.items():
                 say(f"  {field:<24} {msgspec.json.encode(last).decode()}")
         elif value:
-            say(f"{key:<10} {' '.join(value) if isinstance(value, list) else value}")
+            say(f"{key:<10} {' '.join(value) if isinstance(value, list) else 'yes' if value is True else value}")
     for claim in claims:
         until = f" until {claim['until']}" if claim["until"] else ""
         counts = "" if claim["counts"] else f"; {not_counting(claim)}"
         why = f", {claim['why']}" if claim["why"] else ""
-        say(f"held       {claim['field']}={claim['value']} by {claim['by']} as {claim['priority']}{why}{until}{counts}")
+        held = msgspec.json.encode(claim["value"]).decode()
+        say(f"held       {claim['field']}={held} by {claim['by']} as {claim['priority']}{why}{until}{counts}")
     for line in lines(told):
         say(line)
     return 0

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import gateway
 from gateway.cli import (
@@ -31,6 +32,7 @@ from gateway.cli import (
     run,
     send,
     status,
+    verb,
 )
 from gateway.cli.terminal import complain
 from gateway.cli.verb import Parser
@@ -98,5 +100,15 @@ def _main(arguments: Sequence[str] | None) -> int:
         complain(f"edge-gateway: {error}")
         return CONFIG  # starting it again changes nothing
     except GatewayError as error:
-        complain(f"edge-gateway: {error}")
+        complain(f"edge-gateway: {error}{_other_config(words, error)}")
         return BAD
+
+
+def _other_config(words: argparse.Namespace, error: GatewayError) -> str:
+    """Say that another config was probably meant, when no gateway was found for want of one."""
+    from gateway.api.line import NotRunning
+
+    here = Path(verb.HERE)
+    if not isinstance(error, NotRunning) or words.config.exists() or not here.is_file():
+        return ""
+    return f". There is no {words.config}, but a {here} here. Type: export EDGE_GATEWAY_CONFIG={here.absolute()}"

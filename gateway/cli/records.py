@@ -12,7 +12,6 @@ import msgspec
 from gateway.api.client import ApiClient
 from gateway.api.line import NotRunning
 from gateway.config.places import places
-from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.history.query import EventFilter, Past
@@ -41,7 +40,7 @@ class Records(Protocol):
 
 @contextmanager
 def opened(config: Path, *, follow: bool = False) -> Iterator[Records]:
-    """Open the running gateway's records, or those on the disk. GatewayError when there are neither."""
+    """Open the running gateway's records, or those on the disk. NotRunning when there are neither."""
     where = places(config)
     try:
         client = ApiClient(where.socket)
@@ -49,7 +48,8 @@ def opened(config: Path, *, follow: bool = False) -> Iterator[Records]:
         if follow:
             raise
         if not where.journal.is_dir():
-            raise GatewayError(f"{error}, and there is no journal in {where.journal}") from None
+            why = str(error).partition(": is it")[0]
+            raise NotRunning(f"{why}, and there is no journal in {where.journal}. Type: edge-gateway status") from None
     else:
         with client:
             yield _Live(client)

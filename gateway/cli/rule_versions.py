@@ -71,6 +71,7 @@ def add_verbs(verbs: Verbs) -> None:
 def history(words: argparse.Namespace) -> int:
     """Print versions, newest first."""
     from gateway.api.line import NotRunning
+    from gateway.cli.rules import Place
 
     file = _name(words.file)
     try:
@@ -86,10 +87,11 @@ def history(words: argparse.Namespace) -> int:
     if words.json:
         say_json(found)
         return OK
+    folder = Place(words).folder
     rows = [
-        (name, place or "runs" if place == 0 else place, version["hash"][:8], version["time"], version["actor"])
+        (name, place or "runs", version["hash"][:8], version["time"], version["actor"])
         for name, versions in found.items()
-        for place, version in enumerate(versions)
+        for place, version in enumerate(versions, start=0 if (folder / name).exists() else 1)  # nothing of it runs
     ]
     if not rows:
         say("no good version is known yet", "dim")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gateway.cli.terminal import Colour, say, say_json, table
-from gateway.cli.verb import CONFIG, Verbs, add
+from gateway.cli.verb import CONFIG, HERE, Verbs, add
 from gateway.quantity import duration, size
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _not_running(words: argparse.Namespace, why: str) -> int:
     if not words.config.exists():
         why += f", and there is no {words.config} to say where it is"
     start = "systemctl start edge-gateway" if words.config == CONFIG else f"edge-gateway run --config {words.config}"
+    if not words.config.exists() and Path(HERE).is_file():
+        start = f"edge-gateway status --config {HERE}"
     sentence = f"The gateway is not running: {why}. Type: {start}"
     if words.json:
         say_json({"level": "bad", "sentence": sentence})
@@ -149,7 +152,8 @@ def _commands(now: Status) -> str:
         parts.append(f"{told.observed:,} only observed ({', '.join(told.observing) or 'of single rules'})")
     calls = told.calls_answered + told.calls_failed + told.calls_waiting
     services = f"; web services: {told.calls_answered:,} of {calls:,} calls answered" if calls else ""
-    return f"commands: {', '.join(parts)}{services}"
+    look = ". Type: edge-gateway events --type command_failed" if told.failed else ""
+    return f"commands: {', '.join(parts)}{services}{look}"
 
 
 def _disk(now: Status) -> str:

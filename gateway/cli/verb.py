@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gateway.errors import probably_meant
 
 CONFIG = Path("/etc/edge-gateway/gateway.toml")
+HERE = "gateway.toml"  # what is asked about when the config is missing and this lies in the working directory
 
 Run = Callable[[argparse.Namespace], int]
 """Does the verb; returns the exit code."""

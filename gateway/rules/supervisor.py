@@ -369,7 +369,7 @@ class RuleWorker:
     async def ask(self, what: str, **arguments: Any) -> Any:
         """Ask the worker; between two batches it answers. Raises NoAnswer."""
         if self._process is None:
-            raise NoAnswer(f"the rule worker is {self.state.value}")
+            raise NoAnswer(f"the rule worker is {self.state.value}" if self.edits.running else "no rule runs")
         return await self._process.questions.ask(what, **arguments)
 
     @property

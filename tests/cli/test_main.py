@@ -45,6 +45,15 @@ def test_a_wrong_verb_is_answered_with_the_right_ones(words: list[str], meant: s
     assert meant in command(*words).err
 
 
+def test_a_config_in_the_working_directory_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a config where one is looked for, verbs that find no gateway name the gateway.toml that lies here."""
+    monkeypatch.setenv("EDGE_GATEWAY_CONFIG", str(tmp_path / "none" / "gateway.toml"))
+    monkeypatch.chdir(tmp_path)
+    assert "export" not in command("alerts", "list").err
+    (tmp_path / "gateway.toml").write_text("")
+    assert f"Type: export EDGE_GATEWAY_CONFIG={tmp_path}/gateway.toml" in command("alerts", "list").err
+
+
 def test_every_verb_has_help_with_examples() -> None:
     """The help of every verb shows at least one line to type, and each of them can be parsed."""
     found = dict(verbs(parser()))
