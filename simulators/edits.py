@@ -302,7 +302,7 @@ class Rig:
 def main() -> int:
     """Edit rules in a running gateway again and again; exit 1 if it skips, repeats or runs what is stale."""
     options = argparse.ArgumentParser(prog="./dev edits", description=main.__doc__)
-    options.add_argument("--count", type=int, default=200, help="edits (default: 200; 10,000 take an hour on two idle cores)")
+    options.add_argument("--count", type=int, default=200, help="edits (default: 200; 10,000 take an hour)")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--rate", type=float, default=RATE_HZ, help=f"readings a second (default: {RATE_HZ:g})")
     options.add_argument("--json", action="store_true", help="nothing but the JSON object")
