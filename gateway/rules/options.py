@@ -25,7 +25,7 @@ class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     folder: Path = Path("rules")
     modes: tuple[str, ...] = ("home", "away", "night", "vacation")  # of the house; the first is the one at first
-    timezone: str = "UTC"  # IANA name: what ctx.now and event.time are in
+    timezone: str = "UTC"  # IANA name: what ctx.now and event.time are in; default: [gateway] timezone
     location: Location | None = None  # for sunrise and sunset; default: [gateway.location]
     grant: tuple[str, ...] = ()  # opened for all rules: network, subprocess, threads, ctypes, read:/path, write:/path
     grant_to: dict[str, tuple[str, ...]] = {}  # the same for single files: "presence.py" = ["network"]

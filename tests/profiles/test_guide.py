@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gateway.profiles import samples
 from gateway.profiles.catalogue import BUILTIN, Catalogue
+from gateway.profiles.devices import Device, Devices
 from tests.profiles.deliveries import decoder, delivery
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "add-a-device.md"
@@ -15,7 +16,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "add-a-device.md"
 def test_the_example_of_the_guide_works(tmp_path: Path) -> None:
     """Copied as it stands, the guide's profile loads, its samples match, and its command reaches the device."""
     text = GUIDE.read_text()
-    (profile,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    profile, _ = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     (lines,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     (tmp_path / "samples").mkdir()
     (tmp_path / "greenhouse.toml").write_text(profile)
@@ -26,6 +27,16 @@ def test_the_example_of_the_guide_works(tmp_path: Path) -> None:
     made = decoder(catalogue)
     made.decode(delivery("greenhouse/b/state", {"lid": 1}))
     assert made.encode("house/greenhouse:b", "set_on", True) == ("greenhouse/b/set", b'{"heater":"HEAT"}')
+
+
+def test_the_devices_of_the_guide_are_read(tmp_path: Path) -> None:
+    """The guide's devices.toml is one, and says all there is to say of a device."""
+    _, installed = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    (tmp_path / "devices.toml").write_text(installed)
+    devices = Devices.load(tmp_path / "devices.toml")
+    assert [device.name for device in devices] == ["radiator-bedroom"]
+    assert devices.kinds["thermostat"].manual_hold == "4h"
+    assert all(re.search(rf"^{field} = ", installed, re.MULTILINE) for field in Device.__struct_fields__)
 
 
 def test_files_the_guide_names_exist() -> None:
