@@ -38,7 +38,7 @@ from gateway.forward.drops import dropped
 from gateway.forward.forwarder import ForwarderStatus
 from gateway.journal.committer import State as DiskState
 from gateway.journal.options import RESERVE_SEGMENTS
-from gateway.rules.edits import version
+from gateway.rules.files.edits import version
 
 if TYPE_CHECKING:
     from gateway.daemon import Daemon

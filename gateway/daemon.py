@@ -47,9 +47,9 @@ from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
-from gateway.rules.calendar import Place
+from gateway.rules.language.calendar import Place
 from gateway.rules.protocol import DeviceEntry
-from gateway.rules.supervisor import RuleWorker
+from gateway.rules.worker.supervisor import RuleWorker
 from gateway.service import Service, set_up_logging
 from gateway.sources.source import Delivery, Source
 from gateway.targets.target import Target

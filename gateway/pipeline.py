@@ -34,7 +34,7 @@ from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
-from gateway.rules.supervisor import RuleOutcome
+from gateway.rules.worker.supervisor import RuleOutcome
 from gateway.sources.source import Delivery
 
 log = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ from typing import Any
 
 from gateway.api.client import ApiClient
 from gateway.api.line import ApiError
-from gateway.rules.edits import version as version_of
+from gateway.rules.files.edits import version as version_of
 from simulators import wire
 from simulators.edits_judge import Judge, Verdict
 from simulators.processes import free_port, wait_until

@@ -18,10 +18,10 @@ from gateway.clock import rfc3339
 from gateway.config.acting import acting
 from gateway.errors import DecodeError, probably_meant
 from gateway.event import Event
-from gateway.rules.inputs import CHANGED, InputOptions, unknown, value_of
-from gateway.rules.overrides import GIVEN, LET_GO
-from gateway.rules.supervisor import State
-from gateway.rules.tables import HOLDS, INPUTS, MODE_KEY, MODES
+from gateway.rules.engine.overrides import GIVEN, LET_GO
+from gateway.rules.engine.tables import HOLDS, INPUTS, MODE_KEY, MODES
+from gateway.rules.language.inputs import CHANGED, InputOptions, unknown, value_of
+from gateway.rules.worker.supervisor import State
 
 if TYPE_CHECKING:
     from gateway.daemon import Daemon

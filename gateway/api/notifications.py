@@ -15,7 +15,7 @@ from gateway.history.query import EventFilter, Past
 from gateway.notify.notifier import Notifier
 from gateway.notify.options import Directory
 from gateway.notify.outbox import written
-from gateway.rules.notices import (
+from gateway.rules.engine.notices import (
     EXPIRED,
     FAILED,
     LIMITED,

@@ -13,11 +13,11 @@ import msgspec
 from gateway.api.line import ApiError
 from gateway.clock import NS_PER_S, Clock, rfc3339
 from gateway.errors import probably_meant
-from gateway.rules.absence import DISABLED, ENABLED
-from gateway.rules.edits import version
-from gateway.rules.snapshot import content
-from gateway.rules.supervisor import RuleWorker
-from gateway.rules.versions import Version, write
+from gateway.rules.engine.absence import DISABLED, ENABLED
+from gateway.rules.files.edits import version
+from gateway.rules.files.snapshot import content
+from gateway.rules.files.versions import Version, write
+from gateway.rules.worker.supervisor import RuleWorker
 
 LIVE_S_MAX = 20.0  # a person waits for a version to be live, or refused
 LOOK_S = 0.05

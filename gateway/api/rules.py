@@ -18,9 +18,9 @@ from gateway.clock import Clock, rfc3339
 from gateway.errors import probably_meant
 from gateway.event import Lane
 from gateway.history.query import Past
-from gateway.rules.diary import Line
-from gateway.rules.questions import NoAnswer
-from gateway.rules.supervisor import RuleWorker
+from gateway.rules.worker.diary import Line
+from gateway.rules.worker.questions import NoAnswer
+from gateway.rules.worker.supervisor import RuleWorker
 
 LANES = (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER)  # of what rules look at
 FAULTS_SHOWN = 5

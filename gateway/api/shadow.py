@@ -20,7 +20,7 @@ from gateway.clock import NS_PER_S, Clock
 from gateway.event import Lane
 from gateway.history.query import Past
 from gateway.journal.sweep import Run
-from gateway.rules.tables import NAMES
+from gateway.rules.engine.tables import NAMES
 
 LANES: Final = (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER, Lane.COMMAND)
 BEHIND_MAX: Final = 100_000  # records a reader may be behind

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.rules.enforced import Enforced
+from gateway.rules.walls.enforced import Enforced
 
 Level = Literal["ok", "warning", "bad"]
 

@@ -81,9 +81,9 @@ def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
 def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:
     """Load the rules as the worker does; a file that hangs is a fault at the line where it hangs."""
     from gateway.config.acting import acting
-    from gateway.rules.house import House
-    from gateway.rules.loader import entries, known_types, load
-    from gateway.rules.recipients import Recipients
+    from gateway.rules.files.loader import entries, known_types, load
+    from gateway.rules.language.house import House
+    from gateway.rules.language.recipients import Recipients
 
     house = House(entries(config.devices), {})
     with _alarm(config.rules.load_s_max) as rearm:

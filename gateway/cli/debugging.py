@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.journal.inspection import Inspection
     from gateway.journal.sweep import Run
     from gateway.rules.desk.candidate import Table
-    from gateway.rules.loader import Loaded
+    from gateway.rules.files.loader import Loaded
     from gateway.rules.protocol import Outcome
 
 Found = tuple[int, bytes, int]
@@ -86,7 +86,7 @@ def _find(inspection: Inspection, event_id: str) -> Found | None:
 
 def _tables(inspection: Inspection, sequence: int, state: str) -> Mapping[str, Table] | None:
     from gateway.journal.asof import before
-    from gateway.rules.tables import NAMES
+    from gateway.rules.engine.tables import NAMES
 
     if state == "then":
         found: Mapping[str, Table] | None = before(inspection, sequence).tables
@@ -108,7 +108,7 @@ class _Case:
         import time
 
         from gateway.rules.desk.candidate import Candidate
-        from gateway.rules.trace import Trace
+        from gateway.rules.engine.trace import Trace
 
         self._sequence, self._raw, wall_ns = found
         self._outcomes: list[Outcome] = []
@@ -125,8 +125,8 @@ class _Case:
         """Let it happen, then say what the rules made of it."""
         import msgspec
 
+        from gateway.rules.desk.looks import told_of
         from gateway.rules.desk.tally import action, line
-        from gateway.rules.looks import told_of
 
         event: dict[str, Any] = msgspec.json.decode(self._raw)
         if not as_json:

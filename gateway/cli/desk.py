@@ -23,7 +23,7 @@ from gateway.quantity import duration_s
 if TYPE_CHECKING:
     from gateway.config.load import Config
     from gateway.rules.desk.candidate import Installation
-    from gateway.rules.loader import Loaded
+    from gateway.rules.files.loader import Loaded
 
 OK, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
 NICE: Final = 10  # the gateway beside comes first
@@ -45,7 +45,7 @@ class Place:
     def installation(self, log_id: str) -> Installation:
         """Return what rules can notice of the installation."""
         from gateway.rules.desk.candidate import Installation
-        from gateway.rules.loader import entries
+        from gateway.rules.files.loader import entries
 
         if self.config is None:
             return Installation(log_id=log_id)
@@ -63,9 +63,9 @@ class Place:
     def load(self, files: Sequence[Path]) -> Loaded | None:
         """Load rule files of one folder, or all of the rules folder; None when it was said what is wrong."""
         from gateway.config.acting import acting
-        from gateway.rules.house import House
-        from gateway.rules.loader import LOAD_S_MAX, load
-        from gateway.rules.recipients import Recipients
+        from gateway.rules.files.loader import LOAD_S_MAX, load
+        from gateway.rules.language.house import House
+        from gateway.rules.language.recipients import Recipients
 
         missing = [file for file in files if not file.is_file()]
         folders = {file.parent for file in files} or {self.folder}

@@ -113,7 +113,7 @@ def _rules(words: argparse.Namespace, device: str) -> list[str]:
 def _acting(words: argparse.Namespace, device: str) -> dict[str, Any]:
     """Return who holds which fields of a device, which claims count, and what became of commands."""
     from gateway.cli.records import opened
-    from gateway.rules.why import claim_entry, claims_on
+    from gateway.rules.desk.why import claim_entry, claims_on
 
     try:
         with opened(words.config) as records:

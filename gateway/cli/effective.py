@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.config.options import KINDS
-from gateway.rules.recipients import EVERYONE
+from gateway.rules.language.recipients import EVERYONE
 from gateway.secrets import Secret
 
 if TYPE_CHECKING:

@@ -116,8 +116,8 @@ def _stored(words: argparse.Namespace) -> dict[str, Any]:
     from gateway.cli.records import opened
     from gateway.clock import rfc3339
     from gateway.config.load import load
-    from gateway.rules.inputs import value_of
-    from gateway.rules.tables import INPUTS, MODE_KEY, MODES
+    from gateway.rules.engine.tables import INPUTS, MODE_KEY, MODES
+    from gateway.rules.language.inputs import value_of
 
     config = load(words.config)
     tables: dict[str, Mapping[str, Any]] = {}

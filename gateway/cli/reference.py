@@ -50,7 +50,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     from gateway.history.keeper import HistoryOptions
     from gateway.notify.options import RecipientOptions
     from gateway.routes import Route
-    from gateway.rules.inputs import InputOptions
+    from gateway.rules.language.inputs import InputOptions
     from gateway.rules.options import RuleOptions
 
     yield "[gateway]", GatewayOptions

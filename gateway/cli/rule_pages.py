@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Iterator
 
 from gateway.cli.rule_catalogue import FOLDER, Shipped, shipped
-from gateway.rules.definition import Declared, Timer
-from gateway.rules.loader import Loaded, load, tests_in
+from gateway.rules.files.loader import Loaded, load, tests_in
+from gateway.rules.language.definition import Declared, Timer
 
 HEAD = """# Rules to choose from
 

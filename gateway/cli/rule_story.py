@@ -95,7 +95,7 @@ class Authors:
         except ApiError:
             pass
         from gateway.cli.rules import Place
-        from gateway.rules.loader import inspect
+        from gateway.rules.files.loader import inspect
 
         try:
             place = Place(self._words)

@@ -18,9 +18,9 @@ from gateway.cli.desk import Progress
 from gateway.cli.rules import BAD, OK, USAGE, Place, fault_json
 from gateway.cli.terminal import complain, say, say_json
 from gateway.errors import Fault
-from gateway.rules.coverage import Covered
-from gateway.rules.loader import rule_files
-from gateway.rules.trials import Suite, Trial
+from gateway.rules.desk.coverage import Covered
+from gateway.rules.desk.trials import Suite, Trial
+from gateway.rules.files.loader import rule_files
 
 
 def test(words: argparse.Namespace) -> int:

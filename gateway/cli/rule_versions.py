@@ -130,7 +130,7 @@ def _rollback_alone(words: argparse.Namespace, file: str) -> dict[str, Any]:
 
     store, folder = _store(words.config), Place(words).folder
     there = (folder / file).read_bytes() if (folder / file).is_file() else b""
-    from gateway.rules.snapshot import content
+    from gateway.rules.files.snapshot import content
 
     earlier = [version for version in store.index.history.get(file, []) if version.hash != content(there)]
     if words.to.isdigit() and len(words.to) < 3:
@@ -145,7 +145,7 @@ def _rollback_alone(words: argparse.Namespace, file: str) -> dict[str, Any]:
 
 
 def _write(path: Path, source: bytes, why: str) -> None:
-    from gateway.rules.versions import write
+    from gateway.rules.files.versions import write
 
     try:
         write(path, source, path.stat().st_mode & 0o777 if path.exists() else 0o644)
@@ -163,7 +163,7 @@ def _asking(words: argparse.Namespace) -> ApiClient:
 
 def _store(config: Path) -> Any:
     from gateway.config.places import places
-    from gateway.rules.versions import Versions
+    from gateway.rules.files.versions import Versions
 
     return Versions(places(config).state / "rules")
 

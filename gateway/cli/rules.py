@@ -19,11 +19,11 @@ from gateway.config.acting import acting
 from gateway.config.load import read
 from gateway.config.places import places
 from gateway.errors import Fault, GatewayError
-from gateway.rules.acting import Acting
-from gateway.rules.fence import grant
-from gateway.rules.loader import Loaded, entries, inspect
+from gateway.rules.files.loader import Loaded, entries, inspect
+from gateway.rules.language.acting import Acting
+from gateway.rules.language.recipients import Recipients
 from gateway.rules.protocol import DeviceEntry, RuleInfo
-from gateway.rules.recipients import Recipients
+from gateway.rules.walls.fence import grant
 
 OK, BAD, USAGE = 0, 1, 2
 FOLDER = Path("rules")  # where there is neither --rules nor a config
@@ -160,8 +160,8 @@ def _names(place: Place, live: Mapping[str, object]) -> int:
 def looking_at(words: argparse.Namespace, place: Place, loaded: Loaded | None = None) -> list[str]:
     """Return the names of the rules that look at a device: by the running gateway, else by its last values."""
     from gateway.cli.records import opened
-    from gateway.rules.house import House
-    from gateway.rules.looks import looking_at as looking
+    from gateway.rules.desk.looks import looking_at as looking
+    from gateway.rules.language.house import House
 
     values: Mapping[str, Any] = {}
     try:

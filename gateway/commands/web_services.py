@@ -19,7 +19,7 @@ import msgspec
 from gateway import __version__
 from gateway.errors import ConfigError, Fault
 from gateway.mqtt.options import TlsOptions
-from gateway.rules.endpoints import Endpoint
+from gateway.rules.language.endpoints import Endpoint
 from gateway.secrets import Secret
 from gateway.targets.http_pool import Request, Server
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.commands.web_services import WebServiceOptions
-from gateway.rules.acting import Acting
-from gateway.rules.inputs import InputOptions
+from gateway.rules.language.acting import Acting
+from gateway.rules.language.inputs import InputOptions
 
 if TYPE_CHECKING:
     from gateway.config.load import Config, Reading

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from gateway.notify.options import Directory
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
-    from gateway.rules.inputs import InputOptions
+    from gateway.rules.language.inputs import InputOptions
     from gateway.rules.options import RuleOptions
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from gateway.errors import ConfigError, Fault, probably_meant
 from gateway.notify.carriers import carrier_of
 from gateway.notify.courier import HOW_TO_INSTALL, MISSING, installed
 from gateway.notify.options import RECIPIENTS_MAX, Directory, RecipientOptions
-from gateway.rules.recipients import EVERYONE
+from gateway.rules.language.recipients import EVERYONE
 
 if TYPE_CHECKING:
     from gateway.config.load import Config, Reading

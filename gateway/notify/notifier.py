@@ -23,7 +23,7 @@ from gateway.event import Event
 from gateway.notify.carriers import Carriers
 from gateway.notify.options import Directory
 from gateway.notify.outbox import CUTS_MAX, HOUR_NS, Notice, Outbox
-from gateway.rules.notices import EXPIRED, FAILED, LIMITED, REQUESTED, SENT
+from gateway.rules.engine.notices import EXPIRED, FAILED, LIMITED, REQUESTED, SENT
 from gateway.targets.target import Outcome, Verdict
 
 log = logging.getLogger(__name__)

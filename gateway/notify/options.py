@@ -22,8 +22,8 @@ from typing import Literal, get_args
 import msgspec
 
 from gateway.mqtt.options import TlsOptions
-from gateway.rules.hours import Hours
-from gateway.rules.recipients import EVERYONE
+from gateway.rules.language.hours import Hours
+from gateway.rules.language.recipients import EVERYONE
 from gateway.secrets import Secret
 from gateway.topic import is_name
 

@@ -20,9 +20,9 @@ import msgspec
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
 from gateway.event import Event
 from gateway.notify.options import Directory, RecipientOptions
-from gateway.rules.calendar import Place
-from gateway.rules.notices import KEY_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX, TTL_S_MAX
-from gateway.rules.schedule import Schedule
+from gateway.rules.engine.notices import KEY_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX, TTL_S_MAX
+from gateway.rules.language.calendar import Place
+from gateway.rules.worker.schedule import Schedule
 
 OUTBOX, NOTIFIED = "outbox", "notified"  # tables
 WAITING_MAX = 500

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.rules import grants
+from gateway.rules.walls import grants
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

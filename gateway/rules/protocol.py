@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from gateway.event import Event
-from gateway.rules.acting import AS_USUAL, Acting
-from gateway.rules.enforced import Enforced
+from gateway.rules.language.acting import AS_USUAL, Acting
 from gateway.rules.options import Location
+from gateway.rules.walls.enforced import Enforced
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # `Load` carries all files, `Start` all tables; anything longer is a broken peer
 FROM_WORKER_BYTES_MAX = 16 * 1024 * 1024  # of a frame of a worker, in which rules may do as they like

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from gateway.rules.loader import LOAD_S_MAX, load
+from gateway.rules.desk.trials import Suite, explain
+from gateway.rules.files.loader import LOAD_S_MAX, load
 from gateway.rules.testing import MODES_OF_TESTS, RuleFailed, SimulatedHouse
-from gateway.rules.trials import Suite, explain
 
 FOLDER = "rules"
 MODES = "rules_modes"

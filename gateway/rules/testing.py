@@ -21,28 +21,28 @@ import msgspec
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event, LaneName
-from gateway.rules import alerts, claims
-from gateway.rules.acting import Acting
-from gateway.rules.actions import HTTP_REQUESTED
-from gateway.rules.calendar import Moment, Place
-from gateway.rules.call import STATE_BYTES_MAX, Site, plain, state_prefix
-from gateway.rules.carrier import Carrier, field_of
-from gateway.rules.checks import KINDS
-from gateway.rules.definition import Condition, EventRule, Timer, duration_ns
-from gateway.rules.engine import Engine
-from gateway.rules.fence import FencedCalls
-from gateway.rules.house import Device, field_name
-from gateway.rules.inputs import CHANGED, unknown
-from gateway.rules.loader import Loaded, load
-from gateway.rules.looks import told
-from gateway.rules.notices import REQUESTED
-from gateway.rules.open_house import OpenHouse, OpenRecipients, by_name, event_type_of
+from gateway.rules.desk.carrier import Carrier, field_of
+from gateway.rules.desk.looks import told
+from gateway.rules.desk.open_house import OpenHouse, OpenRecipients, by_name, event_type_of
+from gateway.rules.desk.virtual import TimedTables, Unwatched, VirtualTime
+from gateway.rules.engine import alerts, claims
+from gateway.rules.engine.actions import HTTP_REQUESTED
+from gateway.rules.engine.call import STATE_BYTES_MAX, Site, plain, state_prefix
+from gateway.rules.engine.engine import Engine
+from gateway.rules.engine.notices import REQUESTED
+from gateway.rules.engine.overrides import HOUSE_TYPES
+from gateway.rules.engine.tables import HOLDS, INPUTS, MODE_KEY, MODES, RULE_STATE
+from gateway.rules.engine.trace import Trace
+from gateway.rules.files.checks import KINDS
+from gateway.rules.files.loader import Loaded, load
+from gateway.rules.language.acting import Acting
+from gateway.rules.language.calendar import Moment, Place
+from gateway.rules.language.definition import Condition, EventRule, Timer, duration_ns
+from gateway.rules.language.house import Device, field_name
+from gateway.rules.language.inputs import CHANGED, unknown
 from gateway.rules.options import Location
-from gateway.rules.overrides import HOUSE_TYPES
 from gateway.rules.protocol import DeviceEntry, Outcome
-from gateway.rules.tables import HOLDS, INPUTS, MODE_KEY, MODES, RULE_STATE
-from gateway.rules.trace import Trace
-from gateway.rules.virtual import TimedTables, Unwatched, VirtualTime
+from gateway.rules.walls.fence import FencedCalls
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # a Monday
 MODES_OF_TESTS = ("home", "away", "night", "vacation")

@@ -23,7 +23,7 @@ from gateway.clock import SystemClock, rfc3339
 from gateway.event import Event, encode
 from gateway.rules.options import RuleOptions
 from gateway.rules.protocol import DeviceEntry
-from gateway.rules.supervisor import RuleOutcome, RuleWorker
+from gateway.rules.worker.supervisor import RuleOutcome, RuleWorker
 
 EVENTS = 20_000
 OUTPUTS_MAX = 3_500  # events of a case whose rule puts something out: there is a limit in a minute

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.cli.rule_catalogue import shipped
 from gateway.cli.rule_templates import DRAFTS
-from gateway.rules.loader import inspect
-from gateway.rules.trials import Suite
+from gateway.rules.desk.trials import Suite
+from gateway.rules.files.loader import inspect
 from tests.cli.site import Site
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.cli.rule_templates import DRAFTS
 from gateway.cli.rule_verbs import TEMPLATES
-from gateway.rules.trials import Suite
+from gateway.rules.desk.trials import Suite
 from tests.cli.site import Site
 from tests.cli.test_running import DEVICES, DOOR, Running, until
 

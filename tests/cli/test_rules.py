@@ -91,7 +91,7 @@ def test_a_rule_that_raises_fails_its_test_with_the_rules_line(folder: Path) -> 
     file.write_text(RAISING)
     said = run(folder, "test", str(file), code=1)
     assert f"{file}:5: ZeroDivisionError" in said
-    assert "gateway/rules/runner.py" not in said
+    assert "gateway/rules/engine/runner.py" not in said
 
 
 def test_test_as_json(folder: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.loader import inspect, load, rule_files
+from gateway.rules.desk.trials import Suite, explain
+from gateway.rules.files.loader import inspect, load, rule_files
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.testing import SimulatedHouse
-from gateway.rules.trials import Suite, explain
 
 FOLDER = Path(__file__).parents[2] / "rules" / "catalogue"
 FILES = rule_files(FOLDER)

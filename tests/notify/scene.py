@@ -19,7 +19,7 @@ from gateway.notify.carriers import Carriers
 from gateway.notify.notifier import Notifier
 from gateway.notify.options import Directory, RecipientOptions
 from gateway.notify.outbox import Outbox
-from gateway.rules.calendar import Place
+from gateway.rules.language.calendar import Place
 from gateway.secrets import Secret
 from simulators.cloud_http import CloudHttp
 

@@ -16,7 +16,7 @@ from gateway.journal.journal import Journal
 from gateway.journal.merged import Merged
 from gateway.journal.options import JournalOptions
 from gateway.rules.protocol import DeviceEntry
-from gateway.rules.supervisor import RuleOptions, RuleOutcome, RuleWorker
+from gateway.rules.worker.supervisor import RuleOptions, RuleOutcome, RuleWorker
 
 PATIENCE_S = 20.0  # how long a test waits for what has to happen
 OPTIONS = JournalOptions(bytes_max=8 * 1024 * 1024, segment_bytes=1024 * 1024, max_delay_ms=2.0, preallocate=False)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.rules.loader import Loaded, load
+from gateway.rules.files.loader import Loaded, load
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.testing import SimulatedHouse
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.rules.acting import Acting
-from gateway.rules.endpoints import Endpoint, resolve
-from gateway.rules.inputs import InputOptions, value_of
-from gateway.rules.loader import Loaded
+from gateway.rules.files.loader import Loaded
+from gateway.rules.language.acting import Acting
+from gateway.rules.language.endpoints import Endpoint, resolve
+from gateway.rules.language.inputs import InputOptions, value_of
 from gateway.rules.testing import RuleFailed, SimulatedHouse
 from tests.rules.scene import HEAD, house, loaded
 

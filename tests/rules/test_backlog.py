@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from gateway.rules.backlog import Backlog, Record
+from gateway.rules.worker.backlog import Backlog, Record
 
 
 def records(*sequences: int) -> list[Record]:

@@ -24,7 +24,7 @@ from gateway.rules.desk.candidate import CallLimit, Installation
 from gateway.rules.desk.comparison import Comparison, Difference
 from gateway.rules.desk.following import LAG_NS, Following
 from gateway.rules.desk.tally import Action
-from gateway.rules.loader import load
+from gateway.rules.files.loader import load
 from gateway.rules.protocol import DeviceEntry
 from tests.rules.recorded import MONDAY, Recorder
 

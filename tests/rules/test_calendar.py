@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import NS_PER_S
-from gateway.rules.calendar import DAY_S, Moment, Place
-from gateway.rules.cron import Cron, Times, last_until, next_after
-from gateway.rules.hours import Hours
+from gateway.rules.language.calendar import DAY_S, Moment, Place
+from gateway.rules.language.cron import Cron, Times, last_until, next_after
+from gateway.rules.language.hours import Hours
 from gateway.rules.options import Location
 
 ZONES = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.acting import Acting
-from gateway.rules.loader import Loaded
+from gateway.rules.files.loader import Loaded
+from gateway.rules.language.acting import Acting
 from gateway.rules.testing import SimulatedHouse
 from tests.rules.scene import loaded
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.context import Context
+from gateway.rules.desk.trials import Suite
+from gateway.rules.engine.context import Context
 from gateway.rules.testing import SimulatedHouse
-from gateway.rules.trials import Suite
 
 COOKBOOK = (Path(__file__).parents[2] / "docs" / "guides" / "cookbook.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", COOKBOOK, re.DOTALL)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.event import Event, encode
-from gateway.rules.loader import load
+from gateway.rules.files.loader import load
 from gateway.rules.testing import SimulatedHouse
 from tests.benchmarks.rules import CASES, DEVICES_A_ROOM, Case, entries, write
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import SystemClock
-from gateway.rules import questions
-from gateway.rules.blame import Activity
-from gateway.rules.diary import BYTES_MAX, LINES_MAX, Diary, Line
 from gateway.rules.protocol import Answer, Outcome, RuleFault, ToWorker
-from gateway.rules.questions import WAITING_MAX, NoAnswer, Questions
+from gateway.rules.worker import questions
+from gateway.rules.worker.blame import Activity
+from gateway.rules.worker.diary import BYTES_MAX, LINES_MAX, Diary, Line
+from gateway.rules.worker.questions import WAITING_MAX, NoAnswer, Questions
 from tests.rules.rig import running
 
 SLOW = """

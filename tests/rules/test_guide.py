@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.context import Context
+from gateway.rules.desk.trials import Suite
+from gateway.rules.engine.context import Context
 from gateway.rules.testing import SimulatedHouse
-from gateway.rules.trials import Suite
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 GUIDE = (GUIDES / "write-a-rule.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.loader import load
+from gateway.rules.files.loader import load
 from tests.rules.scene import HEAD, house, loaded
 
 RULE = '@rule("door_opened", {arguments})\ndef note(event, ctx): ctx.emit("noted")\n'

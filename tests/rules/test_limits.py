@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from gateway.event import Event
-from gateway.rules.admission import OUTPUTS_MAX, objection
-from gateway.rules.blame import BlameSlot, shared_memory
-from gateway.rules.call import LimitReached
-from gateway.rules.context import Context
-from gateway.rules.fence import Fence
-from gateway.rules.guard import Guard
-from gateway.rules.integrity import Fingerprint
-from gateway.rules.prints import LINES_MAX, Prints
+from gateway.rules.engine.call import LimitReached
+from gateway.rules.engine.context import Context
+from gateway.rules.engine.rates import OUTPUTS_PER_MINUTE_MAX, Rates
 from gateway.rules.protocol import Outcome
-from gateway.rules.rates import OUTPUTS_PER_MINUTE_MAX, Rates
+from gateway.rules.walls.fence import Fence
+from gateway.rules.walls.integrity import Fingerprint
+from gateway.rules.worker.admission import OUTPUTS_MAX, objection
+from gateway.rules.worker.blame import BlameSlot, shared_memory
+from gateway.rules.worker.guard import Guard
+from gateway.rules.worker.prints import LINES_MAX, Prints
 from tests.rules.rig import running
 
 SOURCE = "/test/rules"
@@ -78,7 +78,7 @@ def test_changes_of_what_all_share_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
         assert fingerprint.changed() == "builtins.sorted"
     with monkeypatch.context() as patch:
         patch.setattr(Context, "emit", print)
-        assert fingerprint.changed() == "gateway.rules.context.Context.emit"
+        assert fingerprint.changed() == "gateway.rules.engine.context.Context.emit"
     gc.disable()
     assert "collector" in fingerprint.changed()
     gc.enable()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.house import House
-from gateway.rules.loader import inspect, known_types, load
+from gateway.rules.files.loader import inspect, known_types, load
+from gateway.rules.language.house import House
+from gateway.rules.language.recipients import Recipients
 from gateway.rules.protocol import DeviceEntry
-from gateway.rules.recipients import Recipients
 from tests.rules.scene import house, loaded
 
 DEVICES = [

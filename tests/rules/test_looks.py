@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gateway.rules.looks import FORGOTTEN, NOT_MEANT, Told, looking_at, told_of
+from gateway.rules.desk.looks import FORGOTTEN, NOT_MEANT, Told, looking_at, told_of
+from gateway.rules.desk.why import why
+from gateway.rules.engine.trace import LOOKS_MAX, TEXT_CHARS_MAX, Trace, kept
 from gateway.rules.protocol import Ask
-from gateway.rules.replies import reply
 from gateway.rules.testing import SimulatedHouse
-from gateway.rules.trace import LOOKS_MAX, TEXT_CHARS_MAX, Trace, kept
-from gateway.rules.why import why
+from gateway.rules.worker.replies import reply
 from tests.rules.scene import house, loaded
 
 Act = Callable[[SimulatedHouse], object]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.rules.acting import Acting
+from gateway.rules.language.acting import Acting
 from gateway.rules.testing import SimulatedHouse
 from tests.rules.scene import loaded
 

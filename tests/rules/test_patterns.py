@@ -259,7 +259,7 @@ def test_mistakes_have_a_line_and_a_way_out(tmp_path: Path, arguments: str, word
 
 def test_names_of_the_other_event_are_checked(tmp_path: Path) -> None:
     """A device that does not exist is a fault in happened(), too."""
-    from gateway.rules.house import House
+    from gateway.rules.language.house import House
     from gateway.rules.protocol import DeviceEntry
 
     other = 'happened("window_opened", device="window-bad")'

@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.rules.house import House
-from gateway.rules.loader import load
+from gateway.rules.files.loader import load
+from gateway.rules.language.house import House
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.testing import SimulatedHouse
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.clock import NS_PER_S
-from gateway.rules.schedule import Schedule
+from gateway.rules.worker.schedule import Schedule
 
 YEAR_S = 365 * 86_400
 WALL_S = 1_800_000_000  # some day in 2027

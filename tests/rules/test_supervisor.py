@@ -16,8 +16,8 @@ import msgspec
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event
-from gateway.rules.blame import Activity
 from gateway.rules.protocol import DeviceEntry
+from gateway.rules.worker.blame import Activity
 from tests.rules.rig import PATIENCE_S, Rig, running
 
 COUNTS = {

@@ -7,11 +7,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.rules import definition, tallies
-from gateway.rules.definition import Condition, Selector, Threshold
-from gateway.rules.house import Device, House
+from gateway.rules.engine import tallies
+from gateway.rules.engine.tallies import Tallies, truth_of
+from gateway.rules.language import definition
+from gateway.rules.language.definition import Condition, Selector, Threshold
+from gateway.rules.language.house import Device, House
 from gateway.rules.protocol import DeviceEntry
-from gateway.rules.tallies import Tallies, truth_of
 from gateway.rules.testing import house_for
 
 ROOMS = ("bath", "hall", "")

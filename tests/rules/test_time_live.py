@@ -15,7 +15,7 @@ from gateway.event import Event
 from gateway.rules.options import Location
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.testing import house_for
-from gateway.rules.timekeeper import Timekeeper
+from gateway.rules.worker.timekeeper import Timekeeper
 from tests.rules.rig import PATIENCE_S, Rig, running
 from tests.rules.test_schedule import YEAR_S, FakeClock, row
 from tests.rules.test_supervisor import kill

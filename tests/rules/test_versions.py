@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules import snapshot
-from gateway.rules.plan import Plan
+from gateway.rules.files import snapshot
+from gateway.rules.files.plan import Plan
+from gateway.rules.files.snapshot import content
+from gateway.rules.files.versions import INDEX, VERSIONS_MAX, Versions, write
 from gateway.rules.protocol import RuleFault
-from gateway.rules.snapshot import content
-from gateway.rules.versions import INDEX, VERSIONS_MAX, Versions, write
 
 FOLDER = Path("/rules")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.event import Event, decode, encode
-from gateway.rules.virtual import FOLLOWING_MAX, TimedTables, renumbered
+from gateway.rules.desk.virtual import FOLLOWING_MAX, TimedTables, renumbered
 from tests.rules.scene import house
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.rules import landlock, seccomp, syscalls
-from gateway.rules.enforced import GRANTED, HOOK
-from gateway.rules.fence import fenced
 from gateway.rules.options import RuleOptions
+from gateway.rules.walls import landlock, seccomp, syscalls
+from gateway.rules.walls.enforced import GRANTED, HOOK
+from gateway.rules.walls.fence import fenced
 
 PID = 4711
 EPERM, ENOSYS = seccomp.ERRNO | errno.EPERM, seccomp.ERRNO | errno.ENOSYS
@@ -117,7 +117,7 @@ def test_numbers_are_this_machines_own() -> None:
 
 PROBE = """
 import json, os, sys
-from gateway.rules import sandbox
+from gateway.rules.walls import sandbox
 folder, secret, grants = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 proc = "read:/proc" in grants.get("", ())
 enforced, fence = sandbox.enter(folder, 1 << 28, grants)

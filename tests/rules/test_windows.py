@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.rules.engine.windows import CHUNKS, ENTRIES_MAX
 from gateway.rules.testing import SimulatedHouse
-from gateway.rules.windows import CHUNKS, ENTRIES_MAX
 from tests.rules.scene import house
 
 SAYS = """
@@ -159,8 +159,8 @@ def test_the_last_window_of_a_short_day_ends_with_it(tmp_path: Path) -> None:
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_sliding_windows_are_those_of_a_count_by_hand(events: list[tuple[int, int, int]], length: int) -> None:
     """With times out of order, however many, each window has what a look at all events finds in it."""
-    from gateway.rules.over import sums_of
-    from gateway.rules.windows import Chunk, _together
+    from gateway.rules.engine.windows import Chunk, _together
+    from gateway.rules.language.over import sums_of
 
     now, seen, chunks = 0, [], []
     for step, late, value in events:
@@ -200,7 +200,7 @@ def test_a_window_is_bounded_and_an_event_changes_one_small_row(tmp_path: Path) 
 
 def test_devices_with_windows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit further devices are left out, the others go on."""
-    monkeypatch.setattr("gateway.rules.windows.SCOPES_PER_RULE_MAX", 1)
+    monkeypatch.setattr("gateway.rules.engine.windows.SCOPES_PER_RULE_MAX", 1)
     here = counting(tmp_path, 'sliding("5m")')
     for plug in ("a", "b", "a"):
         here.event("power_changed", f"plug-{plug}", power=1)
@@ -209,7 +209,7 @@ def test_devices_with_windows_are_bounded(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_windows_of_all_rules_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the rows are used up a window goes on, less exact, and further devices are left out, a restart or not."""
-    monkeypatch.setattr("gateway.rules.windows.ROWS_MAX", 4)
+    monkeypatch.setattr("gateway.rules.engine.windows.ROWS_MAX", 4)
     here = counting(tmp_path, 'sliding("1d")')
     here.event("power_changed", "plug-b", power=1)
     for _ in range(200):

@@ -1,0 +1,1 @@
+"""Rules on the desk of a person: tests, backtests, shadows, debugging, and why a rule did what it did."""

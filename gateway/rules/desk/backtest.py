@@ -17,13 +17,13 @@ import msgspec
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Lane, decode
 from gateway.journal.sweep import Run
-from gateway.rules.definition import Timer
 from gateway.rules.desk.candidate import Candidate, Installation, Table, Watching
 from gateway.rules.desk.comparison import Comparison
 from gateway.rules.desk.tally import Action, Tally, action
-from gateway.rules.loader import Loaded
+from gateway.rules.desk.virtual import Record
+from gateway.rules.files.loader import Loaded
+from gateway.rules.language.definition import Timer
 from gateway.rules.protocol import Outcome
-from gateway.rules.virtual import Record
 
 OFF_NS: Final = 86_400 * NS_PER_S  # nothing recorded for longer: it was off, and timers fire late; so for a wrong clock
 SEEN: Final = (Lane.ALARM, Lane.TELEMETRY, Lane.TIMER)

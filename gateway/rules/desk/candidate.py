@@ -18,18 +18,18 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.rules.acting import AS_USUAL
-from gateway.rules.call import Site
-from gateway.rules.claims import is_persons
-from gateway.rules.definition import Timer
-from gateway.rules.engine import Engine
-from gateway.rules.house import House
-from gateway.rules.loader import Loaded
+from gateway.rules.desk.virtual import Record, TimedTables, Unwatched, VirtualTime
+from gateway.rules.engine.call import Site
+from gateway.rules.engine.claims import is_persons
+from gateway.rules.engine.engine import Engine
+from gateway.rules.engine.tables import ALERTS, HOLDS, INPUTS, MODES, RULE_STATE, TIMERS
+from gateway.rules.engine.trace import Trace
+from gateway.rules.files.loader import Loaded
+from gateway.rules.language.acting import AS_USUAL
+from gateway.rules.language.definition import Timer
+from gateway.rules.language.house import House
 from gateway.rules.options import Location
 from gateway.rules.protocol import DeviceEntry, Outcome
-from gateway.rules.tables import ALERTS, HOLDS, INPUTS, MODES, RULE_STATE, TIMERS
-from gateway.rules.trace import Trace
-from gateway.rules.virtual import Record, TimedTables, Unwatched, VirtualTime
 
 Table = Mapping[str, Any]
 TICK_S: Final = 0.1  # how often a running call is looked at

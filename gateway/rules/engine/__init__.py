@@ -1,0 +1,1 @@
+"""Definitions, tables and records in, outcomes out; what a rule gets to act with. No clock, no files."""
