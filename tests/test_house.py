@@ -7,6 +7,8 @@ imports only rooms of a row above its own; within the first row and within a roo
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -191,3 +193,13 @@ def test_each_rule_can_fail(fault: str, tmp_path: Path) -> None:
     ]
     assert len(found) == 1
     assert finding in found[0]
+
+
+def test_the_gateway_loads_no_engine() -> None:
+    """What runs rules is loaded in their own process: the gateway starts sooner, and nothing of a rule reaches it."""
+    code = "import sys; import gateway.daemon; print('\\n'.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    of_rules = {name for name in loaded if name.startswith("gateway.rules.")}
+    allowed = {f"gateway.rules.engine.{name}" for name in ("tables", "notices")}
+    assert {name for name in of_rules if name.startswith(("gateway.rules.engine.", "gateway.rules.desk"))} <= allowed
+    assert not of_rules & {"gateway.rules.testing", "gateway.rules.files.loader", "gateway.rules.language.api"}

@@ -18,9 +18,9 @@ from gateway.clock import rfc3339
 from gateway.config.acting import acting
 from gateway.errors import DecodeError, probably_meant
 from gateway.event import Event
-from gateway.rules.engine.overrides import GIVEN, LET_GO
 from gateway.rules.engine.tables import HOLDS, INPUTS, MODE_KEY, MODES
 from gateway.rules.language.inputs import CHANGED, InputOptions, unknown, value_of
+from gateway.rules.records import GIVEN, LET_GO
 from gateway.rules.worker.supervisor import State
 
 if TYPE_CHECKING:

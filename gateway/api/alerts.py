@@ -13,8 +13,8 @@ from gateway.clock import Clock, rfc3339
 from gateway.errors import probably_meant
 from gateway.event import Event
 from gateway.notify.outbox import Outbox
-from gateway.rules.engine.alerts import ACKNOWLEDGE
 from gateway.rules.engine.tables import ALERTS, TIMERS
+from gateway.rules.records import ACKNOWLEDGE
 
 ID_CHARS_MIN = 4  # of the part behind the log id, to name an alert by
 SHORT_CHARS = 8

@@ -13,10 +13,10 @@ import msgspec
 from gateway.api.line import ApiError
 from gateway.clock import NS_PER_S, Clock, rfc3339
 from gateway.errors import probably_meant
-from gateway.rules.engine.absence import DISABLED, ENABLED
 from gateway.rules.files.edits import version
 from gateway.rules.files.snapshot import content
 from gateway.rules.files.versions import Version, write
+from gateway.rules.records import DISABLED, ENABLED
 from gateway.rules.worker.supervisor import RuleWorker
 
 LIVE_S_MAX = 20.0  # a person waits for a version to be live, or refused

@@ -30,7 +30,7 @@ from gateway.errors import DiskRefused, GatewayError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
-from gateway.rules.engine.claims import WITHDRAWN
+from gateway.rules.records import WITHDRAWN
 
 log = logging.getLogger(__name__)
 

@@ -34,8 +34,8 @@ from gateway.errors import ConfigError, DiskRefused, ProtocolError, TargetDown
 from gateway.event import Event, Lane, decode, derived_id
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
-from gateway.rules.engine.actions import HTTP_ANSWERED, HTTP_REQUESTED
 from gateway.rules.language.endpoints import resolve
+from gateway.rules.records import HTTP_ANSWERED, HTTP_REQUESTED
 from gateway.targets.http_answer import retry_after_s
 from gateway.targets.http_connection import Answer
 from gateway.targets.http_pool import HttpPool, NotConnected

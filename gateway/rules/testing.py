@@ -26,7 +26,6 @@ from gateway.rules.desk.looks import told
 from gateway.rules.desk.open_house import OpenHouse, OpenRecipients, by_name, event_type_of
 from gateway.rules.desk.virtual import TimedTables, Unwatched, VirtualTime
 from gateway.rules.engine import alerts, claims
-from gateway.rules.engine.actions import HTTP_REQUESTED
 from gateway.rules.engine.call import STATE_BYTES_MAX, Site, plain, state_prefix
 from gateway.rules.engine.engine import Engine
 from gateway.rules.engine.notices import REQUESTED
@@ -42,6 +41,7 @@ from gateway.rules.language.house import Device, field_name
 from gateway.rules.language.inputs import CHANGED, unknown
 from gateway.rules.options import Location
 from gateway.rules.protocol import DeviceEntry, Outcome
+from gateway.rules.records import ACKNOWLEDGE, HTTP_REQUESTED
 from gateway.rules.walls.fence import FencedCalls
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # a Monday
@@ -162,7 +162,7 @@ class SimulatedHouse:
 
     def acknowledge(self, key: str) -> None:
         """Let a person acknowledge the alerts with a key."""
-        self._record(alerts.ACKNOWLEDGE, "", {"alert": key}, lane="timer", actor="person:test")
+        self._record(ACKNOWLEDGE, "", {"alert": key}, lane="timer", actor="person:test")
 
     def advance(self, time: str | float) -> None:
         """Move the clock; timers that are due on the way fire at their time, in order."""

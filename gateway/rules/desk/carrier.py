@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from gateway.clock import NS_PER_S
 from gateway.event import Event
 from gateway.profiles.vocabulary import FIELDS
-from gateway.rules.engine.actions import HTTP_ANSWERED, HTTP_REQUESTED
-from gateway.rules.engine.claims import WITHDRAWN, command_for
+from gateway.rules.engine.claims import command_for
+from gateway.rules.records import HTTP_ANSWERED, HTTP_REQUESTED, WITHDRAWN
 
 RETRIES = 2  # as gateway/commands has it
 CONFIRM_S = 30.0  # of what is claimed, where no profile says how long it takes

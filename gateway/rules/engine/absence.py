@@ -21,8 +21,8 @@ from gateway.rules.engine.runner import Runner, stranger
 from gateway.rules.engine.seen import Seen
 from gateway.rules.engine.tables import ALERTS, HOLDS, RULE_STATE, TIMERS
 from gateway.rules.language.definition import Declared
+from gateway.rules.records import ENABLED
 
-DISABLED, ENABLED = "rule_disabled", "rule_enabled"  # records of what a person wants
 FORGET, ENABLE = "forget", "enable"  # kinds of timers
 KEPT_S = 7 * 86400.0  # how long what belongs to a removed rule is kept
 
@@ -162,8 +162,3 @@ class Absence:
 
 def _is_of(rule: str, claim: claims.Claim) -> bool:
     return bool(claim["by"] == rule)
-
-
-def disabled_rows(rows: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the disabled rules of the table "rule_state", with what is known of each."""
-    return {key.removesuffix("|disabled"): row for key, row in rows.items() if key.endswith("|disabled")}

@@ -17,11 +17,11 @@ from gateway.rules.language import endpoints
 from gateway.rules.language.definition import duration_ns, is_type
 from gateway.rules.language.endpoints import Endpoint
 from gateway.rules.language.inputs import CHANGED, Inputs, unknown
+from gateway.rules.records import HTTP_REQUESTED
 
 RETRIES_MAX = 20
 CONFIRM_S_MIN = 1.0
 HTTP_BODY_BYTES_MAX = 16 * 1024  # of JSON
-HTTP_REQUESTED, HTTP_ANSWERED = "http_requested", "http_answered"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
 Duration = str | float

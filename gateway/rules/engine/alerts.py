@@ -25,13 +25,13 @@ from gateway.rules.engine.call import Call, LimitReached
 from gateway.rules.engine.tables import ALERTS, TIMERS, Rows
 from gateway.rules.language.definition import duration_ns
 from gateway.rules.language.house import UnknownName
+from gateway.rules.records import ACKNOWLEDGE
 
 ALERTS_MAX = 1000  # raised at the same time
 TEXT_CHARS_MAX = 500
 KEY_CHARS_MAX = 100
 STEPS_MAX = 10
 REPEAT, ESCALATE = "repeat", "escalate"  # kinds of timers
-ACKNOWLEDGE = "acknowledge_requested"
 """A person's wish, a record of the lane timer; the event `alert_acknowledged` is what becomes of it."""
 TYPES = ("alert_raised", "alert_repeated", "alert_escalated", "alert_acknowledged", "alert_cleared", ACKNOWLEDGE)
 

@@ -24,6 +24,7 @@ from gateway.clock import NS_PER_S, rfc3339
 from gateway.rules.engine.call import Call, LimitReached
 from gateway.rules.engine.tables import HOLDS, TIMERS
 from gateway.rules.language.house import Device
+from gateway.rules.records import WITHDRAWN
 
 Priority = Literal["safety", "person", "rule"]
 PRIORITIES: tuple[Priority, ...] = ("safety", "person", "rule")
@@ -31,7 +32,6 @@ PERSON = PRIORITIES.index("person")
 BY_HAND = "person:hand"  # who changed something at the device itself
 CLAIMS_PER_DEVICE_MAX = 32
 HOLD = "hold"  # kind of timer
-WITHDRAWN = "command_withdrawn"  # of the lane "command": what was told of a field is not told again
 COMMAND_LIFETIME_S = 3600  # a command of a hold without an end is not sent later than this
 
 Claim = dict[str, Any]

@@ -23,11 +23,12 @@ from gateway.rules.language.inputs import CHANGED, Inputs
 from gateway.rules.language.over import WINDOW_CLOSED, Window
 from gateway.rules.language.recipients import EVERYONE
 from gateway.rules.protocol import DeviceEntry
+from gateway.rules.records import HTTP_ANSWERED, HTTP_REQUESTED
 
 RESERVED_TYPES = frozenset(
     {"timer_fired", "rules_loaded", "rule_failed", "command_requested", "mode_changed", CHANGED}
     | {"clock_set", WINDOW_CLOSED}
-    | {actions.HTTP_REQUESTED, actions.HTTP_ANSWERED, "device_overridden", *ANSWERS, *alerts.TYPES, *notices.TYPES}
+    | {HTTP_REQUESTED, HTTP_ANSWERED, "device_overridden", *ANSWERS, *alerts.TYPES, *notices.TYPES}
 )
 
 

@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.rules.engine import alerts, claims
-from gateway.rules.engine.absence import DISABLED, ENABLE, ENABLED, FORGET, KEPT_S, Absence
-from gateway.rules.engine.actions import HTTP_ANSWERED
+from gateway.rules.engine.absence import ENABLE, FORGET, KEPT_S, Absence
 from gateway.rules.engine.appointments import AT, Appointments, in_time, missed_text
 from gateway.rules.engine.call import Call, Cause, Site
 from gateway.rules.engine.conditions import LASTS, UNKNOWN, Conditions, touches
@@ -37,6 +36,7 @@ from gateway.rules.language.calendar import place_of
 from gateway.rules.language.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
 from gateway.rules.language.inputs import PREFIX as INPUTS_PREFIX
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
+from gateway.rules.records import ACKNOWLEDGE, DISABLED, ENABLED, HTTP_ANSWERED
 
 AFTER, EVERY = "after", "every"  # kinds of timers
 OUTCOME_BYTES_MAX = 128 * 1024  # of outputs, from which on an outcome is closed
@@ -270,7 +270,7 @@ class Engine:
             if seen.type == "rules_loaded" or self._absence.switch(seen, self._runner.cause(seen)):
                 self._loaded(self._runner.cause(seen))
             return
-        if seen.type == alerts.ACKNOWLEDGE:
+        if seen.type == ACKNOWLEDGE:
             self._acknowledge(seen)
             return
         if seen.type == "clock_set":

@@ -6,10 +6,12 @@ asked for about something long past is only recorded, as commands are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.clock import NS_PER_S
-from gateway.rules.engine.call import Call
+
+if TYPE_CHECKING:  # the gateway reads the names below and runs no rule
+    from gateway.rules.engine.call import Call
 
 REQUESTED = "notification_requested"
 SUPPRESSED = "notification_suppressed"

@@ -26,9 +26,9 @@ from gateway.rules.language.definition import Definition
 from gateway.rules.language.house import ONLINE
 from gateway.rules.language.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.language.inputs import value_of
+from gateway.rules.records import GIVEN, LET_GO
 
 ECHO = "echo"  # kind of timer
-GIVEN, LET_GO = "command_given", "claim_released"  # events: what a person asked of the local API
 CONFIRMED, FAILED, OBSERVED = "command_confirmed", "command_failed", "command_observed"
 ANSWERS = frozenset({GIVEN, LET_GO, CONFIRMED, FAILED, OBSERVED})
 """Types of events that say something about what is claimed, and are no device's."""

@@ -10,7 +10,6 @@ The row ``<rule>|trouble`` is ``{faults, rounds, quarantined, timer, why, actor}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -214,12 +213,6 @@ class Trouble:
                 **event_of(work.raw, seen),
             },
         )
-
-
-def quarantined(rows: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the rules in quarantine, and why, by the table "rule_state"."""
-    troubled = {key.partition("|")[0]: row for key, row in rows.items() if key.endswith("|trouble")}
-    return [(rule, row["why"]) for rule, row in sorted(troubled.items()) if row.get("quarantined")]
 
 
 def event_of(raw: bytes, seen: Seen) -> dict[str, Any]:

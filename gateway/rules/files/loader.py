@@ -22,7 +22,6 @@ from typing import Protocol
 
 from gateway.errors import Fault, probably_meant
 from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS, event_types
-from gateway.rules.engine.actions import HTTP_ANSWERED
 from gateway.rules.engine.overrides import ANSWERS
 from gateway.rules.files import library, snapshot
 from gateway.rules.files.checks import check_names, check_tree
@@ -34,6 +33,7 @@ from gateway.rules.language.house import OFFLINE, ONLINE, House, field_name
 from gateway.rules.language.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.language.recipients import Recipients
 from gateway.rules.protocol import DOUBLE, NOT_PYTHON, DeviceEntry, RuleInfo
+from gateway.rules.records import HTTP_ANSWERED
 from gateway.rules.walls.fence import fenced
 
 TEST_PREFIX = "test_"

@@ -24,6 +24,9 @@ _ACTIVITY_AT = 24
 _NAME_AT = 28
 _TEXT_AT = 32
 
+CHANGED, LEAKED = 86, 87  # exit statuses of a worker that ends itself in a rule's name
+WHY = "why: "  # begins the line beside the stack
+
 
 class Activity(IntEnum):
     """What the worker is doing."""
@@ -102,3 +105,8 @@ def shared_memory(name: str) -> int:
     # without this a rule that makes it shorter ends the gateway: reading behind the end of a mapped file is SIGBUS
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return fd
+
+
+def reason_in(stack: str) -> str:
+    """Return the reason a worker left beside its stack when it ended itself, or nothing."""
+    return next((line.removeprefix(WHY) for line in stack.splitlines() if line.startswith(WHY)), "")

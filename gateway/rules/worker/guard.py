@@ -16,9 +16,7 @@ from typing import NoReturn, Protocol
 from gateway.rules.engine.call import LimitReached
 from gateway.rules.walls.fence import Fence
 from gateway.rules.walls.integrity import Fingerprint
-
-CHANGED, LEAKED = 86, 87
-WHY = "why: "  # begins the line beside the stack
+from gateway.rules.worker.blame import CHANGED, LEAKED, WHY
 
 BUSY_S_MAX, BUSY_WINDOW_S = 30.0, 60.0  # of calls of one rule that are each slower than
 SLOW_CALL_S = 0.1
@@ -225,8 +223,3 @@ class Guard:
         """End the process in the name of what the slot says."""
         self._tell(f"{WHY}{why}\n")
         os._exit(status)
-
-
-def reason_in(stack: str) -> str:
-    """Return the reason a worker left beside its stack when it ended itself, or nothing."""
-    return next((line.removeprefix(WHY) for line in stack.splitlines() if line.startswith(WHY)), "")

@@ -26,14 +26,13 @@ from typing import Any
 
 from gateway.clock import Clock, rfc3339
 from gateway.event import Event
-from gateway.rules.engine.absence import disabled_rows
-from gateway.rules.engine.trouble import quarantined
 from gateway.rules.files.candidate import CandidateFailed, end
 from gateway.rules.files.edits import Edits, Succession
 from gateway.rules.files.snapshot import is_rule_file
 from gateway.rules.language.acting import AS_USUAL, Acting
 from gateway.rules.options import RuleOptions
 from gateway.rules.protocol import DeviceEntry, FromWorker, Outcome, Ready, RuleFault, RuleInfo, Start
+from gateway.rules.records import disabled_rows, quarantined
 from gateway.rules.worker.admission import objection
 from gateway.rules.worker.backlog import Backlog
 from gateway.rules.worker.diary import Diary

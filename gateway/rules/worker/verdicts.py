@@ -12,8 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from gateway.rules.protocol import Blamed, RuleFault, RuleInfo
-from gateway.rules.worker.blame import Activity, Blame
-from gateway.rules.worker.guard import CHANGED, LEAKED, reason_in
+from gateway.rules.worker.blame import CHANGED, LEAKED, Activity, Blame, reason_in
 from gateway.rules.worker.process import ENGINE_S_MAX
 
 log = logging.getLogger(__name__)
