@@ -51,7 +51,8 @@ def test_devices_at_the_gateway_itself(tmp_path: Path) -> None:
         with device(port, "meter", clean=True) as meter:
             assert not meter.session_present, "a clean start forgets it"
         recorded = house.events("--lane", "command")
-        assert [event["data"] for event in recorded] == [{"command": "set_on", "value": v} for v in (True, False)]
+        wanted = [{"command": "set_on", "value": value, "field": "on"} for value in (True, False)]
+        assert [event["data"] for event in recorded] == wanted
         assert recorded[1]["id"] == command["id"]
         assert recorded[1]["actor"].startswith("person:")
         assert house.stop() == 0
