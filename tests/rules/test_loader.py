@@ -36,6 +36,7 @@ WRONG = [
     ('@rule("door_opened", room=3)', "pass", 2, "", None),
     ('@when(kind="door")', "pass", 2, "@when needs a field", None),
     ('@when(knd="door", open=True)', "pass", 2, "'knd' is no argument of @when", "did you mean 'kind'?"),
+    ('@when(kind="motion", moton=False)', "pass", 2, "devices report no 'moton'", "did you mean 'motion'?"),
     ('@when(open=True, per="floor")', "pass", 2, '"device", "room" or "house"', None),
     ('@when(open=True, unknown="perhaps")', "pass", 2, '"true after 2h"', None),
     ("@when(temperature=above(-12, clear=-10))", "pass", 2, "never clears", None),

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gateway.errors import Fault, probably_meant
-from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS
+from gateway.profiles.vocabulary import CONTACT_KINDS, FIELDS, KIND_OF_CLASS
 from gateway.rules.engine.alerts import TYPES as ALERT_TYPES
 from gateway.rules.engine.context import Context
 from gateway.rules.engine.notices import TYPES as NOTICE_TYPES
@@ -32,6 +32,8 @@ GENERAL_TYPES = frozenset(
 """Event types of the gateway itself."""
 
 NO_LOCATION = "add to gateway.toml: [gateway.location] with latitude = 52.5 and longitude = 13.4, but yours"
+_REPORTED = frozenset({name.partition(".")[0] for name in FIELDS} | {"online", "ext", PREFIX.rstrip(".")})
+"""First words of fields; what no profile has a name for is ``ext.<name>``."""
 _DURATIONS = frozenset({"lasts", "repeat", "ttl", "manual_hold", "confirm", "within"})
 _DEVICE_FIRST = frozenset({"hold", "release", "command", "device"})
 _KNOWN = frozenset(name for name in dir(Context) if not name.startswith("_")) | {"state"}
@@ -64,12 +66,22 @@ def check_names(
             if types:
                 named = {name: None for view in definition.views for name in view.types}
                 hints += [Fault(*at, *_no("event type", name, known)) for name in named if name not in known]
+        if isinstance(definition, Condition):
+            faults += [Fault(*at, *wrong) for wrong in _fields(definition)]
         if isinstance(definition, (EventRule, Condition)) and house is not None and house.installed:
             views = definition.views if isinstance(definition, EventRule) else (definition,)
             for wrong, near in (found for view in views for found in _selected(view.selector, house)):
                 # a kind or label that nothing has yet is no mistake, unless it is near one that something has
                 (faults if near or "device" in wrong or "room" in wrong else hints).append(Fault(*at, wrong, near))
     return faults, hints
+
+
+def _fields(definition: Condition) -> Iterator[tuple[str, str | None]]:
+    """Yield fields that no profile can report and that are near one that some do."""
+    for name, _ in definition.fields:
+        head = name.partition(".")[0]
+        if head not in _REPORTED and (near := probably_meant(name, [field.replace(".", "_") for field in FIELDS])):
+            yield f"devices report no {name!r}", near
 
 
 def _selected(selector: Selector, house: House) -> Iterator[tuple[str, str | None]]:
