@@ -214,7 +214,8 @@ def say_counts(found: dict[str, Any]) -> None:
     ]
     table(("rule", "calls", *kinds, "first", "last"), rows)
     if not any(counts["calls"] for counts in rules.values()):
-        say(f"no rule would have run in {found['records']:,} records")
+        until = f", up to {found['until']}; what is due later: --until 0s" if "until" in found else ""
+        say(f"no rule would have run in {found['records']:,} records{until}")
     if found.get("comparison"):
         say()
         compared = found["comparison"]

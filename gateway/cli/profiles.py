@@ -11,6 +11,7 @@ the other devices of a message about several.  Exit codes: 0 ok, 1 a sample does
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -39,9 +40,16 @@ def listing(words: argparse.Namespace) -> int:
         return OK
     table(
         ("profile", "what", "class", "topics", "samples"),
-        [(r["id"], r["title"], r["device_class"], ", ".join(r["topics"][:2]), r["samples"]) for r in rows],
+        [(r["id"], r["title"], r["device_class"], _brief(r["topics"]), r["samples"]) for r in rows],
     )
     return OK
+
+
+def _brief(topics: Sequence[str]) -> str:
+    """Write the first topics as they are by default; --json has them all, as the profile says them."""
+    plain = (re.sub(r"{(\w+)[:+][^}]*}", r"{\1}", re.sub(r"{\w+=([^}]*)}", r"\1", topic)) for topic in topics)
+    different = list(dict.fromkeys(plain))
+    return ", ".join(different[:2]) + (", …" if len(different) > 2 else "")
 
 
 def decode(words: argparse.Namespace) -> int:
