@@ -33,6 +33,7 @@ from gateway.api.status import (
     Status,
 )
 from gateway.clock import NS_PER_S, wall_ns_of
+from gateway.config.changes import Changes
 from gateway.event import ROUTED, Lane
 from gateway.forward.drops import dropped
 from gateway.forward.forwarder import ForwarderStatus
@@ -66,6 +67,7 @@ class Answers:
             daemon.journal.table, daemon.pipeline.record, daemon.clock,
             gateway=daemon.name, members=daemon.config.notify.members, outbox=daemon.notifier.outbox,
         )  # fmt: skip
+        self.changes = Changes(daemon.config)
         self.people = People(daemon)
         self.notifications = Notifications(
             daemon.notifier, daemon.config.notify, daemon.past, daemon.clock, gateway=daemon.name
@@ -131,6 +133,7 @@ class Answers:
             notifications=self._notifications(),
             disk=self._disk(),
             warnings=[str(fault) for fault in daemon.config.warnings],
+            unread=await asyncio.to_thread(self.changes.since_start),
         )
 
     def _source(self, name: str) -> SourceStatus:

@@ -160,6 +160,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     notifications: NotificationStatus = NotificationStatus()
     disk: DiskStatus
     warnings: list[str] = []  # faults of the config that do not stop the gateway
+    unread: list[str] = []  # files of the installation that were changed since the start, and need a restart
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -271,6 +272,10 @@ def _rest(status: Status) -> Iterator[Finding]:
     if not status.clock_synced:
         text = "The clock is not synchronised: times of events are marked, rules wait for their hours"
         yield Finding("warning", text, "timedatectl")
+    if status.unread:
+        more = f" and {len(status.unread) - 1} more" if len(status.unread) > 1 else ""
+        text = f"{status.unread[0]}{more} changed since the start: the gateway goes by it after a restart"
+        yield Finding("warning", text, "sudo systemctl restart edge-gateway")
     for warning in status.warnings:
         if not status.routes and "no target" in warning:
             continue  # said above, with what waits

@@ -122,6 +122,12 @@ def test_all_is_well() -> None:
             "no route leads",
             "edge-gateway check",
         ),
+        (
+            but(unread=["devices.toml", "gateway.d/site.toml"]),
+            "warning",
+            "devices.toml and 1 more changed since the start",
+            "systemctl restart edge-gateway",
+        ),
     ],
 )
 def test_one_sentence_has_cause_and_command(status: Status, level: str, cause: str, command: str) -> None:
