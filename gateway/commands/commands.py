@@ -295,6 +295,8 @@ class Commands:
         self._found.clear()
 
     def _about(self, device: str, cause: str, outcome: str, reason: str, data: dict[str, Any]) -> Event:
+        if outcome in ("command_failed", "command_uncertain"):
+            log.warning("%s %s of %s: %s", outcome, data.get("command", cause), device, reason)
         return Event(
             source=f"/{self._gateway}/commands",
             type=outcome,
