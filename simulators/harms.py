@@ -58,7 +58,7 @@ while frame is not None:
 """
 EACH_DESCRIPTOR = """
 import os
-for fd in range(3, 64):
+for fd in range(3, 4096):  # whatever number it has
     try: {what}
     except OSError: pass
 """
@@ -132,7 +132,7 @@ HARMS = (
         resource.setrlimit(resource.RLIMIT_DATA, (2**40, 2**40))
         """),
     Harm("traces", "refused", "import sys; sys.settrace(lambda *_: None)", says="rules debug"),
-    Harm("shrinks shared memory", "refused", "import os; [os.ftruncate(fd, 0) for fd in range(3, 64)]"),
+    Harm("shrinks shared memory", "refused", "import os; [os.ftruncate(fd, 0) for fd in range(3, 4096)]"),
     Harm("asks at the terminal", "refused", "input('your password? ')"),
     Harm("puts out too much", "refused", "[ctx.emit('noise_made') for _ in range(10**6)]", says="200 outputs"),
     Harm("puts out something huge", "refused", "ctx.emit('noise_made', {'text': 'x' * 10**7})", says="65536"),
