@@ -49,7 +49,7 @@ from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
 from gateway.rules.language.calendar import Place
 from gateway.rules.protocol import DeviceEntry
-from gateway.rules.worker.supervisor import RuleWorker
+from gateway.rules.worker.supervisor import CURSOR_KEY, RuleWorker
 from gateway.service import Service, set_up_logging
 from gateway.sources.source import Delivery, Source
 from gateway.targets.target import Target
@@ -177,6 +177,8 @@ class Daemon:
 
     def _rules(self) -> RuleWorker:
         """Build the rule worker; without rules it only looks whether there are some."""
+        if self.journal.get("cursors", CURSOR_KEY) is None:  # with the first block: what comes is theirs over a kill
+            self.journal.put("cursors", CURSOR_KEY, {"after": self.journal.durable_sequence, "done": []})
         return RuleWorker(
             self.config.rules,
             gateway=self.name,

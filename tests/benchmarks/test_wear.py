@@ -28,7 +28,7 @@ def test_a_table_writes_a_page_a_commit_at_least(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(wear, "SQLITE_WARM_UP", 10)
     line = wear.sqlite(tmp_path / "x.db", 50.0, 0.5, 1.0)
     assert line.events == 25
-    assert line.call_bytes > PAGE_BYTES
+    assert line.call_bytes * line.per_s / line.commits_per_s > 0.9 * PAGE_BYTES  # late rows share a commit
 
 
 def test_the_table_has_a_row_for_each_line() -> None:

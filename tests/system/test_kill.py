@@ -7,6 +7,17 @@ from pathlib import Path
 import pytest
 
 from simulators.torture import WINDOW, Options, torture
+from tests.system.rig import House, acknowledged, device, own_listener, running, until
+
+SLOW_TO_LOAD = """
+import time
+from gateway.rules import rule
+
+time.sleep(1)
+
+@rule("reading_taken", "temperature_changed")
+def note(event, ctx): ctx.emit("reading_noted")
+"""
 
 
 @pytest.mark.timeout(600)
@@ -33,3 +44,20 @@ def test_kills_under_the_devices_own_connection(tmp_path: Path) -> None:
     print(verdict)
     assert (verdict.sent, verdict.kills) == (20_000, 15)
     assert verdict.good, verdict
+
+
+def test_what_came_before_the_first_rule_was_up_is_the_rules_too(tmp_path: Path) -> None:
+    """A gateway killed in its first second, before any rule was loaded, runs its rules over what it acknowledged."""
+    port, source = own_listener()
+    house = House(tmp_path / "gw", source)
+    (house.folder / "rules").mkdir(exist_ok=True)
+    (house.folder / "rules" / "note.py").write_text(SLOW_TO_LOAD, encoding="utf-8")
+    with running(house):
+        with device(port, "meter") as meter:
+            assert acknowledged(meter.count("early", range(10)))
+            house.kill()
+        house.end()
+        house.begin()
+        until(lambda: house.status()["rules"]["loaded"] == 1)
+        until(lambda: [event["type"] for event in house.events()].count("reading_noted") == 10)
+        assert house.stop() == 0

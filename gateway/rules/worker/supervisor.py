@@ -222,6 +222,7 @@ class RuleWorker:
         if self._feed.asleep:
             self._backlog.forget()
             self._feed.asleep = False
+            self._commit(Outcome(self._backlog.committed))  # from here on all is theirs, over a kill, too
 
     def _fall_asleep(self) -> None:
         """There are no rules: keep no records, and no cursor that would keep the journal from reclaiming them."""
