@@ -54,11 +54,16 @@ class HttpConnection(asyncio.Protocol):
         """Send a request and return its answer. Raises TargetDown and ProtocolError as the module says."""
         assert self._transport is not None
         assert self._answer is None
+        length = (b"content-length", b"%d" % len(body))
+        try:
+            asked = h11.Request(method=method, target=path, headers=[*headers, length])
+        except (h11.LocalProtocolError, UnicodeEncodeError):  # their text has the value in it: it may be a secret
+            what = "the path or a header (a secret with a line break in it?) has characters that HTTP does not allow"
+            raise ProtocolError(what) from None
         self._answer = asyncio.get_running_loop().create_future()
         self._head, self._body, self._body_bytes, self._began = None, [], 0, False
         self.requests += 1
-        length = (b"content-length", b"%d" % len(body))
-        head = self._http.send(h11.Request(method=method, target=path, headers=[*headers, length]))
+        head = self._http.send(asked)
         self._http.send(h11.Data(data=body))
         self._http.send(h11.EndOfMessage())
         self._transport.writelines((head or b"", body))
