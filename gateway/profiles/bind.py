@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gateway.errors import DecodeError
 from gateway.event import LaneName
-from gateway.profiles.compile import CompiledField, CompiledMessage
+from gateway.profiles.compiled import CompiledField, CompiledMessage
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, Read, compile_pointer, first_of, key_among, top_segment
 from gateway.profiles.report import Policy

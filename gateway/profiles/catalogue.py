@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from gateway.document import Document, raise_faults
 from gateway.errors import ConfigError, Fault
-from gateway.profiles.compile import Compiled, CompiledMessage, compile_profile
+from gateway.profiles.compile import compile_profile
+from gateway.profiles.compiled import Compiled, CompiledMessage
 from gateway.profiles.template import Captures, TopicTemplate, covers
 
 PROFILES_MAX = 2_000

@@ -15,7 +15,7 @@ from gateway import units
 from gateway.clock import NS_PER_S
 from gateway.errors import DecodeError, probably_meant
 from gateway.profiles.catalogue import Catalogue
-from gateway.profiles.compile import Compiled, captures_of
+from gateway.profiles.compiled import Compiled, captures_of
 from gateway.profiles.language import Argument, Command
 from gateway.profiles.report import NOTES
 from gateway.profiles.template import NameTemplate

@@ -19,7 +19,7 @@ from gateway.errors import DecodeError
 from gateway.profiles import command, messages
 from gateway.profiles.bind import Bound, BoundField, Plan
 from gateway.profiles.catalogue import Catalogue
-from gateway.profiles.compile import CompiledMessage
+from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit

@@ -13,7 +13,7 @@ import msgspec
 from gateway.errors import DecodeError
 from gateway.event import Event
 from gateway.profiles.bind import Bound, BoundField, types_of
-from gateway.profiles.compile import CompiledAvailability, CompiledEvent
+from gateway.profiles.compiled import CompiledAvailability, CompiledEvent
 from gateway.profiles.context import Context, Decoded, Reading, Received
 from gateway.profiles.language import Blob
 from gateway.profiles.pointer import ABSENT

@@ -12,7 +12,7 @@ from typing import Any
 from gateway.errors import DecodeError
 from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, identity
 from gateway.profiles.catalogue import Entry
-from gateway.profiles.compile import CompiledMessage
+from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, Read, compile_pointer, visit
 from gateway.profiles.report import NOTES

@@ -1,0 +1,106 @@
+"""What a profile is once it is compiled: everything that could be decided before a message came."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from gateway.profiles import language as lang
+from gateway.profiles.pointer import Read
+from gateway.profiles.report import Policy
+from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
+from gateway.profiles.times import Form
+from gateway.profiles.values import Convert, Test
+from gateway.profiles.vocabulary import Meaning
+
+
+class CompiledField(NamedTuple):
+    """One field, ready to read."""
+
+    name: NameTemplate
+    top: tuple[Segment, ...] | None  # all alternatives are top-level keys: the fast case
+    read: Read
+    convert: Convert
+    meaning: Meaning
+    policy: Policy
+    captured: tuple[str, ...] | None  # pointers that hold captures: compiled for each device
+    source: lang.Field
+    fallback: Any
+    invertible: bool
+    momentary: bool
+    event: str | None
+    if_kind: dict[str, str]
+
+
+class CompiledTime(NamedTuple):
+    """Where a device's time stands."""
+
+    read: Read
+    form: Form
+    skew_ns: int
+
+
+class CompiledEvent(NamedTuple):
+    """The event a whole message is."""
+
+    type: str | None
+    read: Read | None
+    types: dict[str, str]
+    key: Read | None
+    watched: tuple[Read, ...]  # raise only if one of these changed; empty: always
+
+
+class CompiledAvailability(NamedTuple):
+    """How online is read."""
+
+    read: Read
+    map: dict[str, bool]
+    removed: str | None
+    scope: str
+
+
+class CompiledMessage(NamedTuple):
+    """One shape of message of one profile."""
+
+    profile: str
+    order: int  # its place in the file
+    topics: tuple[TopicTemplate, ...]
+    exclude: tuple[TopicTemplate, ...]
+    format: lang.Format
+    when: tuple[Test, ...]
+    asks: tuple[str, ...] | None  # `when` asks only which keys these objects have; None: it asks for values
+    root: Read | None
+    each: tuple[Segment, ...] | None
+    parent: Read | None  # the object whose members `each` visits, when one pointer leads to it
+    per: tuple[Segment, ...] | None
+    skip: tuple[Test, ...]
+    device: NameTemplate
+    name: NameTemplate | None
+    device_class: str
+    retained: lang.Retained
+    fields: tuple[CompiledField, ...]
+    time: CompiledTime | None
+    event: CompiledEvent | None
+    blob: lang.Blob | None
+    label: NameTemplate | None
+    availability: CompiledAvailability | None
+
+
+class Compiled(NamedTuple):
+    """A profile, ready to use."""
+
+    source: lang.Profile
+    file: str
+    messages: tuple[CompiledMessage, ...]
+    ignore: tuple[TopicTemplate, ...]
+    commands: dict[str, tuple[lang.Command, ...]]  # of one name: the first whose captures the device has
+    fields: dict[str, lang.Field]  # by name, for the inverse of commands
+    needed: frozenset[str]  # the captures its commands need
+
+
+_CAPTURE = re.compile(r"\{(\w+)\}")
+
+
+def captures_of(command: lang.Command) -> frozenset[str]:
+    """Return the captures a command's topic and payload need."""
+    return frozenset(_CAPTURE.findall(f"{command.topic} {command.text} {command.json}"))
