@@ -20,15 +20,15 @@ from gateway import __version__
 from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
+from gateway.building import Building
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands.commands import Commands
-from gateway.commands.confirmations import Expected
 from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
 from gateway.config.crosscheck import unknown_prefixes
 from gateway.config.load import Config
 from gateway.document import raise_faults
-from gateway.errors import DecodeError, GatewayError, probably_meant
+from gateway.errors import GatewayError
 from gateway.event import ROUTED, Lane
 from gateway.forward.drops import rest_told_by
 from gateway.forward.forwarder import Forwarder, forget_cursors
@@ -41,6 +41,7 @@ from gateway.journal.merged import Merged
 from gateway.notify.carriers import Carriers
 from gateway.notify.notifier import Notifier
 from gateway.notify.outbox import Outbox
+from gateway.outlet import Outlet
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
@@ -52,7 +53,6 @@ from gateway.rules.protocol import DeviceEntry
 from gateway.rules.worker.supervisor import CURSOR_KEY, RuleWorker
 from gateway.service import Service, set_up_logging
 from gateway.sources.source import Delivery, Source
-from gateway.targets.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +86,22 @@ class Daemon:
             gateway=self.name, journal=self.journal, committer=self.committer,
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
+        building = Building(
+            self.name,
+            self.journal,
+            self.committer,
+            self.clock,
+            self.pipeline.keep,
+            lambda name: self.decoders[name].filters,
+        )
         self.sources: dict[str, Source] = {
-            name: self._build_source(name, options) for name, options in config.sources.items()
+            name: building.source(name, options) for name, options in config.sources.items()
         }
+        self.outlet = Outlet(self.decoders, self.sources, self.values, config.devices)
         self.pipeline.on_pressure = self._press
         self.rules = self._rules()
         self.pipeline.rules = self.rules
-        self.targets = {name: self._build_target(name, options) for name, options in config.targets.items()}
+        self.targets = {name: building.target(name, options) for name, options in config.targets.items()}
         forget_cursors(self.journal, config.routes)
         self.forwarders = [
             Forwarder(name, route, self.targets[route.to], self.journal, self.committer, self.clock,
@@ -101,7 +110,7 @@ class Daemon:
             for name, route in config.routes.items()
         ]  # fmt: skip
         self.commands = Commands(
-            self.journal, self.committer, self, self.pipeline.record, self.clock,
+            self.journal, self.committer, self.outlet, self.pipeline.record, self.clock,
             gateway=self.name, observe=config.gateway.commands == "observe",
             observed=acting(config).observed_devices,
         )  # fmt: skip
@@ -134,46 +143,6 @@ class Daemon:
         decoded = self._decoder(delivery.source, self.config.sources[delivery.source].prefixes, values).decode(delivery)
         self.pipeline.adopt({device: values[device] for device in decoded.changed if device in values})
         return decoded
-
-    def _build_source(self, name: str, options: Any) -> Source:
-        """Build a source by the type of its options; its module is imported already, with them."""
-        if type(options).__name__.startswith("Listener"):
-            from gateway.sources.listener import Listener
-
-            listener = Listener(name, options, self.clock)
-            journal = self.journal
-            listener.keep_rows(
-                lambda table, key, row: self.pipeline.keep(f"{table}:{name}", key, row),
-                dict(journal.table(f"sessions:{name}")),
-                dict(journal.table(f"retained:{name}")),
-                dict(journal.table(f"traces:{name}")),
-            )
-            self.committer.before_seal.append(listener.before_commit)
-            return listener
-        from gateway.sources.mqtt import MqttSource
-
-        source = MqttSource(name, options, self.decoders[name].filters, self.clock, self.name)
-        table = f"seen:{name}"
-        source.seen.load(self.journal.table(table))
-        source.flush = self.committer.flush
-
-        def remember() -> None:
-            """Put what the source remembers of messages into the block of their events, never into one before."""
-            for key, value in source.seen.changes():
-                self.pipeline.keep(table, key, value)
-
-        self.committer.before_seal.append(remember)
-        return source
-
-    def _build_target(self, name: str, options: Any) -> Target:
-        """Build a target by the type of its options."""
-        if type(options).__name__.startswith("Http"):
-            from gateway.targets.http import HttpTarget
-
-            return HttpTarget(name, options, self.clock)
-        from gateway.targets.mqtt import MqttTarget
-
-        return MqttTarget(name, options, self.name, self.clock)
 
     def _rules(self) -> RuleWorker:
         """Build the rule worker; without rules it only looks whether there are some."""
@@ -219,35 +188,6 @@ class Daemon:
             *(DeviceEntry(d.id, d.name or d.id, d.room, d.kind or "", tuple(d.labels)) for d in installed.values()),
             *heard,
         ]
-
-    # ---- what commands need --------------------------------------------------------------------------
-
-    def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
-        """Encode a command by the profile of its device (DecodeError: why it can't be)."""
-        topic, payload = self._source(device, self.decoders).encode(device, command, value)
-        return topic, payload
-
-    def send(self, device: str, topic: str, payload: bytes) -> bool:
-        """Send a command's bytes through the device's source."""
-        return bool(self._source(device, self.sources).send(topic, payload))
-
-    def expected(self, device: str, command: str, value: Any) -> Expected | None:
-        """Return what a device says when it has done a command."""
-        found = self._source(device, self.decoders).expected(device, command, value)
-        return None if found is None else Expected(*found)
-
-    def reported(self, device: str, field: str) -> Any:
-        """Return what a device last said of a field."""
-        return self.values.get(device, {}).get(field)
-
-    def _source(self, device: str, by_name: Mapping[str, Any]) -> Any:
-        """Find the part that belongs to a device's source, which its id begins with."""
-        found = by_name.get(device.partition("/")[0])
-        if found is None:
-            names = [*self.values, *(name for each in self.config.devices for name in (each.id, each.name) if name)]
-            near = probably_meant(device, names)
-            raise DecodeError(f"no device {device!r}" + (f" ({near})" if near else "; see: edge-gateway devices list"))
-        return found
 
     # ---- running -------------------------------------------------------------------------------------
 

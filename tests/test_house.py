@@ -44,6 +44,7 @@ LAYERS: list[set[str]] = [
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
     {"service", "api"},
+    {"building", "outlet", "installation"},
     {"answers"},
     {"daemon"},  # builds everything
     {"cli"},

@@ -82,8 +82,8 @@ class People:
         """
         device = self._device(device)
         try:
-            self._daemon.encode(device, command, value)
-            expected = self._daemon.expected(device, command, value)
+            self._daemon.outlet.encode(device, command, value)
+            expected = self._daemon.outlet.expected(device, command, value)
         except DecodeError as error:
             raise ApiError(str(error)) from None
         field = expected.field if expected else None

@@ -1,0 +1,74 @@
+"""Makes sources and targets from their options. A kind's module is imported when there is one of it, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.journal.committer import Committer
+from gateway.journal.journal import Journal
+from gateway.sources.source import Source
+from gateway.targets.target import Target
+
+
+class Building:
+    """What sources and targets are made with."""
+
+    def __init__(
+        self,
+        gateway: str,
+        journal: Journal,
+        committer: Committer,
+        clock: Clock,
+        keep: Callable[[str, str, Any], None],
+        filters: Callable[[str], Sequence[str]],
+    ) -> None:
+        """Take what they need: `keep` puts a row of a durable table, `filters` are topics that a source shall bring."""
+        self._gateway, self._journal, self._committer, self._clock = gateway, journal, committer, clock
+        self._keep, self._filters = keep, filters
+
+    def source(self, name: str, options: Any) -> Source:
+        """Build a source by the type of its options."""
+        if type(options).__name__.startswith("Listener"):
+            return self._listener(name, options)
+        return self._mqtt(name, options)
+
+    def _listener(self, name: str, options: Any) -> Source:
+        from gateway.sources.listener import Listener
+
+        listener, journal = Listener(name, options, self._clock), self._journal
+        listener.keep_rows(
+            lambda table, key, row: self._keep(f"{table}:{name}", key, row),
+            dict(journal.table(f"sessions:{name}")),
+            dict(journal.table(f"retained:{name}")),
+            dict(journal.table(f"traces:{name}")),
+        )
+        self._committer.before_seal.append(listener.before_commit)
+        return listener
+
+    def _mqtt(self, name: str, options: Any) -> Source:
+        from gateway.sources.mqtt import MqttSource
+
+        source = MqttSource(name, options, self._filters(name), self._clock, self._gateway)
+        table = f"seen:{name}"
+        source.seen.load(self._journal.table(table))
+        source.flush = self._committer.flush
+
+        def remember() -> None:
+            """Put what the source remembers of messages into the block of their events, never into one before."""
+            for key, value in source.seen.changes():
+                self._keep(table, key, value)
+
+        self._committer.before_seal.append(remember)
+        return source
+
+    def target(self, name: str, options: Any) -> Target:
+        """Build a target by the type of its options."""
+        if type(options).__name__.startswith("Http"):
+            from gateway.targets.http import HttpTarget
+
+            return HttpTarget(name, options, self._clock)
+        from gateway.targets.mqtt import MqttTarget
+
+        return MqttTarget(name, options, self._gateway, self._clock)
