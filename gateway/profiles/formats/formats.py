@@ -1,0 +1,23 @@
+"""All formats with options: the tagged union of the profile language, and the way from a table to its parser."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.profiles.formats.pairs import Pairs
+from gateway.profiles.formats.raw import Raw
+from gateway.profiles.formats.split import Split
+from gateway.profiles.formats.table import Parse, Table
+
+Tabled = Raw | Split | Pairs
+"""``format = { type = "...", ... }``; a new format has its Struct here."""
+
+
+def parser_of(table: Table) -> Parse:
+    """Return the function ``bytes -> document`` of a table. ValueError for options that make no sense."""
+    return table.parser()
+
+
+def key_of(table: Table) -> str:
+    """Return a text that is the same for tables that read alike: messages with one key share one parse."""
+    return msgspec.json.encode(table).decode()
