@@ -35,8 +35,8 @@ LAYERS: list[set[str]] = [
         "backoff",
         "hours",
     },  # vocabulary
-    {"mqtt"},  # sans-io, but for its asyncio shell
-    {"profiles", "framing", "journal"},
+    {"mqtt", "framing"},  # sans-io, but for mqtt's asyncio shell
+    {"profiles", "journal"},
     {"sources", "rules", "targets", "history"},
     {"routes"},
     {"forward", "commands", "notify"},
