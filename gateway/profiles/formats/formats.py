@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.profiles.formats.csv import Csv
+from gateway.profiles.formats.esp3 import Esp3
 from gateway.profiles.formats.pairs import Pairs
+from gateway.profiles.formats.pattern import Pattern
 from gateway.profiles.formats.raw import Raw
 from gateway.profiles.formats.split import Split
 from gateway.profiles.formats.table import Parse, Table
 
-Tabled = Raw | Split | Pairs
+Tabled = Raw | Split | Pairs | Csv | Pattern | Esp3
 """``format = { type = "...", ... }``; a new format has its Struct here."""
 
 

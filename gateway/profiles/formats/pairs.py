@@ -1,4 +1,4 @@
-"""``pairs``: keys and values on one line: ``temp=21.5;hum=48``, ``ct1:4.56,ct2:1.23``, ``20;e5;Oregon;ID=5a6d;BAT=OK;``."""
+"""``pairs``: keys and values on one line: ``temp=21.5;hum=48``, ``ct1:4.56,ct2:1.23``, ``20;e5;Oregon;ID=5a6d;``."""
 
 from __future__ import annotations
 
