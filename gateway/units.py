@@ -2,7 +2,8 @@
 
 One table, one line a unit; a value in the canonical unit is ``value * scale + offset``. Sources write UCUM
 (``[degF]``), SenML (``Cel``) or whatever their makers liked (``°C``, ``lux``); each spelling stands here once.
-Canonical codes are those of RFC 8428 and RFC 8798, except ``deg``, which SenML lacks (UCUM's code is used).
+Canonical codes are those of RFC 8428 and RFC 8798, except ``deg`` and ``mired``, which SenML lacks. A field may have a
+secondary unit of RFC 8798 as its own (rain in ``mm``): `conversion` takes any unit of the table as its target.
 """
 
 from __future__ import annotations
@@ -66,13 +67,31 @@ _TABLE: dict[tuple[str, ...], Unit] = {
     ("cm",): Unit("m", 0.01),
     ("mm",): Unit("m", 0.001),
     ("km",): Unit("m", 1000),
+    ("[in_i]", "in"): Unit("m", 0.0254),
+    ("[ft_i]", "ft"): Unit("m", 0.3048),
+    ("[mi_i]", "mi"): Unit("m", 1609.344),
     ("m3", "m³"): Unit("m3"),
     ("l", "L"): Unit("m3", 0.001),
+    ("[gal_us]", "gal"): Unit("m3", 0.003785411784),
+    ("[cft_i]", "ft3", "ft³"): Unit("m3", 0.028316846592),
     ("m3/s",): Unit("m3/s"),
     ("m3/h", "m³/h"): Unit("m3/s", 1 / 3600),
+    ("l/min", "L/min"): Unit("m3/s", 1 / 60_000),
     ("m/s",): Unit("m/s"),
     ("km/h",): Unit("m/s", 1 / 3.6),
     ("[mi_i]/h", "mph"): Unit("m/s", 0.44704),
+    ("[kn_i]", "kn"): Unit("m/s", 1852 / 3600),
+    ("mm/h",): Unit("m/s", 0.001 / 3600),
+    ("[in_i]/h", "in/h"): Unit("m/s", 0.0254 / 3600),
+    ("m/s2", "m/s²"): Unit("m/s2"),
+    ("W/m2", "W/m²"): Unit("W/m2"),
+    ("S/m",): Unit("S/m"),
+    ("uS/cm", "µS/cm"): Unit("S/m", 1e-4),
+    ("mS/cm",): Unit("S/m", 0.1),
+    ("kg",): Unit("kg"),
+    ("g",): Unit("kg", 0.001),
+    ("[lb_av]", "lb"): Unit("kg", 0.45359237),
+    ("mired",): Unit("mired"),
     ("dBm",): Unit("dBm"),
     ("dB",): Unit("dB"),
     ("Hz",): Unit("Hz"),
@@ -91,10 +110,10 @@ def conversion(source: str, canonical: str) -> tuple[float, float]:
 
     Raises KeyError for a unit that is not in the table, ValueError when the two measure different things.
     """
-    unit = UNITS[source]
-    if unit.code != canonical and not {unit.code, canonical} <= _PERCENT:
+    unit, wanted = UNITS[source], UNITS[canonical]
+    if unit.code != wanted.code and not {unit.code, wanted.code} <= _PERCENT:
         raise ValueError(f"{source!r} is a unit of {unit.code!r}, not of {canonical!r}")
-    return unit.scale, unit.offset
+    return unit.scale / wanted.scale, (unit.offset - wanted.offset) / wanted.scale
 
 
 def convert(value: float, source: str, canonical: str) -> float:

@@ -21,6 +21,11 @@ from gateway.units import UNITS, conversion, convert
         (47, "%", "%RH", 47),
         (250, "ppb", "ppm", 0.25),
         (-5, "lux", "lx", -5),
+        (0.66, "[in_i]", "mm", 16.764),
+        (3, "mm", "mm", 3),
+        (0.12, "in/h", "mm/h", 3.048),
+        (497_890, "gal", "m3", 1884.718673),
+        (350, "uS/cm", "S/m", 0.035),
     ],
 )
 def test_known_values(value: float, source: str, canonical: str, expected: float) -> None:
