@@ -1,4 +1,4 @@
-"""The profiles over recorded corpora, when EDGE_GATEWAY_CORPORA names a folder with them (`./dev corpora` prints it)."""
+"""The profiles over recorded corpora, when EDGE_GATEWAY_CORPORA names a folder (`./dev corpora` prints it)."""
 
 from __future__ import annotations
 

@@ -127,9 +127,8 @@ def _compared(expected: Expected, decoded: Decoded) -> tuple[list[str], list[str
         else:
             missing.append(f"{want.names[0]} is missing, expected {want.value!r}")
     subjects = [reading.subject for reading in decoded.readings]
-    for part in expected.device:
-        if subjects and not any(part in subject for subject in subjects):
-            contradictions.append(f"device {_short(subjects)}, expected {part!r}")
+    strange = [part for part in expected.device if subjects and not any(part in subject for subject in subjects)]
+    contradictions += [f"device {_short(subjects)}, expected {part!r}" for part in strange]
     types = {event.type for event in decoded.events}
     if expected.events and not types & set(expected.events):
         missing.append(f"event {' or '.join(expected.events)} is not raised")

@@ -40,7 +40,8 @@ def ecowitt(record: Record) -> Expected:
 
 
 RTL433: dict[str, Name] = {
-    "temperature_Cel": name("temperature", within=0.01), "humidity": name("humidity"), "battery_low": name("battery.low"),
+    "temperature_Cel": name("temperature", within=0.01), "humidity": name("humidity"),
+    "battery_low": name("battery.low"),
     "contact.open": name("open"), "tamper": name("tamper"), "setpoint_heat_Cel": name("setpoint.heat", within=0.01),
     "power_W": name("power"), "energy_kWh": name("energy", factor=1000), "current_A": name("current"),
     "voltage_V": name("voltage"), "pm2_5_ug_m3": name("pm25"), "online": name("online"),

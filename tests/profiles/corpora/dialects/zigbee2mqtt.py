@@ -17,13 +17,15 @@ MODES = {
 ACTIONS = {"idle": "idle", "heat": "heating", "cool": "cooling", "fan_only": "fan"}
 TEMPERATURES = ("temperature", "device.temperature", "temperature.probe")
 NAMES: dict[str, Name] = {
-    "temperature_Cel": name(*TEMPERATURES), "temperature": name(*TEMPERATURES), "setpoint_heat_Cel": name("setpoint.heat"),
+    "temperature_Cel": name(*TEMPERATURES), "temperature": name(*TEMPERATURES),
+    "setpoint_heat_Cel": name("setpoint.heat"),
     "demand_pct": name("valve"), "valve_pct": name("valve"), "battery": name("battery"), "battery_pct": name("battery"),
     "contact.open": name("open"), "battery_low": name("battery.low"), "tamper": name("tamper"),
     "vibration": name("vibration"), "occupancy": name("motion", "presence"), "presence": name("presence"),
     "motion": name("motion"), "voltage_V": name("battery.voltage", "voltage"), "illuminance": name("illuminance"),
     "humidity": name("humidity", "soil_moisture"), "preset": name("preset"), "power": name("power"),
-    "energy": name("energy", factor=1000), "current": name("current"), "water_leak": name("leak"), "smoke": name("smoke"),
+    "energy": name("energy", factor=1000), "current": name("current"), "water_leak": name("leak"),
+    "smoke": name("smoke"),
     "gas": name("gas"), "carbon_monoxide": name("co"), "co2": name("co2"), "position": name("position", "valve"),
     "link_quality": name("link_quality"), "brightness": name("brightness", factor=100 / 254, within=0.01),
     "system_mode": name("mode", map=MODES), "running_state": name("action", map=ACTIONS),
