@@ -44,6 +44,7 @@ class Every(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bits: list[Bits]
     source: str = msgspec.field(name="from", default="data")
     at: Annotated[int, msgspec.Meta(ge=0)] = 0  # the byte at which the first record begins
+    also: list[str] = []  # members of the message that each record is to have, too (whose frame it was)
 
 
 Member = Callable[[bytes], Any]
@@ -79,8 +80,9 @@ def every_reader(every: Every) -> Extend:
         count, left = divmod(len(body), every.bytes)
         if left or count > RECORDS_MAX:
             raise DecodeError(f"{len(body)} bytes are not up to {RECORDS_MAX} records of {every.bytes}")
+        shared = {name: document[name] for name in every.also if name in document}
         document[every.name] = [
-            {name: value for name, read in members if (value := read(record)) is not None}
+            {**shared, **{name: value for name, read in members if (value := read(record)) is not None}}
             for record in (body[i : i + every.bytes] for i in range(0, len(body), every.bytes))
         ]
 

@@ -6,13 +6,15 @@ import msgspec
 
 from gateway.profiles.formats.csv import Csv
 from gateway.profiles.formats.esp3 import Esp3
+from gateway.profiles.formats.obis import Obis
 from gateway.profiles.formats.pairs import Pairs
 from gateway.profiles.formats.pattern import Pattern
+from gateway.profiles.formats.ramses import Ramses
 from gateway.profiles.formats.raw import Raw
 from gateway.profiles.formats.split import Split
 from gateway.profiles.formats.table import Parse, Table
 
-Tabled = Raw | Split | Pairs | Csv | Pattern | Esp3
+Tabled = Raw | Split | Pairs | Csv | Pattern | Esp3 | Ramses | Obis
 """``format = { type = "...", ... }``; a new format has its Struct here."""
 
 
