@@ -114,7 +114,7 @@ _A001: Final = _table(0xA001)
 _07: Final = _table8(0x07)
 
 
-def crc16(data: bytes, crc: int) -> int:
+def crc16(data: bytes | bytearray, crc: int) -> int:
     """Go on with a CRC-16 of the reflected polynomial 0x8005: MODBUS begins with 0xFFFF, ARC with 0."""
     table = _A001
     for byte in data:
@@ -122,7 +122,7 @@ def crc16(data: bytes, crc: int) -> int:
     return crc
 
 
-def crc8_07(data: bytes) -> int:
+def crc8_07(data: bytes | bytearray) -> int:
     """Return CRC-8/SMBUS, which EnOcean's ESP3 uses, too."""
     crc, table = 0, _07
     for byte in data:
