@@ -23,6 +23,7 @@ from gateway.api.rules import RuleAnswers
 from gateway.api.shadow import ShadowAnswers
 from gateway.api.status import (
     AlertStatus,
+    DeviceStatus,
     DiskStatus,
     LaneStatus,
     NotificationStatus,
@@ -85,6 +86,9 @@ class Answers:
             **RuleAnswers(lambda: daemon.rules, daemon.past, daemon.clock).all(),
             **self._shadow().all(),
             **self.people.all(),
+            "devices_expect": daemon.installation.expect,
+            "devices_settled": daemon.installation.settled,
+            "devices_forget": daemon.installation.forget,
             "alerts": self.alerts.listed,
             "alerts_acknowledge": self.alerts.acknowledge,
             "notifications": self.notifications.listed,
@@ -133,6 +137,7 @@ class Answers:
             notifications=self._notifications(),
             disk=self._disk(),
             warnings=[str(fault) for fault in daemon.config.warnings],
+            devices=self._devices(),
             unread=await asyncio.to_thread(self.changes.since_start),
         )
 
@@ -222,6 +227,18 @@ class Answers:
             versions={name: version(source) for name, source in worker.edits.running.items()},
             edits=worker.edits.edits,
             enforced=worker.diary.enforced,
+        )
+
+    def _devices(self) -> DeviceStatus:
+        installation, values = self._daemon.installation, self._daemon.values
+        installed = installation.devices
+        return DeviceStatus(
+            installed=len(installed),
+            heard=len(values),
+            not_adopted=sum(installed.get(device) is None for device in values),
+            file=installation.file.name,
+            since=installation.since or None,
+            faults=installation.faults,
         )
 
     def _notifications(self) -> NotificationStatus:

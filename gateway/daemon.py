@@ -35,6 +35,7 @@ from gateway.forward.forwarder import Forwarder, forget_cursors
 from gateway.history.file import NAME as HISTORY_NAME
 from gateway.history.keeper import Keeper
 from gateway.history.query import Past
+from gateway.installation.live import Installation
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.journal.merged import Merged
@@ -49,7 +50,6 @@ from gateway.profiles.decode import Decoder
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
 from gateway.rules.language.calendar import Place
-from gateway.rules.protocol import DeviceEntry
 from gateway.rules.worker.supervisor import CURSOR_KEY, RuleWorker
 from gateway.service import Service, set_up_logging
 from gateway.sources.source import Delivery, Source
@@ -79,6 +79,7 @@ class Daemon:
         self._damage_said = self.damaged_records
         self.committer = Committer(self.journal, self._durable)
         self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
+        self.installation = Installation(self)
         self.decoders = {
             name: self._decoder(name, options.prefixes, self.values) for name, options in config.sources.items()
         }
@@ -109,6 +110,13 @@ class Daemon:
                       rest_of=config.routes if name == rest_told_by(config.routes) else None)
             for name, route in config.routes.items()
         ]  # fmt: skip
+        self._build_acting()
+        self._build_past()
+        self._stop = asyncio.Event()
+
+    def _build_acting(self) -> None:
+        """Build what acts on the house, and what tells people."""
+        config = self.config
         self.commands = Commands(
             self.journal, self.committer, self.outlet, self.pipeline.record, self.clock,
             gateway=self.name, observe=config.gateway.commands == "observe",
@@ -120,6 +128,10 @@ class Daemon:
             self.journal, self.committer, config.http, self.pipeline.record, self.clock,
             gateway=self.name, observe=config.gateway.commands == "observe",
         )  # fmt: skip
+
+    def _build_past(self) -> None:
+        """Build what looks back: history, replays, dead letters."""
+        config = self.config
         self.history = Keeper(self.journal.store, self.journal.log_id, config.places.state / HISTORY_NAME,
                               config.history, lambda: self.journal.durable_sequence)  # fmt: skip
         self.past = Past(self.journal.store, lambda: self.journal.durable_sequence,
@@ -131,7 +143,6 @@ class Daemon:
             self.journal, self.past, self.clock, self.ways, sources=self.sources, flush=self.committer.flush,
             decode=self._decode_again, append=self.pipeline.record_all,
         )  # fmt: skip
-        self._stop = asyncio.Event()
 
     def _decoder(self, source: str, prefixes: Mapping[str, str], values: dict[str, dict[str, Any]]) -> Decoder:
         config = self.config
@@ -154,7 +165,7 @@ class Daemon:
             log_id=self.journal.log_id,
             clock=self.clock,
             table=self._table,
-            devices=self._devices,
+            devices=self.installation.entries,
             read=Merged(self.journal, RULE_LANES).read,
             append=self.pipeline.record,
             on_outcome=self.pipeline.on_rule_outcome,
@@ -179,15 +190,6 @@ class Daemon:
 
     def _table(self, name: str) -> Mapping[str, Any]:
         return self.values if name == "values" else self.journal.table(name)
-
-    def _devices(self) -> list[DeviceEntry]:
-        """Return the installed devices, and those that were only heard so far."""
-        installed = {device.id: device for device in self.config.devices}
-        heard = [DeviceEntry(device) for device in self.values if device not in installed]
-        return [
-            *(DeviceEntry(d.id, d.name or d.id, d.room, d.kind or "", tuple(d.labels)) for d in installed.values()),
-            *heard,
-        ]
 
     # ---- running -------------------------------------------------------------------------------------
 
@@ -228,6 +230,7 @@ class Daemon:
             _named("replays", self.replays.run()),
             _named("dead letters", self.dead_letters.run()),
             _named("rules", self.rules.run()),
+            _named("devices", self.installation.run()),
         ]
         outer = [
             *(_named(f"source[{name}]", source.run(self.pipeline.inbox)) for name, source in self.sources.items()),

@@ -240,6 +240,11 @@ class Pipeline:
                 self._values[device] = known
                 self._dirty.add(device)
 
+    def forget(self, device: str) -> None:
+        """Forget the last values of a device."""
+        if self._values.pop(device, None) is not None:
+            self._dirty.add(device)
+
     def put_values(self) -> None:
         """Journal the last values of devices that changed, in the block of their events."""
         for device in self._dirty:

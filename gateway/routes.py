@@ -117,8 +117,9 @@ class Selection:
             verdict = self._known[key] = self._judge(event_type, device)
         return verdict
 
-    def forget(self) -> None:
-        """Ask again: the installation has changed."""
+    def installed(self, devices: Iterable[str]) -> None:
+        """Ask again: the installation has changed. `devices` are the route's, by the ids they have now."""
+        self._devices = _Globs(devices)
         self._known.clear()
 
     def _judge(self, event_type: str, device: str) -> bool:

@@ -67,12 +67,12 @@ def test_without_selectors_nothing_is_looked_at() -> None:
 
 
 def test_a_changed_installation_is_asked_again() -> None:
-    """After `forget` a device that moved is judged anew."""
+    """After `installed` a device that moved is judged anew."""
     house = dict(HOUSE)
     selection = Selection(Route(to="x", rooms=("hall",)), house.get)
     assert not selection.takes("door_opened", "house/z2m:b")
     house["house/z2m:b"] = Device("hall")
-    selection.forget()
+    selection.installed(())
     assert selection.takes("door_opened", "house/z2m:b")
 
 

@@ -120,6 +120,18 @@ class CommandStatus(msgspec.Struct, frozen=True, kw_only=True):
     calls_waiting: int = 0
 
 
+class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Devices: those of devices.toml, and those that were heard."""
+
+    installed: int = 0
+    heard: int = 0
+    not_adopted: int = 0  # heard, and not in devices.toml
+    unknown: int = 0  # send what no profile reads
+    file: str = "devices.toml"
+    since: str | None = None  # when the file took effect that counts; None: at the start
+    faults: list[str] = []  # why the file on the disk is not what counts
+
+
 class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The journal's folder."""
 
@@ -158,6 +170,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     commands: CommandStatus = CommandStatus()
     alerts: AlertStatus = AlertStatus()
     notifications: NotificationStatus = NotificationStatus()
+    devices: DeviceStatus = DeviceStatus()
     disk: DiskStatus
     warnings: list[str] = []  # faults of the config that do not stop the gateway
     unread: list[str] = []  # files of the installation that were changed since the start, and need a restart
@@ -173,7 +186,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings(status: Status) -> list[Finding]:
     """Judge a status: what is wrong, the worst first; empty when all is well."""
-    found = [*_disk(status), *_routes(status), *_sources(status), *_rules(status), *_alerts(status), *_rest(status)]
+    found = [*_disk(status), *_routes(status), *_sources(status), *_rules(status), *_devices(status)]
+    found += [*_alerts(status), *_rest(status)]
     return sorted(found, key=lambda finding: finding.level != "bad")
 
 
@@ -253,6 +267,17 @@ def _rules(status: Status) -> Iterator[Finding]:
     if rules.state == "stopped":
         why = f": {rules.last_error}" if rules.last_error else ""
         yield Finding("bad", f"The rule worker is not running{why}", "edge-gateway rules test")
+
+
+def _devices(status: Status) -> Iterator[Finding]:
+    devices = status.devices
+    if devices.faults:
+        more = f" (and {_count(len(devices.faults) - 1, 'more fault')})" if len(devices.faults) > 1 else ""
+        since = f" of {devices.since}" if devices.since else " as they were at the start"
+        yield Finding("bad", f"{devices.faults[0]}{more}; the devices{since} count", "edge-gateway check")
+    if devices.unknown:
+        text = f"{_count(devices.unknown, 'device')} that no profile reads"
+        yield Finding("warning", text, "edge-gateway devices list --unknown")
 
 
 def _alerts(status: Status) -> Iterator[Finding]:

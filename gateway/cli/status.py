@@ -85,6 +85,7 @@ def show(now: Status, level: Level, sentence: str) -> None:
             table(headers, rows, [_colour(row) for row in rows])
     say()
     say(_rules(now))
+    say(_devices(now))
     say(_commands(now))
     say(_disk(now))
 
@@ -130,6 +131,16 @@ def _tables(now: Status) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
         for r in now.routes
     ]
     yield "routes", headers, rows
+
+
+def _devices(now: Status) -> str:
+    devices = now.devices
+    since = f"; {devices.file} took effect {devices.since}" if devices.since else ""
+    unknown = f", {devices.unknown} that no profile reads" if devices.unknown else ""
+    return (
+        f"devices: {devices.installed} installed, {devices.heard} heard, {devices.not_adopted} of them not adopted"
+        f"{unknown}{since}"
+    )
 
 
 def _rules(now: Status) -> str:

@@ -124,6 +124,10 @@ class Commands:
                 self._look_at = asyncio.get_running_loop().time() + LOOK_S
                 self._look()
 
+    def observe_devices(self, observed: Collection[str]) -> None:
+        """Send nothing to these devices from now on, and to all others again."""
+        self._observed = frozenset(observed)
+
     @property
     def waiting(self) -> int:
         """Return how many commands wait for their source."""

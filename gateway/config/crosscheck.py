@@ -31,7 +31,7 @@ class CrossCheck:
     def faults(self) -> Iterator[Fault]:
         """Yield what must not be."""
         yield from self._targets_of_routes()
-        yield from self._words_of_routes()
+        yield from self.words_of_routes()
         yield from self._ports()
         yield from self._missing_files()
         yield from self._recipients()
@@ -63,9 +63,14 @@ class CrossCheck:
         if not config.document.section("routes"):
             return only_target(config.targets)
         return {
-            name: msgspec.structs.replace(route, devices=tuple(_ids(route.devices, config.devices)))
+            name: msgspec.structs.replace(route, devices=tuple(_ids(self._words(name, route), config.devices)))
             for name, route in config.routes.items()
         }
+
+    def _words(self, name: str, route: Route) -> Sequence[str]:
+        """Return the devices of a route as they were written: those of a read config may be ids in place of names."""
+        said = self._document.section("routes").get(name)
+        return said.get("devices", ()) if isinstance(said, dict) else route.devices
 
     def _targets_of_routes(self) -> Iterator[Fault]:
         config = self._config
@@ -79,7 +84,8 @@ class CrossCheck:
             what = f"{len(named)} targets and no route: say which events go where"
             yield self._fault(("targets", second), what, f'write [routes.NAME] and to = "{second}"')
 
-    def _words_of_routes(self) -> Iterator[Fault]:
+    def words_of_routes(self) -> Iterator[Fault]:
+        """Yield what routes name that devices.toml does not have."""
         from gateway.profiles.vocabulary import FAMILY_OF_KIND, KIND_OF_CLASS
         from gateway.routes import unknown_words
 
@@ -91,10 +97,11 @@ class CrossCheck:
             "devices": {device.id for device in devices} | {device.name for device in devices},
         }
         for name, route in self._config.routes.items():
-            for selector, value, hint in unknown_words(route, known):
+            written = msgspec.structs.replace(route, devices=tuple(self._words(name, route)))
+            for selector, value, hint in unknown_words(written, known):
                 if selector == "devices" and self._may_be_heard(value):
                     continue
-                at = ("routes", name, selector, getattr(route, selector).index(value))
+                at = ("routes", name, selector, getattr(written, selector).index(value))
                 what = (
                     f"unknown {selector.removesuffix('s')} {value!r}: it is not in {self._config.gateway.devices.name}"
                 )

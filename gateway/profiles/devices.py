@@ -80,6 +80,10 @@ class Devices:
         self._by_id = {device.id: device for device in devices}
         self._by_name = {device.name or device.id: device for device in self._by_id.values()}
 
+    def become(self, other: Devices) -> None:
+        """Be another installation from now on, for everybody who holds this one: devices.toml was edited."""
+        self.kinds, self._by_id, self._by_name = other.kinds, other._by_id, other._by_name
+
     @classmethod
     def load(cls, file: Path) -> Devices:
         """Read devices.toml; a missing file is an empty installation. Raises ConfigError."""

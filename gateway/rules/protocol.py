@@ -128,9 +128,11 @@ class Batch(msgspec.Struct, array_like=True, tag="batch"):
 
 
 class Inventory(msgspec.Struct, array_like=True, tag="inventory"):
-    """Devices added or changed since the start."""
+    """Devices added or changed since the start; and what is so with all of them, where that is others now."""
 
     devices: list[DeviceEntry]
+    acting: Acting | None = None
+    gone: tuple[str, ...] = ()  # ids whose last values nobody knows any more
 
 
 class Ask(msgspec.Struct, array_like=True, tag="ask"):

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event
-from gateway.rules.protocol import DeviceEntry
+from gateway.rules.protocol import DeviceEntry, Inventory
 from gateway.rules.worker.blame import Activity
 from tests.rules.rig import PATIENCE_S, Rig, running
 
@@ -299,7 +299,7 @@ def test_an_edited_device_is_known_at_once(tmp_path: Path) -> None:
             rig.event("window_opened", "house/test:w", open=True)
             await rig.settled()
             assert rig.types() == []
-            rig.rules.devices_changed([msgspec.structs.replace(devices[0], room="bath")])
+            rig.rules.installed(Inventory([msgspec.structs.replace(devices[0], room="bath")]))
             await rig.until(lambda: rig.types() == ["bath_noted"])
 
     asyncio.run(run())

@@ -45,7 +45,7 @@ class LimitReached(RuntimeError):
     """A rule put out, kept or asked for more than it may; the message names the limit."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Site:
     """What all calls share."""
 

@@ -28,6 +28,8 @@ GENERAL_TYPES = frozenset(
     | {"command_suppressed", "command_observed", "command_uncertain", "command_confirmed", "command_given"}
     | {"command_superseded", "claim_released", "device_overridden", "input_changed"}
     | {"events_dropped", "gateway_heartbeat"}
+    | {"device_adopted", "device_renamed", "device_inverted", "device_changed", "device_forgotten"}
+    | {"device_data_forgotten", "devices_changed"}
 )
 """Event types of the gateway itself."""
 

@@ -170,8 +170,9 @@ class Edits:
         self._expected[name, content(source)] = actor
         self._look_now.set()
 
-    def look_again(self) -> None:
-        """Try what was refused once more: devices or modes are others now."""
+    def look_again(self, acting: Acting | None = None) -> None:
+        """Try what was refused once more: devices, or what is so with all of them, are others now."""
+        self._acting = acting or self._acting
         self.refused.clear()
         self._packages.forget_failures()
         self._seen = None

@@ -124,6 +124,13 @@ class House:
                 self._names[known.name].remove(entry.id)
             self._add(entry, values)
 
+    def forget(self, ids: Iterable[str]) -> None:
+        """Know nothing any more of what these devices said."""
+        for device_id in ids:
+            known = self.devices.get(device_id)
+            if known is not None:
+                known._values.clear()
+
     def meet(self, device_id: str, event_type: str) -> bool:
         """Learn a device from its first event; its type may tell the kind. False when there are too many."""
         if len(self.devices) >= DEVICES_MAX:

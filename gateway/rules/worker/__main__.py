@@ -140,6 +140,8 @@ def run(engine: Engine, messages: Iterator[ToWorker], gateway: socket.socket, gu
                 outcome.logs += prints.taken()
                 gateway.sendall(frame(outcome))
         elif isinstance(message, Inventory):
+            engine.site.acting = message.acting or engine.site.acting
+            engine.site.house.forget(message.gone)
             engine.install(message.devices)
         elif isinstance(message, Ask):
             gateway.sendall(frame(reply(engine, message)))

@@ -121,11 +121,11 @@ class Feed:
         self._wary_upto = self.backlog.position
         self.backlog.rewind()
 
-    def install(self, devices: Sequence[DeviceEntry]) -> None:
+    def install(self, inventory: Inventory) -> None:
         """Tell the worker of devices that were added, renamed or moved."""
         if self._process is not None:
-            self._known.update(entry.id for entry in devices)
-            self._process.send(Inventory(list(devices)))
+            self._known.update(entry.id for entry in inventory.devices)
+            self._process.send(inventory)
 
     def flush(self) -> None:
         """Send what waits, as long as the worker keeps up."""

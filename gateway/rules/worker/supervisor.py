@@ -31,7 +31,7 @@ from gateway.rules.files.edits import Edits, Succession
 from gateway.rules.files.snapshot import is_rule_file
 from gateway.rules.language.acting import AS_USUAL, Acting
 from gateway.rules.options import RuleOptions
-from gateway.rules.protocol import DeviceEntry, FromWorker, Outcome, Ready, RuleFault, RuleInfo, Start
+from gateway.rules.protocol import DeviceEntry, FromWorker, Inventory, Outcome, Ready, RuleFault, RuleInfo, Start
 from gateway.rules.records import disabled_rows, quarantined
 from gateway.rules.worker.admission import objection
 from gateway.rules.worker.backlog import Backlog
@@ -349,11 +349,11 @@ class RuleWorker:
 
     # ---- what others ask ----------------------------------------------------------------------------
 
-    def devices_changed(self, devices: Sequence[DeviceEntry]) -> None:
-        """Tell the worker of devices that were added, renamed or moved."""
-        self.edits.look_again()
+    def installed(self, inventory: Inventory) -> None:
+        """Tell the worker of devices that were added, renamed or moved; files that were refused are tried again."""
+        self.edits.look_again(inventory.acting)
         if self._process is not None:
-            self._feed.install(devices)
+            self._feed.install(inventory)
             self._say_loaded()
 
     @property
