@@ -36,7 +36,9 @@ LAYERS: list[set[str]] = [
         "hours",
     },  # vocabulary
     {"mqtt", "framing"},  # sans-io, but for mqtt's asyncio shell
+    {"polling"},  # masters of buses, sans-io
     {"profiles", "journal"},
+    {"importers"},
     {"sources", "rules", "targets", "history"},
     {"routes"},
     {"forward", "commands", "notify"},
@@ -52,7 +54,7 @@ LAYERS: list[set[str]] = [
 ]
 STRANGERS = {("journal", "mqtt"), ("sources", "journal"), ("targets", "profiles"), ("profiles", "mqtt")}
 PURE = (
-    *("event", "topic", "units", "quantity", "document", "mqtt", "profiles", "framing"),
+    *("event", "topic", "units", "quantity", "document", "mqtt", "profiles", "framing", "polling"),
     *("journal.record", "journal.block", "rules.engine"),
 )
 SHELLS = {"mqtt.connection", "mqtt.link", "mqtt.socket_link", "mqtt.via_paho"}  # in a pure room, moving the bytes
