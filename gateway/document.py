@@ -52,6 +52,13 @@ class Document:
         self._lines = _Scanner(text).lines
 
     @classmethod
+    def of(cls, data: dict[str, Any], file: Path | str) -> Document:
+        """Take a document that was never a file: its faults have no line."""
+        made = cls("", file)
+        made.data = data
+        return made
+
+    @classmethod
     def read(cls, file: Path) -> Document:
         """Read and parse a file. Raises ConfigError if it cannot be read, is not UTF-8 or not TOML."""
         try:

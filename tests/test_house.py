@@ -54,7 +54,7 @@ LAYERS: list[set[str]] = [
 ]
 STRANGERS = {("journal", "mqtt"), ("sources", "journal"), ("targets", "profiles"), ("profiles", "mqtt")}
 PURE = (
-    *("event", "topic", "units", "quantity", "document", "mqtt", "profiles", "framing", "polling"),
+    *("event", "topic", "units", "quantity", "document", "mqtt", "profiles", "framing", "polling", "importers"),
     *("journal.record", "journal.block", "rules.engine"),
 )
 SHELLS = {"mqtt.connection", "mqtt.link", "mqtt.socket_link", "mqtt.via_paho"}  # in a pure room, moving the bytes

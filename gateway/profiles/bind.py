@@ -76,6 +76,7 @@ class Bound:
 
     def fields_for(self, devices: Devices) -> Bound:
         """Make the fields of this device, as installed."""
+        self.subject = devices.stable(self.subject)
         device = devices.get(self.subject)
         kind = (device.kind if device else None) or KIND_OF_CLASS[self.device_class]
         invert = bool(device and device.invert)

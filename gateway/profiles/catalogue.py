@@ -24,6 +24,7 @@ class Entry(NamedTuple):
     exclude: tuple[TopicTemplate, ...]
     profile: str
     message: CompiledMessage | None
+    together: tuple[int, str] | None = None  # of what devices said themselves: rank and importer
 
     def match(self, levels: list[str]) -> Captures | None:
         """Return the captures, or None when the topic is another or excluded."""
@@ -35,6 +36,8 @@ class Entry(NamedTuple):
     @property
     def group(self) -> tuple[tuple[int, ...], str]:
         """Return what messages have in common that read one delivery together."""
+        if self.together is not None:
+            return (self.together[0],), self.together[1]
         return self.template.specificity, self.profile
 
 
@@ -62,6 +65,11 @@ class Catalogue:
         raise_faults(faults)
         return cls(found)
 
+    def by_a_person(self, profile: str) -> bool:
+        """Return whether a profile is a file that did not come with the gateway."""
+        found = self.profiles.get(profile)
+        return found is not None and Path(found.file).parent != BUILTIN
+
     @property
     def prefixes(self) -> frozenset[str]:
         """Return every default prefix that a source may say another word for."""
@@ -70,7 +78,7 @@ class Catalogue:
 
     def entries(self, prefixes: Mapping[str, str]) -> list[Entry]:
         """Return every topic of every profile, closest match first, with a source's prefixes filled in."""
-        found = [entry for profile in self.profiles.values() for entry in _entries(profile, prefixes)]
+        found = [entry for profile in self.profiles.values() for entry in entries_of(profile, prefixes)]
         found.sort(key=_closeness)
         return found
 
@@ -94,7 +102,8 @@ def load_profile(file: Path) -> Compiled:
     return compiled
 
 
-def _entries(profile: Compiled, prefixes: Mapping[str, str]) -> Iterator[Entry]:
+def entries_of(profile: Compiled, prefixes: Mapping[str, str]) -> Iterator[Entry]:
+    """Yield every topic of one profile, with a source's prefixes filled in."""
     name = profile.source.id
     for message in profile.messages:
         exclude = tuple(template.bound(prefixes) for template in message.exclude)

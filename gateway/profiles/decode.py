@@ -9,22 +9,23 @@ beyond 64 bits become floats. Of duplicate keys the last wins, as in the makers'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
 import orjson
 
 from gateway.errors import DecodeError
-from gateway.profiles import command, messages
+from gateway.profiles import announced, command, messages
 from gateway.profiles.bind import Bound, BoundField, Plan
-from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.catalogue import Catalogue, Entry
 from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
 from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge, notes_of
 from gateway.profiles.route import Candidate, Claim, Route, holds, route_of
+from gateway.profiles.template import covers
 from gateway.topic import is_name
 
 PAYLOAD_BYTES_MAX = 1_000_000  # of a message that is decoded; blobs have their own limit in the profile
@@ -47,11 +48,16 @@ class Decoder(Context):
         values: MutableMapping[str, dict[str, Any]],
         prefixes: Mapping[str, str] | None = None,
         zone: tzinfo | None = None,
+        imports: announced.Announcing | None = None,
     ) -> None:
         """Prepare; nothing is decoded yet."""
-        super().__init__(catalogue, f"/{gateway}/{source}", source, devices, values, zone)
+        own = Catalogue(catalogue.profiles.values())  # what devices say about themselves is theirs alone
+        super().__init__(own, f"/{gateway}/{source}", source, devices, values, zone)
         self.prefixes = dict(prefixes or {})
-        self.filters = catalogue.filters(self.prefixes)
+        self.imports = imports
+        self.known_at_start = frozenset(subject for subject in values if subject.startswith(f"{source}/"))
+        announced.restore(self)
+        self._filters = catalogue.filters(self.prefixes)
         self._entries = catalogue.entries(self.prefixes)
         self._routes: dict[str, Route] = {}
         self._held: set[tuple[str, str]] = {
@@ -61,6 +67,13 @@ class Decoder(Context):
             for name in known.get(NOTES, {}).get("pending", ())
         }
 
+    @property
+    def filters(self) -> list[str]:
+        """Return the topic filters that bring what profiles and importers read, none covered by another."""
+        wanted = {*self._filters, *(self.imports.filters() if self.imports is not None else ())}
+        wide = [f for f in wanted if "#" in f or "+" in f]
+        return sorted(f for f in wanted if not any(other != f and covers(other, f) for other in wide))
+
     def installed(self, devices: Devices) -> None:
         """Take a new installation model: names, kinds and `invert` apply from the next message."""
         self.devices = devices
@@ -69,9 +82,11 @@ class Decoder(Context):
     def decode(self, delivery: Received) -> Decoded:
         """Decode one delivery. Raises nothing: what is wrong is in `rejected` or `faults`."""
         route = self._routes.get(delivery.topic)
-        if route is None:
-            route = self._route(delivery.topic)
         out = Decoded()
+        if route is None:
+            if self.imports is not None and announced.take(self, self.imports, delivery, out):
+                return out
+            route = self.route(delivery.topic)
         try:
             self._claim(route, delivery, out)
         except DecodeError as error:
@@ -93,6 +108,8 @@ class Decoder(Context):
     def release(self, now_ns: int) -> Decoded:
         """Report the values that a `min_interval` held back and whose time has come. Cheap when there are none."""
         out = Decoded()
+        if self.imports is not None and self.imports.pending:
+            announced.settle(self, self.imports, out, now_ns)
         if self._held:
             messages.release(self, self._held, now_ns, out)
         return out
@@ -295,8 +312,25 @@ class Decoder(Context):
         out.events.append(self.change(field, subject, value, old, when, resync=retained, raw=raw))
         return when
 
-    def _route(self, topic: str) -> Route:
-        entries = self._entries if is_name(topic) else ()
+    def forget(self, topics: Iterable[str] | None) -> None:
+        """Look these topics up again when they come; None: all."""
+        if topics is None:
+            self._routes.clear()
+        for topic in topics or ():
+            self._routes.pop(topic, None)
+
+    def route(self, topic: str) -> Route:
+        """Return what reads a topic."""
+        found = self._routes.get(topic)
+        if found is not None:
+            return found
+        entries: Sequence[Entry] = self._entries if is_name(topic) else ()
+        if entries and self.imports is not None:
+            before, after = self.imports.entries(topic)
+            if before:  # a person's file, then what the device said, then the files that came with the gateway
+                own = [entry for entry in entries if self.catalogue.by_a_person(entry.profile)]
+                entries = [*own, *before, *(entry for entry in entries if entry not in own)]
+            entries = [*entries, *after]
         route = route_of(entries, topic, self.source, self.devices, self.values)
         while len(self._routes) >= ROUTES_MAX:
             del self._routes[next(iter(self._routes))]

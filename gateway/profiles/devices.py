@@ -79,6 +79,11 @@ class Devices:
         self.kinds = dict(kinds or {})
         self._by_id = {device.id: device for device in devices}
         self._by_name = {device.name or device.id: device for device in self._by_id.values()}
+        self.aliases: dict[str, str] = {}  # what profiles call a device -> its id, where devices said it themselves
+
+    def stable(self, called: str) -> str:
+        """Return the id of a device that a profile calls so."""
+        return self.aliases.get(called, called)
 
     def become(self, other: Devices) -> None:
         """Be another installation from now on, for everybody who holds this one: devices.toml was edited."""

@@ -185,6 +185,7 @@ EVENTS_OF_MESSAGES = frozenset(
         "review_started", "review_updated", "review_ended",
         "trigger_raised", "snapshot_taken", "button_pressed", "reading_taken",
         "device_joined", "device_left", "device_announced", "device_interviewed", "device_removed",
+        "device_renamed",
     }
 )  # fmt: skip
 """Types a message as a whole may raise (``event =``), beside those of the fields."""

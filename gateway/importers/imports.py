@@ -1,0 +1,230 @@
+"""All importers of one source: their descriptions compiled, by topic, within limits.
+
+Announcements come in storms (a bridge that starts lists every device; one device has forty entities), so taking one only
+notes which descriptions are out of date; `settle` makes them, once for each, before the next topic is looked up that
+nobody knew and at the latest a second later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.document import Document
+from gateway.errors import ConfigError
+from gateway.importers.importer import ANNOUNCEMENT_BYTES_MAX, DEVICES_MAX, TOPICS_MAX, Description, Importer, Taken
+from gateway.importers.registry import IMPORTERS, importer_of
+from gateway.profiles.announced import News
+from gateway.profiles.catalogue import Entry, entries_of
+from gateway.profiles.compile import compile_profile
+from gateway.profiles.compiled import Compiled
+from gateway.profiles.template import covers
+from gateway.topic import is_name
+
+SENDS_MAX = 64  # messages of importers that wait for a connection
+TITLE_CHARS = 28  # of a description's title that become part of its profile's id
+
+_UNFIT = re.compile(r"[^a-z0-9]+")
+
+
+class _Held(NamedTuple):
+    description: Description
+    importer: Importer
+    profile: str
+
+
+class _Shared(NamedTuple):
+    """A compiled document and who uses it."""
+
+    profile: Compiled
+    entries: tuple[Entry, ...]
+    users: set[tuple[str, str]]
+
+
+class Imports:
+    """What devices of one source said about themselves."""
+
+    def __init__(
+        self, names: Collection[str], prefixes: Mapping[str, str] | None = None, kept: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make the importers of these names; `kept` are rows of an earlier run, by ``<importer>/<key>``."""
+        self.prefixes = dict(prefixes or {})
+        self.importers: list[Importer] = []
+        for name in (name for name in IMPORTERS if name in names):
+            mine = {key.partition("/")[2]: row for key, row in (kept or {}).items() if key.startswith(f"{name}/")}
+            self.importers.append(importer_of(name, self.prefixes, mine))
+        self._held: dict[tuple[str, str], _Held] = {}
+        self._shared: dict[str, _Shared] = {}
+        self._by_topic: dict[str, list[tuple[str, str]]] = {}
+        self._pending: dict[tuple[str, str], Importer] = {
+            (importer.name, key): importer for importer in self.importers for key in importer.keys()
+        }
+        self.sends: deque[tuple[str, bytes]] = deque(maxlen=SENDS_MAX)
+        self.refused: Counter[str] = Counter()  # descriptions that could not be taken, by importer
+        self.last_refusal = ""
+
+    # -- what the decoder asks -----------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Return whether `settle` has something to do."""
+        return bool(self._pending)
+
+    def filters(self) -> list[str]:
+        """Return the topic filters that bring announcements and what descriptions read, none covered by another."""
+        wanted = {f for importer in self.importers for f in importer.filters()}
+        wide = [f for f in wanted if "#" in f or "+" in f]
+        wanted |= {t for t in self._by_topic if not t.startswith("$") and not any(covers(f, t) for f in wide)}
+        return sorted(wanted)
+
+    def wants(self, topic: str) -> Importer | None:
+        """Return the importer a message on this topic is for."""
+        for importer in self.importers:
+            if importer.wants(topic):
+                return importer
+        return None
+
+    def take(self, importer: Importer, topic: str, payload: bytes, now_ns: int) -> Taken:
+        """Take a message; descriptions it changes wait for `settle`."""
+        if len(payload) > ANNOUNCEMENT_BYTES_MAX:
+            return Taken(refused=f"an announcement of {len(payload)} bytes, the limit is {ANNOUNCEMENT_BYTES_MAX}")
+        try:
+            taken = importer.take(topic, payload, now_ns)
+        except RecursionError:
+            taken = Taken(refused="nested too deeply")
+        for key in taken.changed:
+            self._pending[importer.name, key] = importer
+        self.sends.extend(taken.sends)
+        return taken
+
+    def settle(self) -> News:
+        """Make every description that is out of date."""
+        news = News()
+        pending, self._pending = self._pending, {}
+        for at, importer in pending.items():
+            description = importer.describe(at[1])
+            old = self._held.get(at)
+            if old is not None and old.description == description:
+                continue
+            self._replace(at, importer, old, description, news)
+        for shared_id in [name for name, shared in self._shared.items() if not shared.users]:
+            del self._shared[shared_id]
+            news.dropped.append(shared_id)
+        return news
+
+    def entries(self, topic: str) -> tuple[list[Entry], list[Entry]]:
+        """Return what descriptions read on a topic: before the shipped profiles, and after them."""
+        before: list[Entry] = []
+        after: list[Entry] = []
+        levels = topic.split("/")
+        for at in self._by_topic.get(topic, ()):
+            held = self._held[at]
+            found = [e for e in self._shared[held.profile].entries if e.match(levels) is not None]
+            rank = held.importer.rank
+            (before if rank > 0 else after).extend(e._replace(together=(rank, held.importer.name)) for e in found)
+        return before, after
+
+    def read_by_better(self, importer: Importer, topics: Iterable[str]) -> bool:
+        """Return whether an importer of a higher rank describes what is on one of these topics."""
+        held = (self._held[at] for topic in topics for at in self._by_topic.get(topic, ()))
+        return any(each.importer.rank > importer.rank for each in held)
+
+    def changes(self) -> Iterator[tuple[str, Any]]:
+        """Yield rows to be kept: (``<importer>/<key>``, row or None)."""
+        for importer in self.importers:
+            for key, row in importer.rows.changes():
+                yield f"{importer.name}/{key}", row
+
+    def descriptions(self) -> Iterator[tuple[str, Description]]:
+        """Yield (importer, description) of everything described."""
+        for held in self._held.values():
+            yield held.importer.name, held.description
+
+    def status(self) -> dict[str, object]:
+        """Say how many devices are described, what was refused and what is left out, by importer."""
+        described = Counter(at[0] for at in self._held)
+        left_out = Counter({at[0]: len(held.description.left_out) for at, held in self._held.items()})
+        return {
+            name: {"described": described[name], "refused": self.refused[name], "left_out": left_out[name]}
+            for name in (importer.name for importer in self.importers)
+            if described[name] or self.refused[name]
+        }
+
+    # -- one description -----------------------------------------------------------------------------------
+
+    def _replace(
+        self, at: tuple[str, str], importer: Importer, old: _Held | None, new: Description | None, news: News
+    ) -> None:
+        if new is not None:
+            why = self._no_room(at, old, new)
+            shared = None if why else self._compiled(importer, new)
+            if shared is None:
+                self._refuse(importer, new, why)
+                new = None
+        if old is not None:
+            self._release(at, old)
+            news.topics.update(old.description.topics)
+        if new is None:
+            if old is not None:
+                news.gone.append(old.description)
+            return
+        profile = self._compiled(importer, new)
+        assert profile is not None
+        self._held[at] = _Held(new, importer, profile.profile.source.id)
+        profile.users.add(at)
+        for topic in new.topics:
+            self._by_topic.setdefault(topic, []).append(at)
+        news.topics.update(new.topics)
+        news.profiles.append(profile.profile)
+        news.described.append((importer.name, new, old.description if old else None))
+
+    def _release(self, at: tuple[str, str], old: _Held) -> None:
+        del self._held[at]
+        self._shared[old.profile].users.discard(at)
+        for topic in old.description.topics:
+            readers = self._by_topic[topic]
+            readers.remove(at)
+            if not readers:
+                del self._by_topic[topic]
+
+    def _no_room(self, at: tuple[str, str], old: _Held | None, new: Description) -> str:
+        if not all(is_name(topic) for topic in new.topics):
+            return "it reads what is no topic"
+        topics = len(self._by_topic) - len(old.description.topics if old else ()) + len(new.topics)
+        if topics > TOPICS_MAX:
+            return f"{topics} topics, the limit is {TOPICS_MAX}"
+        count = sum(name == at[0] for name, _ in self._held)
+        if old is None and count >= DEVICES_MAX:
+            return f"it would be device number {count + 1}, the limit is {DEVICES_MAX}"
+        return ""
+
+    def _compiled(self, importer: Importer, description: Description) -> _Shared | None:
+        document = description.document
+        digest = hashlib.blake2b(msgspec.json.encode(document), digest_size=4).hexdigest()
+        slug = _UNFIT.sub("-", str(document.get("title", "")).lower()).strip("-")[:TITLE_CHARS].strip("-")
+        name = f"{importer.name}.{slug or 'device'}-{digest}"
+        found = self._shared.get(name)
+        if found is None:
+            whole = {"schema": 1, "id": name, **document}
+            try:
+                profile = compile_profile(Document.of(whole, f"imported {name}"))
+            except ConfigError as error:
+                self._refuse(importer, description, "; ".join(fault.what for fault in error.faults[:3]))
+                return None
+            found = self._shared[name] = _Shared(profile, tuple(entries_of(profile, self.prefixes)), set())
+        return found
+
+    def _refuse(self, importer: Importer, description: Description, why: str) -> None:
+        if why:
+            self.refused[importer.name] += 1
+            self.last_refusal = f"{importer.name}: {description.name or description.device}: {why}"
+
+
+def names(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the importers that are on: those named, or all."""
+    return tuple(IMPORTERS) if wanted is None else tuple(wanted)
