@@ -55,6 +55,8 @@ FIELDS: dict[str, Meaning] = {
     "button": Meaning("text", "button_pressed"),
     "tilt": _quantity("deg", "tilt_changed"),
     "alarm": _alarm("alarm_raised", "alarm_cleared"),
+    "armed": Meaning("text", "arming_changed"),  # of an alarm panel: off, home, away
+    "panel.report": Meaning("text", "panel_reported"),
     "jammed": _alarm("lock_jammed", "lock_freed"),
     "cover": Meaning("enum", "cover_changed"),
     "lock.action": Meaning("text", "lock_operated"),
@@ -116,6 +118,7 @@ FIELDS: dict[str, Meaning] = {
     # switching and energy
     "on": _binary("switched_on", "switched_off"),
     "power": _quantity("W", "power_changed"),
+    "power.failed": _alarm("power_failed", "power_restored"),  # the mains, where something else keeps the device going
     "power.apparent": _quantity("VA", None),
     "power.reactive": _quantity("var", None),
     "power.factor": _quantity("/", None),
