@@ -11,7 +11,7 @@ from gateway.errors import DecodeError
 
 Kind = Literal["text", "lower", "word", "int", "number", "hex", "hex-signed", "hex-magnitude", "bytes"]
 """
-``text``           without white space around it; ``lower``: in lower case; ``word``: letters, digits, ``_``, ``-`` and ``.`` only
+``text``           without white space around it; ``lower``: in lower case; ``word``: letters, digits, ``_-.`` only
 ``int``            decimal, with or without a sign; ``number``: also with a fraction; nothing at all is unknown
 ``hex``            hexadecimal, unsigned; ``hex-signed``: two's complement in as many digits as there are
 ``hex-magnitude``  hexadecimal, the topmost bit of its digits is the sign (RFLink's 800d is -13)
