@@ -53,6 +53,7 @@ class Event(
     cause: str | None = None  # id of the event (or timer) this one follows from
     clock: Literal["unsynced"] | None = None
     held: bool = False  # a gate has not released it
+    gate: str | None = None  # a copy that left its gate: what let it go ("open": nothing spoke against it)
     hops: int = 0  # rules between this event and the device or timer it began with
     resync: bool = False  # a retained copy that differs from the last known value
     traceparent: str | None = None
@@ -86,6 +87,11 @@ def stamp(event: Event, event_id: str, sequence: int) -> None:
     if not event.id:  # a derived event brings its deterministic id
         _set(event, "id", event_id)
     _set(event, "sequence", "%016d" % sequence)  # noqa: UP031 - twice as fast as a format specification
+
+
+def hold(event: Event) -> None:
+    """Have routes pass an event over, which is not appended yet: a gate is to release it, or not."""
+    _set(event, "held", True)
 
 
 def derived_id(log_id: str, rule: str, cause: str, ordinal: int) -> str:

@@ -11,17 +11,19 @@ if TYPE_CHECKING:
     from gateway.rules.engine.context import Context, Event
     from gateway.rules.engine.memory import State
     from gateway.rules.language.api import above, at, below, every, happened, rule, timer, when
+    from gateway.rules.language.gates import gate
     from gateway.rules.language.house import Device, Room
     from gateway.rules.language.over import Window, session, sliding, tumbling
 
 __all__ = [
     "Context", "Device", "Event", "Room", "State", "Window",
-    "above", "at", "below", "every", "happened", "rule", "session", "sliding", "timer", "tumbling", "when",
+    "above", "at", "below", "every", "gate", "happened", "rule", "session", "sliding", "timer", "tumbling", "when",
 ]  # fmt: skip
 
 _PLACES = {
     "language.api": ("above", "at", "below", "every", "happened", "rule", "timer", "when"),
     "engine.context": ("Context", "Event"),
+    "language.gates": ("gate",),
     "language.house": ("Device", "Room"),
     "engine.memory": ("State",),
     "language.over": ("Window", "session", "sliding", "tumbling"),

@@ -34,6 +34,7 @@ class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
     load_s_max: float = 5.0  # running a file's top level
     memory_bytes_max: int = 256 * 1024 * 1024  # data of the worker process
     late_s: float = 60.0  # older events switch nothing
+    gate_s: float = 2.0  # an event that a gate has not decided about by then goes as it is, or is dropped (@gate fail)
     manual_hold_s: float = 3600.0  # how long a change by hand wins over rules; devices.toml may say otherwise
     echo_s: float = 10.0  # for so long after a command, what a device says may be about the time before
     observe: tuple[str, ...] = ()  # rules whose commands are recorded, not sent
@@ -43,8 +44,8 @@ class RuleOptions(msgspec.Struct, frozen=True, kw_only=True):
     bytes_max: int = 8 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        if min(self.manual_hold_s, self.echo_s) < 0:
-            raise ValueError("manual_hold_s and echo_s are times")
+        if min(self.manual_hold_s, self.echo_s, self.gate_s) < 0:
+            raise ValueError("manual_hold_s, echo_s and gate_s are times")
         grants.check((*self.grant, *(word for words in self.grant_to.values() for word in words)))
 
     @property

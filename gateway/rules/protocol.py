@@ -27,6 +27,9 @@ DOUBLE = "there is a rule "  # what a fault about two rules of one name begins w
 
 NOT_PYTHON = "not Python: "  # what a fault of a text that can't be compiled begins with
 
+Verdict = tuple[int, bool | dict[str, Any], str]
+"""What gates say of a record: its sequence; that it goes, is dropped, or goes with these data; which gates did that."""
+
 Put = tuple[str, str, Any]
 """A change of a durable table: table, key, value (None deletes)."""
 
@@ -59,6 +62,18 @@ class RuleInfo(msgspec.Struct, frozen=True, array_like=True):
     file: str
     line: int
     actor: str = ""  # rule:<name>@<version>: who its outputs are by
+
+
+class GateInfo(msgspec.Struct, frozen=True, array_like=True):
+    """Which events are held until a gate has decided about them, and what becomes of them when it does not."""
+
+    name: str
+    types: tuple[str, ...]
+    device: tuple[str, ...] = ()
+    room: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    closed: bool = False  # dropped; else they go
 
 
 class RuleFault(msgspec.Struct, frozen=True, array_like=True):
@@ -162,6 +177,7 @@ class Ready(msgspec.Struct, array_like=True, tag="ready"):
     uses: dict[str, list[str]] = {}  # file -> what of lib it depends on; names below the folder
     tested: list[str] = []  # files that carry tests
     enforced: Enforced = Enforced()
+    gates: list[GateInfo] = []
 
 
 class Step(msgspec.Struct, array_like=True, tag="step"):
@@ -189,11 +205,12 @@ class Outcome(msgspec.Struct, array_like=True, tag="outcome"):
     faults: list[RuleFault] = []
     fired: dict[str, int] = {}  # rule -> calls that went well
     logs: list[tuple[str, str]] = []  # (rule, text)
+    gated: list[Verdict] = []
 
     @property
     def empty(self) -> bool:
         """Return whether nothing but the cursor moved."""
-        return not (self.outputs or self.puts or self.faults or self.fired or self.logs)
+        return not (self.outputs or self.puts or self.faults or self.fired or self.logs or self.gated)
 
 
 ToWorker = Load | Try | Start | Batch | Inventory | Ask

@@ -85,6 +85,7 @@ class SimulatedHouse:
         self.raises = True  # a rule that raises fails the test; False: see `faults`
         self.faults: list[str] = []
         self.outputs: list[Event] = []  # all of them, in order
+        self.gated: list[bool | dict[str, Any]] = []  # what gates decided: let go, dropped, or let go with these data
         self.logs: list[str] = []
         self._record("rules_loaded", "", {}, lane="timer")
 
@@ -370,6 +371,7 @@ class SimulatedHouse:
         self._keep(outcome.puts)
         self.outputs += outcome.outputs
         self._carrier.take(outcome.outputs)
+        self.gated += [verdict for _, verdict, _ in outcome.gated]
         self.logs += [text for _, text in outcome.logs]
         self.faults += [str(fault) for fault in outcome.faults]
         if outcome.faults and self.raises:

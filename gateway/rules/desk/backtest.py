@@ -209,6 +209,7 @@ class Backtest:
     def _take(self, outcome: Outcome) -> None:
         if outcome.fired or outcome.faults:
             self.tally.take(outcome, rfc3339(self.now_ns))
+        self.tally.gated(outcome.gated, rfc3339(self.now_ns))
         for event in outcome.outputs:
             done = action(event, self._names)
             self.tally.did(done)

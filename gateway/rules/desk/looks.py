@@ -17,6 +17,7 @@ from gateway.rules.engine.trace import (
     CHANGED,
     COOLDOWN,
     FAILED,
+    GATED,
     MISSED,
     MODE,
     OVER,
@@ -130,7 +131,7 @@ def _words(rule: Declared, verdict: str, detail: Any) -> str:
         return f"hours: it was not {detail}" if detail.startswith(("between", "on ")) else f"hours: {detail}"
     if verdict in (STEADY, CHANGED) and isinstance(rule, Condition):
         return _weighed(rule, detail[1], verdict == STEADY)
-    if verdict in (WAITS, MISSED):
+    if verdict in (WAITS, MISSED, GATED):
         return str(detail)
     if verdict == FAILED:
         part, _, what, attempts, us = detail

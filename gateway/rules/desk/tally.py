@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.event import Event
 from gateway.rules.desk.candidate import rule_of
-from gateway.rules.protocol import Outcome, RuleFault
+from gateway.rules.protocol import Outcome, RuleFault, Verdict
 
 FAULTS_MAX: Final = 1000  # different ones
 DATA_CHARS_MAX: Final = 200
@@ -100,10 +100,10 @@ class Count(msgspec.Struct):
     first: str = ""
     last: str = ""
 
-    def add(self, done: Action) -> None:
-        """Count an action."""
-        self.kinds[done.kind] = self.kinds.get(done.kind, 0) + 1
-        self.first, self.last = self.first or done.time, done.time
+    def add(self, kind: str, time: str) -> None:
+        """Count something it did."""
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        self.first, self.last = self.first or time, time
 
 
 class Failing(msgspec.Struct):
@@ -124,7 +124,13 @@ class Tally:
 
     def did(self, done: Action) -> None:
         """Count an action."""
-        self._of(done.rule).add(done)
+        self._of(done.rule).add(done.kind, done.time)
+
+    def gated(self, verdicts: Iterable[Verdict], time: str) -> None:
+        """Count what gates dropped or changed."""
+        for _, verdict, by in verdicts:
+            for gate in filter(None, by.split(", ")):
+                self._of(gate).add("dropped" if verdict is False else "changed", time)
 
     def take(self, outcome: Outcome, time: str) -> None:
         """Count calls and faults of an outcome."""

@@ -21,7 +21,7 @@ from gateway.rules.engine.runner import cooldown_key
 from gateway.rules.engine.tables import ALERTS, HOLDS, MODE_KEY, MODES, RULE_STATE, TIMERS
 from gateway.rules.engine.trace import kept
 from gateway.rules.language.calendar import Place
-from gateway.rules.language.definition import At, Condition, Declared, EventRule, Every, FieldTest
+from gateway.rules.language.definition import At, Condition, Declared, EventRule, Every, FieldTest, Gate
 from gateway.rules.language.house import Device
 
 SHOWN_MAX = 50  # devices, scopes, timers: the rest is counted
@@ -265,4 +265,4 @@ def _field(name: str, test: FieldTest, value: Any, was: bool = False) -> Entry:
     }
 
 
-_KINDS: Mapping[type, str] = {EventRule: "rule", Condition: "when", Every: "every", At: "at"}
+_KINDS: Mapping[type, str] = {EventRule: "rule", Gate: "gate", Condition: "when", Every: "every", At: "at"}

@@ -38,7 +38,7 @@ LOG_CHARS_MAX = 1000
 HOPS_MAX = 8  # rules in a row that react to each other's events, or to timers of less than
 HOPS_WITHIN_NS = 1_000_000_000
 
-Part = Literal["event", "begin", "end", "timer", "every", "at", "answer", "engine"]
+Part = Literal["event", "begin", "end", "timer", "every", "at", "answer", "gate", "engine"]
 
 
 class LimitReached(RuntimeError):

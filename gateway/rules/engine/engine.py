@@ -18,8 +18,9 @@ import msgspec
 from gateway.rules.engine import alerts, claims
 from gateway.rules.engine.absence import ENABLE, FORGET, KEPT_S, Absence
 from gateway.rules.engine.appointments import AT, Appointments, in_time, missed_text
-from gateway.rules.engine.call import Call, Cause, Site
+from gateway.rules.engine.call import Call, Cause, Part, Site
 from gateway.rules.engine.conditions import LASTS, UNKNOWN, Conditions, touches
+from gateway.rules.engine.decision import Decisions
 from gateway.rules.engine.index import Index
 from gateway.rules.engine.openings import HOURS, InForce, Openings
 from gateway.rules.engine.overrides import ANSWERS, ECHO, HOUSE_TYPES, Overrides
@@ -28,17 +29,18 @@ from gateway.rules.engine.patterns import Patterns
 from gateway.rules.engine.runner import Runner, Watch, cooldown_key, stranger
 from gateway.rules.engine.seen import Seen, decode, field_of, time_ns
 from gateway.rules.engine.tables import ALERTS, HOLDS, MODE_KEY, MODES, RULE_STATE, TIMERS
+from gateway.rules.engine.ticks import EVERY, Ticks
 from gateway.rules.engine.trace import CHANGED, COOLDOWN, MISSED, MODE, SMALL, STEADY, WAITS, WHERE, Trace, kept
 from gateway.rules.engine.trace import HOURS as CLOSED
 from gateway.rules.engine.trouble import RETRY, Work
 from gateway.rules.engine.windows import Windows
 from gateway.rules.language.calendar import place_of
-from gateway.rules.language.definition import At, Condition, Declared, Definition, EventRule, Every, Timer
+from gateway.rules.language.definition import At, Condition, Declared, Definition, EventRule, Every, Gate, Timer
 from gateway.rules.language.inputs import PREFIX as INPUTS_PREFIX
 from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
 from gateway.rules.records import ACKNOWLEDGE, DISABLED, ENABLED, HTTP_ANSWERED
 
-AFTER, EVERY = "after", "every"  # kinds of timers
+AFTER = "after"  # kind of timer
 OUTCOME_BYTES_MAX = 128 * 1024  # of outputs, from which on an outcome is closed
 
 
@@ -65,6 +67,7 @@ class Engine:
         self._complete = complete
         self._definitions: dict[str, Declared] = {}  # those that are not disabled, as all below
         self._index = Index(site.house)
+        self._decisions = Decisions(site.house, self.trace, site.acting, self._offer)
         self._acting: tuple[list[Condition], list[At]] = ([], [])
         self._place = place_of(site.timezone, site.location)
         self._conditions = Conditions(site, self._acting[0], Openings(site, self._place), self._begin, self._end)
@@ -74,6 +77,7 @@ class Engine:
         self._patterns = Patterns(site, self._runner, windows, self._run)
         self._overrides = Overrides(site, self._runner)
         self._appointments = Appointments(site, self._acting[1], self._runner, self._place, self.trace)
+        self._ticks = Ticks(site, self._runner)
         self._absence = Absence(site, self._runner, definitions, self._settle, kept_s)
         self._arm()
 
@@ -84,6 +88,7 @@ class Engine:
         self._definitions.clear()
         self._definitions.update((definition.name, definition) for definition in acting)
         self._index.put(acting)
+        self._decisions.put(acting, self.definitions)
         self._acting[0][:] = [definition for definition in acting if isinstance(definition, Condition)]
         self._acting[1][:] = [definition for definition in acting if isinstance(definition, At)]
         self._conditions.forget()
@@ -104,8 +109,7 @@ class Engine:
         """
         outcome = self._runner.begin(upto, now_ns, live_after)
         runner, devices, watched = self._runner, self.site.house.devices, self._conditions.watched
-        index = self._index.by_type
-        held = self.site.tables.of(HOLDS)
+        index, held = self._index.by_type, self.site.tables.of(HOLDS)
         for raw in raws:
             try:
                 seen = decode(raw)
@@ -113,11 +117,12 @@ class Engine:
                 runner.fault(RuleFault("", "", 0, f"a record up to {upto} can't be read: {error}"))
                 continue
             if seen.lane == "timer":
-                runner.take(raw, seen)
-                self._time(seen)
+                self._time(raw, seen)
                 if runner.bytes > OUTCOME_BYTES_MAX:
                     break
                 continue
+            if seen.gate is not None:
+                continue  # rules have seen the event that the gate held
             subject = seen.subject
             device = devices.get(subject)
             if device is not None:
@@ -129,10 +134,8 @@ class Engine:
                 elif seen.type in ANSWERS:
                     runner.take(raw, seen)
                     self._overrides.take(seen)
-            elif subject:
+            elif subject or seen.type in HOUSE_TYPES:
                 self._meet(seen)
-            elif seen.type in HOUSE_TYPES:
-                self._overrides.house_changed(seen, time_ns(seen, runner.now_ns))
             if runner.deferred:
                 runner.take(raw, seen)
                 runner.catch_up()
@@ -145,6 +148,8 @@ class Engine:
                     runner.take(raw, seen)
                     for rule in rules:
                         self._offer(rule, seen)
+            if seen.type in self._decisions.types:
+                runner.decided(raw, seen, self._decisions.of)
             conditions = watched.get(subject)
             if conditions is None:
                 conditions = self._conditions.of(subject)
@@ -166,7 +171,10 @@ class Engine:
     # ---- events -------------------------------------------------------------------------------------
 
     def _meet(self, seen: Seen) -> None:
-        """Learn a device from its first event."""
+        """Learn a device from its first event; or what is new about the house, which is none."""
+        if not seen.subject:
+            self._overrides.house_changed(seen, time_ns(seen, self._runner.now_ns))
+            return
         if seen.actor != "device" or not self.site.house.meet(seen.subject, seen.type):
             return
         self.site.house.devices[seen.subject].update(seen.data)
@@ -181,9 +189,13 @@ class Engine:
         """Forget which rules look at which devices."""
         self._conditions.forget()
         self._index.forget()
+        self._decisions.forget()
 
-    def _offer(self, rule: EventRule, seen: Seen) -> None:
-        """Run a rule for an event unless its tests, mode or cooldown speak against it; the trace says which did."""
+    def _offer(self, rule: EventRule, seen: Seen) -> Any:
+        """Run a rule for an event unless its tests, mode or cooldown speak against it; the trace says which did.
+
+        Returns what it returned (`Runner.do`); None when something spoke against it.
+        """
         for name, test in rule.where:
             value = field_of(seen.data, name)
             if value is None:
@@ -208,11 +220,12 @@ class Engine:
         device = self.site.house.devices.get(subject)
         return None if device is None else device[name]
 
-    def _run(self, rule: EventRule, seen: Seen, raw: bytes, cause: Cause | None = None, **more: Any) -> None:
+    def _run(self, rule: EventRule, seen: Seen, raw: bytes, cause: Cause | None = None, **more: Any) -> Any:
         """Run a rule, unless it did a short while ago."""
         if rule.cooldown_ns and (left_ns := self._cools(rule, seen)):
             return self._looks[rule.index].append((seen.sequence, COOLDOWN, left_ns))
-        work = Work(rule.name, "event", raw, int(seen.sequence), device=seen.subject, **more)
+        part: Part = "gate" if isinstance(rule, Gate) else "event"
+        work = Work(rule.name, part, raw, int(seen.sequence), device=seen.subject, **more)
         return self._runner.do(work, rule, seen, cause)
 
     def _cools(self, rule: EventRule, seen: Seen) -> int:
@@ -264,8 +277,9 @@ class Engine:
 
     # ---- time ---------------------------------------------------------------------------------------
 
-    def _time(self, seen: Seen) -> None:
+    def _time(self, raw: bytes, seen: Seen) -> None:
         """Look at a record of time."""
+        self._runner.take(raw, seen)
         if seen.type in ("rules_loaded", DISABLED, ENABLED):
             if seen.type == "rules_loaded" or self._absence.switch(seen, self._runner.cause(seen)):
                 self._loaded(self._runner.cause(seen))
@@ -317,7 +331,7 @@ class Engine:
         elif kind in (LASTS, UNKNOWN) and isinstance(rule, Condition):
             self._conditions.time_passed(rule, row["scope"], kind, key, cause)
         elif kind == EVERY and isinstance(rule, Every):
-            self._tick(rule, cause)
+            self._ticks.next(rule, cause)
             self._runner.do(Work(rule.name, "every", self._runner.raw, cause.sequence), rule, seen)
         elif kind == AT and isinstance(rule, At):
             self._appointments.look(rule, seen, key)
@@ -335,10 +349,11 @@ class Engine:
         if isinstance(timer, Timer) and timer.missed is not None:
             fitting = in_time(timer.missed, cause.time_ns, self._runner, seen)
         if fitting is not None:
-            return self._runner.do(work, rule, fitting)
+            self._runner.do(work, rule, fitting)
+            return
         text = f"{work.function} {missed_text(cause.time_ns, self._runner.now_ns, self._place)}"
         self._runner.say(rule.name, text)
-        return self.trace.look(rule.index, seen.sequence, MISSED, text)
+        self.trace.look(rule.index, seen.sequence, MISSED, text)
 
     def _look_at_the_clock(self, seen: Seen, only: str | None = None) -> None:
         """Open and close hours, and look what is due, by the clock as it is now."""
@@ -356,13 +371,6 @@ class Engine:
             arguments = seen.data.get("arguments") or {}
             work = Work(rule.name, "answer", self._runner.raw, int(seen.sequence), *about, arguments)
             self._runner.do(work, rule, seen)
-
-    def _tick(self, rule: Every, cause: Cause) -> None:
-        """Set the timer of the next tick, the first one that lies ahead."""
-        missed = (self._runner.now_ns - cause.time_ns) // rule.interval_ns
-        call = Call(self.site, rule, cause)
-        call.start_timer(EVERY, rule.interval_ns * (missed + 1), {"interval": rule.interval_ns})
-        call.commit()
 
     def _retry(self, rule: Definition, timer: str | None, cause: Cause) -> None:
         """Make the calls again that wait for a rule."""
@@ -383,12 +391,7 @@ class Engine:
             if self._runner.trouble.edited(rule):
                 self._retry(rule, None, cause)
             if isinstance(rule, Every):
-                keys = list(self.site.tables.keys(TIMERS, f"{rule.name}|{EVERY}|"))
-                rows = [self.site.tables.get(TIMERS, key) for key in keys]
-                if len(rows) != 1 or rows[0] is None or rows[0].get("interval") != rule.interval_ns:
-                    for key in keys:
-                        self.site.tables.put(TIMERS, key, None)
-                    self._tick(rule, self._runner.present(cause))
+                self._ticks.loaded(rule, cause)
         self._patterns.tidy(self._definitions)
         self._look_at_the_clock(self._runner.seen)
         self._runner.deferred.update(self.site.tables.keys(HOLDS))

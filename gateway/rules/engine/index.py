@@ -17,12 +17,12 @@ class Index:
         self._by_type: dict[str, list[EventRule]] = {}
         self.by_type: dict[str, dict[str, tuple[EventRule, ...]]] = {}  # type -> device -> rules that look
 
-    def put(self, definitions: Iterable[Declared]) -> None:
-        """Index these rules and no others."""
+    def put(self, definitions: Iterable[Declared], sort: type[EventRule] = EventRule) -> None:
+        """Index these rules and no others, as far as they are of exactly this sort."""
         self._by_type.clear()
         self.by_type.clear()
         for definition in definitions:
-            if isinstance(definition, EventRule):
+            if type(definition) is sort and isinstance(definition, EventRule):
                 for view in definition.views:
                     for event_type in view.types:
                         self._by_type.setdefault(event_type, []).append(view)

@@ -7,6 +7,7 @@ a call that a worker had to be killed for is not run again but counted as failed
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -17,15 +18,16 @@ from gateway.rules.engine.call import OUTPUT_BYTES_MAX, Call, Cause, LimitReache
 from gateway.rules.engine.conditions import Conditions
 from gateway.rules.engine.context import Context
 from gateway.rules.engine.context import Event as View
+from gateway.rules.engine.decision import UNDONE, decision
 from gateway.rules.engine.rates import Rates
 from gateway.rules.engine.seen import Seen, decode, time_ns
 from gateway.rules.engine.tables import HOLDS, RULE_STATE
 from gateway.rules.engine.trace import FAILED, OVER, PARKED, RAN, WHAT_CHARS_MAX, Trace
 from gateway.rules.engine.trouble import Trouble, Work
-from gateway.rules.language.definition import Condition, Declared, Definition, EventRule, Timer
+from gateway.rules.language.definition import Condition, Declared, Definition, EventRule, Gate, Timer
 from gateway.rules.language.faults import USER_ERRORS, describe
 from gateway.rules.language.house import Device, Room
-from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault
+from gateway.rules.protocol import Blamed, DeviceEntry, Outcome, RuleFault, Verdict
 
 FAULTS_PER_BATCH_MAX = 100
 LOGS_PER_BATCH_MAX = 200
@@ -78,7 +80,7 @@ class Runner:
     def begin(self, upto: int, now_ns: int, live_after: int) -> Outcome:
         """Start a batch."""
         self.now_ns, self._live_after, self.bytes = now_ns, live_after, 0
-        self.outcome = Outcome(upto, [], [], [], {}, [])
+        self.outcome = Outcome(upto, [], [], [], {}, [], [])
         return self.outcome
 
     def take(self, raw: bytes, seen: Seen) -> None:
@@ -86,13 +88,16 @@ class Runner:
         if self.raw is not raw:
             self.raw, self.seen, self._ordinal, self._record_bytes = raw, seen, 0, 0
 
-    def do(self, work: Work, rule: Definition, seen: Seen, cause: Cause | None = None) -> None:
-        """Make a call, all or nothing; a failure is the rule's own. Its `cause` is the event, unless it is given."""
+    def do(self, work: Work, rule: Definition, seen: Seen, cause: Cause | None = None) -> Any:
+        """Make a call, all or nothing; a failure is the rule's own. Its `cause` is the event, unless it is given.
+
+        Returns what the function returned; UNDONE when it was not called, or failed.
+        """
         cause = cause or self.cause(seen)
         if self.trouble.quarantined(rule.name):
             self._trace.look(rule.index, seen.sequence, PARKED, (work.part, work.scope))
             self.outcome.outputs += self.trouble.hold_back(work, rule, seen, cause)
-            return
+            return UNDONE
         call = Call(self.site, rule, cause, scope=work.scope, device=work.device, name=work.name)
         call.limited = True
         call.late = rule.late != "run" and self.is_late(seen, cause)
@@ -100,17 +105,18 @@ class Runner:
         function, arguments = self._prepare(work, rule, seen, call)
         if function is None:
             self._trace.look(rule.index, seen.sequence, OVER, (work.part, work.scope))
-            return
+            return UNDONE
         self._ordinal += 1
         here = int(self.seen.sequence)
         killed = self._blamed.get((rule.name, here, self._ordinal))
         fault = None if killed is None else RuleFault(rule.name, rule.file, rule.line, killed)
+        value: Any = UNDONE
         clock = self._trace.clock
         began_ns = clock()
         if fault is None:
             try:
                 self._watch.call(rule.index, here, self._ordinal)
-                function(*arguments, **work.arguments)
+                value = function(*arguments, **work.arguments)
                 self._weigh(call)
                 call.commit()
             except USER_ERRORS as error:
@@ -126,6 +132,7 @@ class Runner:
             told = (work.part, work.scope, fault.what[:WHAT_CHARS_MAX], work.attempts + 1, us)
             self._trace.look(rule.index, seen.sequence, FAILED, told)
             self._failed(work, rule, seen, fault, fatal=killed is not None)
+        return value if fault is None else UNDONE
 
     def _weigh(self, call: Call) -> None:
         """Count the outputs. LimitReached when there are too many for one record; they are tried again later."""
@@ -159,7 +166,7 @@ class Runner:
             call.rows.put(RULE_STATE, cooldown_key(rule, seen.subject), call.cause.time_ns)
         device = self.site.house.devices.get(seen.subject) or Device(DeviceEntry(seen.subject), {})
         view = View(seen, device, call, work.window, decode(work.earlier) if work.earlier else None)
-        return rule.run, (view, context)
+        return (partial(decision, rule.run) if isinstance(rule, Gate) else rule.run), (view, context)
 
     def _subject(self, condition: Condition, scope: str) -> Device | Room:
         if condition.per == "device":
@@ -198,6 +205,14 @@ class Runner:
         """Report a fault with the outcome."""
         if len(self.outcome.faults) < FAULTS_PER_BATCH_MAX:
             self.outcome.faults.append(fault)
+
+    def decided(self, raw: bytes, seen: Seen, of: Callable[[Seen], Verdict]) -> None:
+        """Make a record the one at hand, and report with the outcome what gates say `of` it."""
+        self.take(raw, seen)
+        verdict = of(seen)
+        self.outcome.gated.append(verdict)
+        if isinstance(verdict[1], dict):
+            self.bytes += len(self.raw)  # about: what is to be appended for it
 
     def say(self, rule: str, text: str) -> None:
         """Write a line to the log in the name of a rule."""

@@ -23,6 +23,7 @@ class Seen(msgspec.Struct, gc=False, tag_field="specversion", tag="1.0"):
     actor: str = "device"
     clock: str | None = None
     hops: int = 0
+    gate: str | None = None  # it is a copy that a gate let go
     data: dict[str, Any] = {}
 
 

@@ -28,6 +28,7 @@ CHANGED: Final = "changed"  # (scope, values): a condition may begin, wait or en
 RAN: Final = "ran"  # `Did`
 FAILED: Final = "failed"  # (part, scope, what, attempts, us)
 PARKED: Final = "parked"  # (part, scope): the rule is in quarantine
+GATED: Final = "gated"  # what a gate decided, as text
 OVER: Final = "over"  # (part, scope): nothing to call, the condition is over meanwhile
 
 INTEGER_MAX = 2**63 - 1  # that a frame can carry

@@ -31,6 +31,7 @@ PARKED_BYTES_MAX = 512 * 1024
 RETRIES_PER_TURN_MAX = 50
 EVENT_BYTES_MAX = 64 * 1024  # of an event that goes whole into its dead letter
 RETRY = "retry"  # kind of timer
+NEVER_AGAIN = ("every", "gate")  # calls that are not made up for: the next tick comes, the event has been decided
 QUARANTINED = "rule_quarantined"  # key of the alert
 
 
@@ -52,7 +53,7 @@ class Work(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """What tells it from other calls of the same rule for the same record."""
-        return self.rule if self.part == "event" else f"{self.rule}|{self.part}|{self.function or self.scope}"
+        return self.rule if self.part in ("event", "gate") else f"{self.rule}|{self.part}|{self.function or self.scope}"
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -103,14 +104,14 @@ class Trouble:
             outputs += self._alert(rule, present, text, rounds)
         self._put(rule.name, row)
         self._wait(rule, present, pause_s)
-        given_up = work.attempts >= ATTEMPTS_MAX or work.part == "every" or not self.park(work)
-        if given_up and work.part != "every":
+        given_up = work.attempts >= ATTEMPTS_MAX or work.part in NEVER_AGAIN or not self.park(work)
+        if given_up and work.part not in NEVER_AGAIN:
             outputs.append(self._dead_letter(work, rule, seen, cause, reason))
         return given_up, outputs
 
     def hold_back(self, work: Work, rule: Definition, seen: Seen, cause: Cause) -> list[Event]:
-        """Park a call of a rule in quarantine; a dead letter if there is no room. Ticks are not made up for."""
-        if work.part == "every" or self.park(work):
+        """Park a call of a rule in quarantine; a dead letter if there is no room. Some are not made up for."""
+        if work.part in NEVER_AGAIN or self.park(work):
             return []
         return [self._dead_letter(work, rule, seen, cause, "the rule is in quarantine and too many of its calls wait")]
 

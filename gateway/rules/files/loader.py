@@ -25,14 +25,14 @@ from gateway.profiles.vocabulary import CONTACT_KINDS, KIND_OF_CLASS, event_type
 from gateway.rules.engine.overrides import ANSWERS
 from gateway.rules.files import library, snapshot
 from gateway.rules.files.checks import check_names, check_tree
-from gateway.rules.language import api, declaring
+from gateway.rules.language import api, declaring, gates
 from gateway.rules.language.acting import Acting
-from gateway.rules.language.definition import Declared, EventRule
+from gateway.rules.language.definition import Declared, EventRule, Gate
 from gateway.rules.language.faults import USER_ERRORS, line_of, line_within, what
 from gateway.rules.language.house import OFFLINE, ONLINE, House, field_name
 from gateway.rules.language.inputs import CHANGED as INPUT_CHANGED
 from gateway.rules.language.recipients import Recipients
-from gateway.rules.protocol import DOUBLE, NOT_PYTHON, DeviceEntry, RuleInfo
+from gateway.rules.protocol import DOUBLE, NOT_PYTHON, DeviceEntry, GateInfo, RuleInfo
 from gateway.rules.records import HTTP_ANSWERED
 from gateway.rules.walls.fence import fenced
 
@@ -68,6 +68,16 @@ class Loaded:
     def rules(self) -> list[RuleInfo]:
         """The rules in the order of their index."""
         return [RuleInfo(d.name, d.title, d.trigger, d.file, d.line, d.actor) for d in self.definitions]
+
+    @property
+    def gates(self) -> list[GateInfo]:
+        """The gates: which events are to be held for them."""
+        gates = (definition for definition in self.definitions if isinstance(definition, Gate))
+        return [
+            GateInfo(g.name, g.types, s.device, s.room, s.kind, s.label, g.fail == "closed")
+            for g in gates
+            for s in (g.selector,)
+        ]
 
     @property
     def types(self) -> frozenset[str]:
@@ -216,7 +226,7 @@ def _run(path: str, tree: ast.Module, folder: Path) -> tuple[declaring.Collector
 def _explained(error: BaseException) -> tuple[str, str | None]:
     """Say what an error at a file's top level means."""
     found = _UNEXPECTED.match(str(error)) if isinstance(error, TypeError) else None
-    decorator = getattr(api, found[1], None) if found else None
+    decorator = getattr(gates if found[1] == "gate" else api, found[1], None) if found else None
     if found is None or decorator is None:
         return what(error), None
     arguments = list(decorator.__kwdefaults__ or ())

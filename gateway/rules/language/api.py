@@ -103,19 +103,15 @@ def rule(
 
     def declare(function: F) -> F:
         with checking(function, line, 2) as collector:
-            if not types:
-                raise ValueError('@rule needs an event type, such as @rule("door_opened")')
-            for name in types:
-                if not is_type(name):
-                    raise ValueError(f"{name!r} is no event type: small letters, digits and _, such as door_opened")
+            some_types(types, '@rule needs an event type, such as @rule("door_opened")')
             if late not in ("update", "run"):
                 raise ValueError(f'late={late!r}: write "update" or "run"')
             collector.declared.append(
                 EventRule(
                     **about(function, collector, line, commands),
                     types=types,
-                    selector=_selector(device, room, kind, label),
-                    where=tuple((field_name(name), _test(name, wanted)) for name, wanted in (where or {}).items()),
+                    selector=selector(device, room, kind, label),
+                    where=tests(where),
                     modes=names(mode),
                     cooldown_ns=duration_ns(cooldown),
                     late=late,
@@ -199,7 +195,7 @@ def when(
                 Condition(
                     **about(function, collector, line, commands),
                     fields=tuple((field_name(name), _test(name, wanted)) for name, wanted in fields.items()),
-                    selector=_selector(device, room, kind, label),
+                    selector=selector(device, room, kind, label),
                     per=per,
                     lasts_ns=duration_ns(lasts),
                     unknown=Unknown.read(unknown),
@@ -310,13 +306,8 @@ def happened(
     where: Mapping[str, Value | Sequence[Value] | Threshold] | None = None,
 ) -> Happened:
     """Describe the other event of `after=` or `unless=`; the arguments are those of @rule."""
-    tests = tuple((field_name(name), _test(name, wanted)) for name, wanted in (where or {}).items())
-    for name in types:
-        if not is_type(name):
-            raise ValueError(f"{name!r} is no event type: small letters, digits and _, such as door_opened")
-    if not types:
-        raise ValueError('happened() needs an event type, such as happened("door_opened")')
-    return Happened(types, _selector(device, room, kind, label), tests)
+    some_types(types, 'happened() needs an event type, such as happened("door_opened")')
+    return Happened(types, selector(device, room, kind, label), tests(where))
 
 
 def _pattern(
@@ -369,7 +360,22 @@ def _with_end(condition: Condition, function: Callable[..., object]) -> Conditio
     return Condition(**{**vars(condition), "end": function})
 
 
-def _selector(device: Names, room: Names, kind: Names, label: Names) -> Selector:
+def some_types(types: Sequence[str], none: str) -> None:
+    """Check event types. ValueError for one that can be none, or with the text `none` when there are none."""
+    if not types:
+        raise ValueError(none)
+    for name in types:
+        if not is_type(name):
+            raise ValueError(f"{name!r} is no event type: small letters, digits and _, such as door_opened")
+
+
+def tests(where: Mapping[str, Value | Sequence[Value] | Threshold] | None) -> tuple[tuple[str, FieldTest], ...]:
+    """Read `where`. ValueError for a test that can be none."""
+    return tuple((field_name(name), _test(name, wanted)) for name, wanted in (where or {}).items())
+
+
+def selector(device: Names, room: Names, kind: Names, label: Names) -> Selector:
+    """Read which devices are meant. ValueError for what is no name."""
     return Selector(names(device), names(room), names(kind), names(label))
 
 

@@ -24,6 +24,7 @@ Per = Literal["device", "room", "house"]
 Role = Literal["itself", "before", "against"]
 Commands = Literal["run", "observe"]
 Unsynced = Literal["skip", "run"]
+Fail = Literal["open", "closed"]
 DURATION_S_MAX = 10 * 366 * 86_400.0
 DURATION_NS_MAX = round(DURATION_S_MAX) * NS_PER_S
 EVERY_S_MIN = 1.0
@@ -260,6 +261,18 @@ class EventRule(Definition):
             within = f" within {duration(self.within_ns / NS_PER_S)}, same {self.same}"
             parts += [f"{word} {other}{within}"] if other else []
         return " | ".join(self.types) + (f" ({', '.join(parts)})" if parts else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(EventRule):
+    """@gate: whether an event of a device leaves, and with what data."""
+
+    fail: Fail = "open"
+
+    @property
+    def trigger(self) -> str:
+        """What it decides about, for a person."""
+        return f"gate: {super().trigger}" + (", fail closed" if self.fail == "closed" else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -214,7 +214,17 @@ def _ready(loaded: Loaded, enforced: Enforced) -> Ready:
     fields = None if loaded.fields is None else sorted(loaded.fields)
     uses = {name: sorted(used) for name, used in loaded.uses.items()}
     tested = [Path(path).name for path, module in loaded.modules.items() if tests_in(module)]
-    return Ready(loaded.rules, faults[:FAULTS_MAX], sorted(loaded.types), fields, loaded.hash, uses, tested, enforced)
+    return Ready(
+        loaded.rules,
+        faults[:FAULTS_MAX],
+        sorted(loaded.types),
+        fields,
+        loaded.hash,
+        uses,
+        tested,
+        enforced,
+        loaded.gates,
+    )
 
 
 def _messages(gateway: socket.socket) -> Iterator[ToWorker]:

@@ -16,7 +16,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.event import Event
 from gateway.rules.language.house import kind_of
-from gateway.rules.protocol import Batch, DeviceEntry, Inventory, Ready
+from gateway.rules.protocol import Batch, DeviceEntry, GateInfo, Inventory, Ready
 from gateway.rules.worker.backlog import Backlog, Record
 from gateway.rules.worker.process import WorkerProcess
 
@@ -66,6 +66,7 @@ class Feed:
         self._wary_upto = 0  # up to here one record at a time: a worker ended over them
         self._told: deque[tuple[int, int, int]] = deque()  # of batches in flight: last record, wall and boot clock
         self.sent_at = 0.0
+        self.gates: list[Callable[[Sequence[GateInfo]], None]] = []  # are told which gates the rules have
         self.held = False  # nothing more is sent to this worker: another one takes over
         self.asleep = False  # there are no rules
 
@@ -109,7 +110,18 @@ class Feed:
         self._types = frozenset(ready.types)
         self._fields = None if ready.fields is None else frozenset(ready.fields)
         self._catching_up = None  # whoever is at it sees that the worker is another one
+        self._say_gates(ready.gates)
         self.sent_at = time.monotonic()
+
+    def sleep(self) -> None:
+        """Keep no records from now on: there are no rules."""
+        self.asleep = True
+        self.backlog.forget()
+        self._say_gates(())
+
+    def _say_gates(self, gates: Sequence[GateInfo]) -> None:
+        for tell in self.gates:
+            tell(gates)
 
     def end(self) -> None:
         """Take back what the worker had that is gone; from now on every event is kept for the next one."""

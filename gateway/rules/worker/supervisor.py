@@ -105,7 +105,7 @@ class RuleWorker:
         self._saved_cursor = after
         self._backlog = Backlog(after, last_sequence, options.records_max, options.bytes_max)
         self._feed = Feed(self._backlog, clock, last_sequence, read, partial(table, "values"), self._was_sent)
-        self.feed = self._feed.take
+        self.feed, self.gates = self._feed.take, self._feed.gates
         self.time = Timekeeper(gateway, clock, append)
         self.diary = Diary(clock)
         named = (recipients, acting)
@@ -226,8 +226,8 @@ class RuleWorker:
 
     def _fall_asleep(self) -> None:
         """There are no rules: keep no records, and no cursor that would keep the journal from reclaiming them."""
-        self._feed.asleep, self.state, self._saved_cursor = True, State.NONE, -1
-        self._backlog.forget()
+        self._feed.sleep()
+        self.state, self._saved_cursor = State.NONE, -1
         if CURSOR_KEY in self._table("cursors"):
             self._on_outcome(Outcome(self._backlog.committed, puts=[("cursors", CURSOR_KEY, None)]))
 
