@@ -226,6 +226,8 @@ class Answers:
             disabled=worker.disabled(),
             versions={name: version(source) for name, source in worker.edits.running.items()},
             edits=worker.edits.edits,
+            gates=self._daemon.gates.report(),
+            held=self._daemon.gates.waiting,
             enforced=worker.diary.enforced,
         )
 

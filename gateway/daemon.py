@@ -32,6 +32,8 @@ from gateway.errors import GatewayError
 from gateway.event import ROUTED, Lane
 from gateway.forward.drops import rest_told_by
 from gateway.forward.forwarder import Forwarder, forget_cursors
+from gateway.gates import TABLE as GATES
+from gateway.gates import Gates
 from gateway.history.file import NAME as HISTORY_NAME
 from gateway.history.keeper import Keeper
 from gateway.history.query import Past
@@ -102,6 +104,7 @@ class Daemon:
         self.pipeline.on_pressure = self._press
         self.rules = self._rules()
         self.pipeline.rules = self.rules
+        self.gates = self.pipeline.gates = self._gates()
         self.targets = {name: building.target(name, options) for name, options in config.targets.items()}
         forget_cursors(self.journal, config.routes)
         self.forwarders = [
@@ -174,6 +177,19 @@ class Daemon:
             store=self.config.places.state / RULE_VERSIONS,
             acting=acting(self.config),
         )
+
+    def _gates(self) -> Gates:
+        """Build what holds events for gates, with those that were held when the gateway ended."""
+        journal = self.journal
+        gates = Gates(
+            journal.log_id, self.clock, self.config.rules.gate_s, journal.table(GATES),
+            keep=self.pipeline.keep, last_sequence=lambda: journal.last_sequence,
+            installed=self.config.devices.get, values=self.values,
+        )  # fmt: skip
+        with contextlib.closing(Merged(journal, ROUTED)) as found:
+            gates.restore(found.read, journal.durable_sequence)
+        self.rules.gates.append(gates.declare)
+        return gates
 
     def _notifier(self) -> Notifier:
         """Build what tells people."""

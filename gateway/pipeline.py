@@ -30,6 +30,7 @@ from typing import Any, Protocol
 from gateway.clock import Clock, rfc3339
 from gateway.errors import JournalError
 from gateway.event import Event
+from gateway.gates import Gates
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.profiles.context import Decoded
@@ -80,6 +81,7 @@ class Pipeline:
         self._said: set[str] = set()  # what the log has had: tables that are full, sources with a fault
         self.paused = False
         self.rules: RuleFeed | None = None
+        self.gates: Gates | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
         self.on_outputs: Callable[[Sequence[Event]], None] = _ignore  # is told what rules put out, in the same batch
         self.received = 0
@@ -93,7 +95,7 @@ class Pipeline:
         decode = self._decoders[deliveries[0].source].decode
         events: list[Event] = []
         raws: list[bytes] = []
-        urgent, changed = False, False
+        urgent, changed, gates = False, False, self.gates
         size = sum([len(delivery.payload) for delivery in deliveries])
         self._journal.make_room(size * GROWTH + len(deliveries) * EVENT_BYTES)
         for delivery in deliveries:
@@ -105,6 +107,8 @@ class Pipeline:
                 log.exception("message on %r of source %s: a fault of the gateway", delivery.topic, delivery.source)
                 decoded = Decoded(rejected=f"a fault of the gateway: {type(error).__name__}: {error}")
             if decoded.events:
+                if gates is not None and gates.types:
+                    gates.hold(decoded.events)
                 raws += self._append_message(delivery, decoded.events, events)
                 for event in decoded.events:
                     if event.lane == "alarm":
@@ -118,6 +122,8 @@ class Pipeline:
         self._acknowledge_when_durable(deliveries, size)
         if events or changed:
             self._committer.wake(urgent)
+        if events and gates is not None and gates.types:
+            gates.took(events, raws)
         if events and self.rules is not None:
             self.rules.feed(events, raws)
 
@@ -190,7 +196,9 @@ class Pipeline:
         self._committer.wake()
 
     def release(self) -> None:
-        """Report values that a minimum interval held back and whose time has come."""
+        """Report values that a minimum interval held back and whose time has come; so events that a gate holds."""
+        if self.gates is not None:
+            self._let_go(self.gates, self.gates.overdue())
         for source, decoder in self._decoders.items():
             try:
                 decoded = decoder.release(self._clock.wall_ns())
@@ -207,6 +215,8 @@ class Pipeline:
     def on_rule_outcome(self, outcome: RuleOutcome) -> None:
         """Append a rule batch: outputs, state and cursor become durable together or not at all."""
         journal, outputs = self._journal, outcome.outputs
+        if self.gates is not None:
+            self._let_go(self.gates, self.gates.judge(outcome.upto, outcome.gated))
         try:
             raws = journal.append_all(outputs) if outputs else []
         except JournalError as error:  # no batch holds them: the next worker would make them again, for ever
@@ -218,6 +228,17 @@ class Pipeline:
         if outputs and self.rules is not None:
             self.rules.feed(outputs, raws)
         self.on_outputs(outputs)
+
+    def _let_go(self, gates: Gates, released: Sequence[Event]) -> None:
+        """Append copies of held events that leave; rules have seen them."""
+        for event in released:
+            try:
+                self._journal.append(event)
+            except JournalError as error:  # the copy is larger than its event, by an id and a name
+                self._journal.append(_too_large(event, str(error)))
+        gates.note()
+        if released:
+            self._committer.wake(any(event.lane == "alarm" for event in released))
 
     def record(self, event: Event) -> None:
         """Append an event of the gateway's own making (timers, command results, what a person did)."""
@@ -282,6 +303,15 @@ def raw_payload(payload: bytes) -> dict[str, object]:
         "payload_sha256": hashlib.sha256(payload).hexdigest(),
         "payload_head_b64": base64.b64encode(payload[:DEAD_LETTER_HEAD_BYTES]).decode(),
     }
+
+
+def _too_large(event: Event, reason: str) -> Event:
+    """Return the dead letter of a held event whose copy no record can hold."""
+    data = {"reason": reason, "event_id": event.cause, "type": event.type}
+    return Event(
+        source=event.source, type="event_refused", subject=event.subject, time=event.time, lane="dead_letter",
+        actor="gateway", cause=event.cause, data=data,
+    )  # fmt: skip
 
 
 def _ignore(_news: object) -> None:

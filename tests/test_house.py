@@ -40,7 +40,7 @@ LAYERS: list[set[str]] = [
     {"profiles", "journal"},
     {"importers"},
     {"sources", "rules", "targets", "history"},
-    {"routes"},
+    {"routes", "gates"},
     {"forward", "commands", "notify"},
     {"replay"},
     {"pipeline"},  # the one path: sees every stage

@@ -85,6 +85,8 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     disabled: dict[str, str | None] = {}  # rules a person has disabled, and until when
     versions: dict[str, str] = {}  # file -> the version that runs
     edits: int = 0  # changes that went live since start
+    gates: dict[str, dict[str, int]] = {}  # gate -> events held, dropped, changed, decided by time, in all
+    held: int = 0  # events that wait for a gate now
     last_error: str | None = None
     enforced: Enforced = Enforced()  # what keeps rules in, and what only asks them to stay
 

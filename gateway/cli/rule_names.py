@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-DECORATORS = frozenset({"rule", "when", "every", "at", "timer"})
+DECORATORS = frozenset({"rule", "when", "every", "at", "timer", "gate"})
 FILE_BYTES_MAX = 256 * 1024
 
 

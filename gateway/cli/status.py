@@ -151,6 +151,8 @@ def _rules(now: Status) -> str:
     stopped = f", {len(rules.quarantined)} stopped" if rules.quarantined else ""
     ends = (f"{name} until {until}" if until else name for name, until in rules.disabled.items())
     stopped += f", disabled: {', '.join(ends)}" if rules.disabled else ""
+    kept_in = sum(counts.get("dropped", 0) for counts in rules.gates.values())
+    stopped += f", gates dropped {kept_in:,} events ({', '.join(sorted(rules.gates))})" if kept_in else ""
     return f"rules: {rules.loaded} {rules.state}{stopped}, {rules.fired:,} fired, {rules.behind:,} behind{observed}"
 
 

@@ -136,6 +136,7 @@ class Installation:
         daemon = self._daemon
         for decoder in daemon.decoders.values():
             decoder.installed(self.devices)
+        daemon.gates.forget()
         routes = CrossCheck(daemon.config).routes()
         for forwarder in daemon.forwarders:
             forwarder.selection.installed(routes[forwarder.name].devices)

@@ -16,7 +16,8 @@ GUIDE = (GUIDES / "write-a-rule.md").read_text(encoding="utf-8")
 ACTING = (GUIDES / "act-on-the-house.md").read_text(encoding="utf-8")
 TIME = (GUIDES / "time-and-patterns.md").read_text(encoding="utf-8")
 TELLING = (GUIDES / "tell-people.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE + ACTING + TIME + TELLING, re.DOTALL)
+LEAVING = (GUIDES / "decide-what-leaves.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE + ACTING + TIME + TELLING + LEAVING, re.DOTALL)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
