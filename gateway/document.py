@@ -103,6 +103,10 @@ class Document:
         """Find what is wrong below a place: msgspec stops at the first fault, a person wants them all."""
         if isinstance(kind, shape.Metadata):
             kind = kind.type
+        said = _tag_fault(kind, value)
+        if said is not None:
+            yield self.fault((*at, said[0]), said[1], said[2])
+            return
         if isinstance(kind, shape.UnionType):
             kind = _chosen(kind, value)
         if isinstance(kind, shape.StructType) and isinstance(value, dict):
@@ -173,6 +177,21 @@ def _chosen(kind: shape.UnionType, value: Any) -> shape.Type:
     elif isinstance(value, list):
         wanted = (shape.ListType, shape.VarTupleType)
     return next((t for t in kind.types if wanted and isinstance(t, wanted)), kind)
+
+
+def _tag_fault(kind: shape.Type, value: Any) -> tuple[str, str, str | None] | None:
+    """Return (key, what, hint) when a table of several types does not say one of them."""
+    kinds = kind.types if isinstance(kind, shape.UnionType) else (kind,)
+    tagged = [t for t in kinds if isinstance(t, shape.StructType) and t.tag_field]
+    if not tagged or not isinstance(value, dict):
+        return None
+    key, known = str(tagged[0].tag_field), [str(t.tag) for t in tagged]
+    if key not in value:
+        return key, f"missing key {key!r}", f"it is one of {', '.join(known)}"
+    if value[key] in known:
+        return None
+    word = str(value[key])
+    return key, f"{key!r}: {word!r} is not one of {', '.join(map(repr, known))}", probably_meant(word, known)
 
 
 def _words(kind: shape.Type) -> list[str]:

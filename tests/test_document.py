@@ -156,7 +156,9 @@ def test_tagged_union_is_checked_as_what_it_says_it_is() -> None:
         "house.toml:1: missing key 'urls'",
         "house.toml:3: unknown key 'url' (did you mean 'urls'?)",
     ]
-    assert "house.toml:1" in faults('[targets.a]\ntype = "htp"\n')[0]
+    assert faults('[targets.a]\ntype = "htp"\n') == [
+        "house.toml:2: 'type': 'htp' is not one of 'mqtt', 'http' (did you mean 'http'?)"
+    ]
 
 
 @pytest.mark.parametrize(

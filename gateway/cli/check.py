@@ -66,7 +66,7 @@ def _counts(config: Config) -> dict[str, int]:
 
 
 def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
-    from gateway.config.crosscheck import unknown_prefixes
+    from gateway.config.crosscheck import unknown_prefixes, unknown_profiles
     from gateway.profiles.catalogue import Catalogue
 
     try:
@@ -74,7 +74,7 @@ def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
     except ConfigError as error:
         faults += error.faults
         return {}
-    faults += unknown_prefixes(config, catalogue.prefixes)
+    faults += [*unknown_prefixes(config, catalogue.prefixes), *unknown_profiles(config, catalogue)]
     return {"profile": len(catalogue.profiles)}
 
 

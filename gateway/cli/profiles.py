@@ -25,8 +25,7 @@ from gateway.errors import DecodeError, probably_meant
 from gateway.profiles import samples
 from gateway.profiles.catalogue import BUILTIN, Catalogue, load_profile
 from gateway.profiles.context import Decoded
-from gateway.profiles.decode import Decoder
-from gateway.profiles.devices import Devices
+from gateway.profiles.language import Link
 
 OK, BAD, USAGE = 0, 1, 2
 
@@ -54,15 +53,12 @@ def _brief(topics: Sequence[str]) -> str:
 
 def decode(words: argparse.Namespace) -> int:
     """Decode JSON lines from standard input."""
-    catalogue = Catalogue.load(_folders(words))
-    devices = Devices()
-    decoder = Decoder(catalogue, "gateway", samples.SOURCE, devices, {})
+    heard = samples.Heard(Catalogue.load(_folders(words)))
     for line in sys.stdin.buffer:
         if line.strip():
-            say_json(samples.as_line(_decoded(decoder, line)))
+            say_json(samples.as_line(_decoded(heard, line)))
             sys.stdout.flush()
-            decoder.values.clear()
-            decoder.installed(devices)  # forgets what it learned of topics too
+            heard.forget()
     return OK
 
 
@@ -111,20 +107,23 @@ def _row(catalogue: Catalogue, name: str) -> dict[str, Any]:
         "manual": profile.manual,
         "device_class": profile.device_class,
         "file": compiled.file,
-        "topics": sorted({topic.text for message in compiled.messages for topic in message.topics}),
+        "topics": _lines(profile.link) or sorted({t.text for message in compiled.messages for t in message.topics}),
         "commands": sorted(compiled.commands),
         "samples": sum(1 for _ in samples.read(file)) if file.exists() else 0,
     }
 
 
-def _decoded(decoder: Decoder, line: bytes) -> Decoded:
+def _lines(link: Link) -> list[str]:
+    return [f"serial {port}:{link.baud}" for port in link.ports or ["any"]] if link.kind == "serial" else []
+
+
+def _decoded(heard: samples.Heard, line: bytes) -> Decoded:
     if len(line) > samples.SAMPLE_BYTES_MAX:
         return Decoded(rejected=f"a line of {len(line)} bytes, the limit is {samples.SAMPLE_BYTES_MAX}")
     try:
-        message = samples.incoming(msgspec.json.decode(line, type=samples.Line), time.time_ns())
+        return heard.decode(msgspec.json.decode(line, type=samples.Line), time.time_ns())
     except (msgspec.DecodeError, DecodeError, RecursionError, UnicodeDecodeError) as error:
         return Decoded(rejected=f"not a line of the form {{topic, payload}}: {error}")
-    return decoder.decode(message)
 
 
 def _named(catalogue: Catalogue, word: str) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.config.options import EMBEDDED
-from gateway.document import Place
+from gateway.document import Document, Place
 from gateway.errors import ConfigError, Fault, probably_meant
 from gateway.secrets import Secret
 
 if TYPE_CHECKING:
     from gateway.config.load import Config
+    from gateway.profiles.catalogue import Catalogue
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
 
@@ -156,11 +157,33 @@ class CrossCheck:
 def unknown_prefixes(config: Config, known: Collection[str]) -> Iterator[Fault]:
     """Find prefixes of sources that no profile has: their devices would never be heard."""
     for name, options in config.sources.items():
-        for prefix in options.prefixes:
+        for prefix in getattr(options, "prefixes", ()):  # a serial line has none
             if prefix not in known:
                 hint = probably_meant(prefix, known) or f"there are {', '.join(map(repr, sorted(known)))}"
                 what = f"no profile reads topics that begin with {prefix!r}"
                 yield config.document.fault(("sources", name, "prefixes", prefix), what, hint)
+
+
+def profile_words(options: Any) -> tuple[str, ...] | None:
+    """Return the profiles a source is told to read, by id or family; None: not told."""
+    said = getattr(options, "profile", ())
+    return ((said,) if isinstance(said, str) else tuple(said)) or None
+
+
+def unknown_profiles(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
+    """Find words of sources and devices that name no profile."""
+    for name, options in config.sources.items():
+        for word in profile_words(options) or ():
+            if not catalogue.has(word):
+                hint = probably_meant(word, catalogue.profiles)
+                yield config.document.fault(("sources", name, "profile"), f"there is no profile {word!r}", hint)
+    if config.devices.profiled:
+        document = Document.read(config.gateway.devices)
+        for i, device in enumerate(document.data.get("device", ())):
+            word = device.get("profile", "")
+            if word and word not in catalogue.profiles:
+                hint = probably_meant(word, catalogue.profiles)
+                yield document.fault(("device", i, "profile"), f"there is no profile {word!r}", hint)
 
 
 def _ids(words: Sequence[str], devices: Devices) -> Iterator[str]:

@@ -56,7 +56,7 @@ class Bound:
 
     __slots__ = (
         "aliases", "captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "plans",
-        "silent_until", "subject",
+        "refused", "silent_until", "subject",
     )  # fmt: skip
 
     def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
@@ -67,6 +67,7 @@ class Bound:
         self.subject = f"{source}/{name}"
         self.name = message.name.render(captures) if message.name else name.partition(":")[2]
         self.device_class = message.device_class
+        self.refused = False  # devices.toml says that another profile reads this device, or does not say this one
         self.fields: tuple[BoundField, ...] = ()
         self.momentary: tuple[BoundField, ...] = ()
         self.known = False  # its profile is noted among the values
@@ -80,6 +81,8 @@ class Bound:
         device = devices.get(self.subject)
         kind = (device.kind if device else None) or KIND_OF_CLASS[self.device_class]
         invert = bool(device and device.invert)
+        said = device.profile if device else ""
+        self.refused = said != self.message.profile and bool(said or self.message.installed)
         bound = [_bound_field(field, self.captures, kind, invert=invert) for field in self.message.fields]
         momentary = [field.momentary for field in self.message.fields]
         self.fields = tuple(f for f, m in zip(bound, momentary, strict=True) if not m)

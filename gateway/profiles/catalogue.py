@@ -73,18 +73,41 @@ class Catalogue:
     @property
     def prefixes(self) -> frozenset[str]:
         """Return every default prefix that a source may say another word for."""
-        templates = (topic for each in self.profiles.values() for m in each.messages for topic in m.topics)
+        mine = [self.profiles[name] for name in self.of_kind("mqtt")]
+        templates = (topic for each in mine for m in each.messages for topic in m.topics)
         return frozenset(s.default for topic in templates for s in topic.segments if s.default is not None)
 
-    def entries(self, prefixes: Mapping[str, str]) -> list[Entry]:
-        """Return every topic of every profile, closest match first, with a source's prefixes filled in."""
-        found = [entry for profile in self.profiles.values() for entry in entries_of(profile, prefixes)]
+    def named(self, words: Iterable[str]) -> list[str]:
+        """Return the profiles that words name: an id, or the beginning of several (``enocean`` is ``enocean-*``).
+
+        Raises KeyError with the word that names none.
+        """
+        found: dict[str, None] = {}
+        for word in words:
+            mine = [name for name in sorted(self.profiles) if name == word or name.startswith(f"{word}-")]
+            if not mine:
+                raise KeyError(word)
+            found.update(dict.fromkeys(mine))
+        return list(found)
+
+    def has(self, word: str) -> bool:
+        """Return whether a word names a profile or a family of them."""
+        return any(name == word or name.startswith(f"{word}-") for name in self.profiles)
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Return the profiles whose link is of a kind."""
+        return [name for name, profile in self.profiles.items() if profile.source.link.kind == kind]
+
+    def entries(self, prefixes: Mapping[str, str], names: Iterable[str] | None = None) -> list[Entry]:
+        """Return every topic of these profiles (None: all for MQTT), closest match first, with prefixes filled in."""
+        chosen = [self.profiles[name] for name in (self.of_kind("mqtt") if names is None else names)]
+        found = [entry for profile in chosen for entry in entries_of(profile, prefixes)]
         found.sort(key=_closeness)
         return found
 
-    def filters(self, prefixes: Mapping[str, str]) -> list[str]:
-        """Return the MQTT topic filters that bring every message of every profile, none covered by another."""
-        wanted = sorted({entry.template.filter() for entry in self.entries(prefixes) if entry.message})
+    def filters(self, prefixes: Mapping[str, str], names: Iterable[str] | None = None) -> list[str]:
+        """Return the MQTT topic filters that bring every message of these profiles, none covered by another."""
+        wanted = sorted({entry.template.filter() for entry in self.entries(prefixes, names) if entry.message})
         return [f for f in wanted if not any(other != f and covers(other, f) for other in wanted)]
 
 

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 from gateway.document import Document, Place, raise_faults
 from gateway.errors import probably_meant
+from gateway.framing.options import framer_of
 from gateway.profiles import language as lang
 from gateway.profiles.check import Check, pointers_of
 from gateway.profiles.compile_commands import compile_commands
 from gateway.profiles.compile_fields import compile_field, compile_time
 from gateway.profiles.compiled import Compiled, CompiledAvailability, CompiledEvent, CompiledMessage, captures_of
+from gateway.profiles.payloads import ParseOrError, compile_payload
 from gateway.profiles.pointer import first_of, segments_of
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
 from gateway.profiles.vocabulary import EVENTS_OF_MESSAGES
+
+FRAMES: Final = ("{port}",)  # the topic of a frame is its source's name
 
 
 def compile_profile(document: Document) -> Compiled:
@@ -55,10 +61,12 @@ class _Compilation:
         """Compile everything; what could not be compiled is None, and then there are faults."""
         profile = self.profile
         self.check.device_class(profile.device_class, ("device_class",))
+        self._check_link(profile.link)
+        self._empty = self.check.conditions(profile.decode.skip, ("decode", "skip"))
         messages = [self._message(m, ("message", i), i) for i, m in enumerate(profile.message)]
         plain: list[lang.Message] = []
-        if profile.link.topics:
-            plain = [lang.Message(topics=profile.link.topics, format=profile.decode.format, when=profile.decode.when)]
+        if profile.link.topics or (profile.link.kind == "serial" and not profile.message):
+            plain = [lang.Message(topics=profile.link.topics, when=profile.decode.when)]
             messages.append(self._message(plain[0], ("decode",), len(messages), topics_at=("link", "topics")))
         if profile.availability:
             messages.append(self._availability_message(profile.availability, len(messages)))
@@ -75,11 +83,23 @@ class _Compilation:
             frozenset(name for command in profile.command for name in captures_of(command)),
         )
 
+    def _check_link(self, link: lang.Link) -> None:
+        """Say so when a key belongs to the other kind of link, or a serial one lacks what a port needs."""
+        foreign = ("topics", "except", "ignore") if link.kind == "serial" else ("baud", "mode", "framing", "ports")
+        for key in foreign:
+            if key in self.check.document.data.get("link", {}):
+                self.check.fault(("link", key), f"{key!r} is not for kind = {link.kind!r}")
+        for key in ("baud", "framing") if link.kind == "serial" else ():
+            if getattr(link, key) is None:
+                self.check.fault(("link",), f"missing key {key!r}: a serial profile says how its port is read")
+        if link.framing is not None:
+            self.check.attempt(("link", "framing"), framer_of, link.framing)
+
     def _check_groups(self) -> None:
         """Say so when a group of fields is read by no message, or a message reads a group that is empty."""
         profile = self.profile
         read = {m.fields or "" for m in profile.message if not isinstance(m.fields, list)}
-        if profile.link.topics:
+        if profile.link.topics or not profile.message:
             read.add("")
         there = {field.group for field in profile.field}
         for i, field in enumerate(profile.field):
@@ -93,7 +113,10 @@ class _Compilation:
                 self.check.fault(("message", i, "fields"), f"no [[field]] of the group {message.fields!r}", hint)
 
     def _message(self, message: lang.Message, at: Place, order: int, topics_at: Place | None = None) -> CompiledMessage:
-        topics = self.check.topics(message.topics, topics_at or (*at, "topics"))
+        serial = self.profile.link.kind == "serial"
+        if not message.topics and not serial:
+            self.check.fault(at, "missing key 'topics'")
+        topics = self.check.topics(message.topics or (FRAMES if serial else []), topics_at or (*at, "topics"))
         captures = frozenset.intersection(*(t.captures for t in topics)) if topics else frozenset()
         each = self.check.attempt((*at, "each"), segments_of, message.each) if message.each else None
         per = self.check.attempt((*at, "per"), segments_of, message.per) if message.per else None
@@ -109,20 +132,24 @@ class _Compilation:
         if not isinstance(message.fields, list):
             places = [("field", i) for i, field in enumerate(profile.field) if field in fields]
         time = message.time or profile.time
+        form, parse = self._payload(message, at)
         return CompiledMessage(
             profile=profile.id,
             order=order,
             topics=tuple(topics),
             exclude=tuple(t for text in excluded if (t := self.check.attempt((*at, "except"), TopicTemplate, text))),
-            format=message.format,
+            format=form,
+            parse=parse,
             when=self.check.conditions(message.when, (*at, "when")),
             asks=_asks(message.when),
             root=self.check.attempt((*at, "root"), first_of, [message.root]) if message.root else None,
             each=each,
             parent=self.check.attempt((*at, "each"), first_of, [_parent(message.each)]) if _is_plain(each) else None,
             per=per,
-            skip=self.check.conditions(message.skip, (*at, "skip")),
+            skip=(*self._empty, *self.check.conditions(message.skip, (*at, "skip"))),
+            empty=self._empty,
             device=self._identity(message, at, captures),
+            installed=profile.device.installed,
             name=self.check.name(message.name or profile.device.name, (*at, "name"), captures),
             device_class=message.device_class or profile.device_class,
             retained=message.retained or profile.link.retained,
@@ -133,6 +160,14 @@ class _Compilation:
             label=self.check.name(message.blob.label, (*at, "blob", "label"), captures) if message.blob else None,
             availability=self._online(message.availability, (*at, "availability")) if message.availability else None,
         )
+
+    def _payload(self, message: lang.Message, at: Place) -> tuple[str, ParseOrError]:
+        place: Place = (*at, "format") if message.format else ("decode", "format")
+        compiled = partial(compile_payload, empty=message.availability is not None)
+        found: tuple[str, ParseOrError] = self.check.attempt(
+            place, compiled, message.format or self.profile.decode.format
+        )
+        return found or ("none", bytes)  # a fault was noted
 
     def _availability_message(self, online: lang.Availability, order: int) -> CompiledMessage:
         at: Place = ("availability",)

@@ -6,6 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from gateway.profiles import language as lang
+from gateway.profiles.payloads import ParseOrError
 from gateway.profiles.pointer import Read
 from gateway.profiles.report import Policy
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
@@ -66,7 +67,8 @@ class CompiledMessage(NamedTuple):
     order: int  # its place in the file
     topics: tuple[TopicTemplate, ...]
     exclude: tuple[TopicTemplate, ...]
-    format: lang.Format
+    format: str  # messages with the same one share the document
+    parse: ParseOrError
     when: tuple[Test, ...]
     asks: tuple[str, ...] | None  # `when` asks only which keys these objects have; None: it asks for values
     root: Read | None
@@ -74,7 +76,9 @@ class CompiledMessage(NamedTuple):
     parent: Read | None  # the object whose members `each` visits, when one pointer leads to it
     per: tuple[Segment, ...] | None
     skip: tuple[Test, ...]
+    empty: tuple[Test, ...]  # what holds nothing to report whichever message of the profile it would be
     device: NameTemplate
+    installed: bool  # reads only devices that devices.toml gives this profile
     name: NameTemplate | None
     device_class: str
     retained: lang.Retained

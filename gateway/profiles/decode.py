@@ -3,8 +3,6 @@
 Per topic everything is looked up once and kept (`_Route`): which messages of which profiles may claim it, the
 device, its fields. Per message: one JSON parse, the claim, one loop over the fields, one comparison each.
 
-JSON is strict (orjson): no NaN or Infinity, valid UTF-8, no lone surrogates, nesting of at most 1024, integers
-beyond 64 bits become floats. Of duplicate keys the last wins, as in the makers' own parsers.
 """
 
 from __future__ import annotations
@@ -13,13 +11,10 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
-import orjson
-
 from gateway.errors import DecodeError
 from gateway.profiles import announced, command, messages
 from gateway.profiles.bind import Bound, BoundField, Plan
 from gateway.profiles.catalogue import Catalogue, Entry
-from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
@@ -28,13 +23,13 @@ from gateway.profiles.route import Candidate, Claim, Route, holds, route_of
 from gateway.profiles.template import covers
 from gateway.topic import is_name
 
-PAYLOAD_BYTES_MAX = 1_000_000  # of a message that is decoded; blobs have their own limit in the profile
 ROUTES_MAX = 8_192  # topics whose route is kept; the one kept longest goes first
 
 
 class Decoder(Context):
     """Decodes the deliveries of one source. `values` is what is known of every device; it is changed in place.
 
+    `profiles` are those it reads, by id or family; None: all for MQTT (a serial line has its own).
     `prefixes` maps a dialect's default prefix to the one this source uses. `zone` is the source's time zone, for
     devices that send local time. `synced` says whether the gateway's own clock can be believed.
     """
@@ -49,16 +44,19 @@ class Decoder(Context):
         prefixes: Mapping[str, str] | None = None,
         zone: tzinfo | None = None,
         imports: announced.Announcing | None = None,
+        profiles: Iterable[str] | None = None,
     ) -> None:
-        """Prepare; nothing is decoded yet."""
+        """Prepare; nothing is decoded yet. KeyError for a word in `profiles` that names none."""
         own = Catalogue(catalogue.profiles.values())  # what devices say about themselves is theirs alone
         super().__init__(own, f"/{gateway}/{source}", source, devices, values, zone)
         self.prefixes = dict(prefixes or {})
         self.imports = imports
         self.known_at_start = frozenset(subject for subject in values if subject.startswith(f"{source}/"))
         announced.restore(self)
-        self._filters = catalogue.filters(self.prefixes)
-        self._entries = catalogue.entries(self.prefixes)
+        names = None if profiles is None else catalogue.named(profiles)
+        self._filters = catalogue.filters(self.prefixes, names)
+        self._entries = catalogue.entries(self.prefixes, names)
+        self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self._entries)
         self._routes: dict[str, Route] = {}
         self._held: set[tuple[str, str]] = {
             (subject, name)
@@ -77,6 +75,7 @@ class Decoder(Context):
     def installed(self, devices: Devices) -> None:
         """Take a new installation model: names, kinds and `invert` apply from the next message."""
         self.devices = devices
+        self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self._entries)
         self._routes.clear()
 
     def decode(self, delivery: Received) -> Decoded:
@@ -121,7 +120,7 @@ class Decoder(Context):
         claims = route.claims
         first = claims[0][0].message if claims else None
         if first is not None:
-            document = documents[first.format] = _parse(first.format, delivery.payload, first)
+            document = documents[first.format] = first.parse(delivery.payload)
             if route.flat and document.__class__ is dict:
                 usual = route.usual.get(tuple(document))
                 if usual is not None:
@@ -129,6 +128,7 @@ class Decoder(Context):
                     return
             claims = route.claims_of(document)
         failed: DecodeError | None = None
+        refused: dict[str, list[str]] = {}
         for candidate, certain in claims:
             message = candidate.message
             if message is None:
@@ -138,15 +138,21 @@ class Decoder(Context):
                 return
             document = documents.get(message.format, ABSENT)
             if document is ABSENT:
-                document = documents[message.format] = _parse(message.format, delivery.payload, message)
+                document = documents[message.format] = message.parse(delivery.payload)
             if document.__class__ is DecodeError:
                 failed = document
                 continue
             if certain or holds(message, document):
+                if self._chosen and (device := candidate.refuses(self.source, self.devices, document)):
+                    refused.setdefault(device, []).append(message.profile)
+                    continue
                 self._together(claims, candidate, documents, delivery, out)
                 if candidate.group != route.candidates[0].group:
                     route.prefer(candidate)
                 return
+        if refused:
+            out.unclaimed = True
+            raise DecodeError(_which(refused, self.devices))
         self._unclaimed(route.candidates, documents, delivery, out, failed)
 
     def _together(
@@ -173,6 +179,10 @@ class Decoder(Context):
                     self._read(candidate, document, delivery, out)
                     if out.readings or out.faults:
                         return
+        for candidate in route:
+            document = documents.get(candidate.message.format, ABSENT) if candidate.message else ABSENT
+            if document is not ABSENT and candidate.message and any(test(document) for test in candidate.message.empty):
+                return  # nothing to report
         if not is_name(delivery.topic):
             raise DecodeError("not a topic name")
         if failed is not None and all(document.__class__ is DecodeError for document in documents.values()):
@@ -211,6 +221,8 @@ class Decoder(Context):
 
     def _one(self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
         message = bound.message
+        if bound.refused:
+            return
         if message.availability is not None:
             messages.availability(self, bound, message.availability, member, delivery, out)
         elif message.blob is not None:
@@ -338,6 +350,17 @@ class Decoder(Context):
         return route
 
 
+def _which(refused: Mapping[str, Sequence[str]], devices: Devices) -> str:
+    """Say why nobody reads a device whose messages do not say what it is."""
+    device, profiles = next(iter(refused.items()))
+    installed = devices.get(device)
+    if installed is not None and installed.profile:
+        return f"{device}: devices.toml says {installed.profile!r}, which does not read this"
+    return (
+        f"{device}: its messages do not say what it is; devices.toml can: profile = {' or '.join(map(repr, profiles))}"
+    )
+
+
 def _note_alias(bound: Bound, known: Known, field: BoundField, key: str | None) -> None:
     """Remember under which of its keys the device reports a field; commands answer in kind."""
     if key is None or field.top is None:
@@ -346,31 +369,3 @@ def _note_alias(bound: Bound, known: Known, field: BoundField, key: str | None) 
     notes = notes_of(known)
     if key != notes.get("alias", {}).get(field.name, field.top[0].literal):
         notes.setdefault("alias", {})[field.name] = key
-
-
-def _parse(form: str, payload: bytes, message: CompiledMessage) -> Any:
-    """Turn a payload into what pointers read, or into the DecodeError that says why it cannot be."""
-    try:
-        return payload if form == "blob" else _document(form, payload, message)
-    except DecodeError as error:
-        return error
-
-
-def _document(form: str, payload: bytes, message: CompiledMessage) -> Any:
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise DecodeError(f"a payload of {len(payload)} bytes, the limit is {PAYLOAD_BYTES_MAX}")
-    if form == "json" or (form == "auto" and payload[:1] in (b"{", b"[")):
-        try:
-            return orjson.loads(payload)
-        except orjson.JSONDecodeError as error:
-            raise DecodeError(f"not JSON: {error}" if payload else "an empty payload") from None
-    try:
-        text = payload.decode()
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"not UTF-8: byte 0x{payload[error.start]:02x} at {error.start}") from None
-    if "\0" in text:
-        raise DecodeError("a NUL character in text")
-    text = text.strip()
-    if not text and message.availability is None:
-        raise DecodeError("an empty payload")
-    return text

@@ -9,6 +9,7 @@
     kind   = "thermostat"                   # of a contact: door (default), window, gate ...: it makes the event type
     invert = false                          # the contact says open when it is closed
     labels = ["heating"]
+    profile = "enocean-a5-02-05"            # which one reads it, where its messages cannot say; no other does then
     manual_hold = "2h"                      # how long a change by hand counts; default: its kind's, or [rules]
     commands = "observe"                    # what rules would switch here is recorded, nothing is sent
 
@@ -59,6 +60,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: _Word | None = None
     invert: bool = False
     labels: list[_Text] = []
+    profile: str = ""
     manual_hold: str = ""
     commands: Literal["run", "observe"] = "run"
 
@@ -105,6 +107,11 @@ class Devices:
         said = [*((device.id, device.manual_hold) for device in self._by_id.values()),
                 *((name, kind.manual_hold) for name, kind in self.kinds.items())]  # fmt: skip
         return {name: duration_s(text) for name, text in said if text}
+
+    @property
+    def profiled(self) -> bool:
+        """Return whether somebody has said of a device which profile reads it."""
+        return any(device.profile for device in self._by_id.values())
 
     def get(self, device_id: str) -> Device | None:
         """Return the device with this id, if a person has listed it."""

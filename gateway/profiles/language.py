@@ -14,11 +14,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from gateway.framing.options import Framing
+from gateway.profiles.formats.formats import Tabled
 from gateway.profiles.vocabulary import FieldType
 
 Pointers = str | list[str]
 Retained = Literal["state", "drop", "event"]
-Format = Literal["json", "text", "auto", "blob"]
+Format = Literal["json", "text", "auto", "blob"] | Tabled
+_Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=64)]
 
 
@@ -130,20 +133,25 @@ class Blob(_Table, frozen=True):
 
 
 class Link(_Table, frozen=True):
-    """Where messages come in. `ignore` names topics that are known and hold nothing to report."""
+    """Where messages come in: topics of a broker, or the frames of a serial line."""
 
-    kind: Literal["mqtt"] = "mqtt"
-    topics: list[str] = []
+    kind: Literal["mqtt", "serial"] = "mqtt"
+    topics: list[str] = []  # mqtt: templates with {captures}
     exclude: list[str] = msgspec.field(name="except", default=[])
-    ignore: list[str] = []
+    ignore: list[str] = []  # topics that are known and hold nothing to report
     retained: Retained = "state"
+    baud: Annotated[int, msgspec.Meta(ge=50, le=4_000_000)] | None = None  # serial: bits a second
+    mode: Annotated[str, msgspec.Meta(pattern=r"^[5-8][NEO](1|1\.5|2)$")] = "8N1"  # serial: bits, parity, stop bits
+    framing: Framing | None = None  # serial: where a frame begins and ends, and what proves it
+    ports: list[_Word] = []  # serial: words such a port is usually called, for `profiles decode`
 
 
 class Decode(_Table, frozen=True):
-    """How the one message of a profile without [[message]] is read."""
+    """How messages are read: that of a profile without [[message]], and what each [[message]] leaves out."""
 
     format: Format = "json"
-    when: list[Condition] = []
+    when: list[Condition] = []  # of a profile without [[message]]
+    skip: list[Condition] = []  # any of these: seen, understood, nothing to report; for each [[message]] too
 
 
 class Device(_Table, frozen=True):
@@ -151,14 +159,15 @@ class Device(_Table, frozen=True):
 
     id: str
     name: str | None = None
+    installed: bool = False  # messages cannot say what it is: devices.toml must name this profile for the device
 
 
 class Message(_Table, frozen=True):
     """One shape of message. What it leaves out is the profile's."""
 
-    topics: Annotated[list[str], msgspec.Meta(min_length=1)]
+    topics: list[str] = []  # mqtt: needed; serial: every frame of the port, unless it is a reply to a poll
     exclude: list[str] = msgspec.field(name="except", default=[])
-    format: Format = "json"
+    format: Format | None = None
     when: list[Condition] = []
     root: str = ""  # pointers start here
     each: str | None = None  # one reading for every member this finds; pointers start at the member

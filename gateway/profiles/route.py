@@ -50,6 +50,18 @@ class Candidate:
             self.members[name] = bound
         return bound
 
+    def refuses(self, source: str, devices: Devices, document: Any) -> str | None:
+        """Return the device's id when the payload names one that this profile is not to read."""
+        message = self.message
+        if message is None or self.bound is not None or message.each is not None or message.per is not None:
+            return None
+        member = message.root(document) if message.root else document
+        try:
+            bound = self.member(source, devices, self.captures, member)
+        except DecodeError:
+            return None  # reading says why it has no name
+        return bound.subject if bound.refused else None
+
     def visit(self, source: str, devices: Devices, start: Any) -> Iterator[tuple[Bound | DecodeError, Any]]:
         """Yield each device of a message about several, with its member; an error for one without a usable name."""
         message = self.message
@@ -160,9 +172,11 @@ def route_of(entries: Sequence[Entry], topic: str, source: str, devices: Devices
         captures = entry.match(levels)
         if captures is not None:
             try:
-                candidates.append(Candidate(entry, captures, source, devices))
+                candidate = Candidate(entry, captures, source, devices)
             except DecodeError:
                 continue  # no name a device could have
+            if candidate.bound is None or not candidate.bound.refused:
+                candidates.append(candidate)
     return Route(candidates, values)
 
 

@@ -2,7 +2,7 @@
 
 ``device_profiles/samples/<id>.jsonl`` holds one JSON object a line::
 
-    {"topic": "...", "payload": {...} | "text", "payload_b64": "...", "retain": true,
+    {"topic": "..." | "port": "mysensors:115200", "payload": {...} | "text", "payload_b64": "...", "retain": true,
      "installed": {"kind": "window", "invert": true},        what devices.toml says of the device
      "after": [{"topic": "...", "payload": ...}, ...],        messages that came before
      "expect": {"device", "id", "device_class", "profile", "fields", "events", "rejected", "ignored", "more"}}
@@ -16,18 +16,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gateway.clock import NS_PER_S
 from gateway.errors import ConfigError, DecodeError, Fault
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded, Reading
 from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Device, Devices
+from gateway.profiles.ports import Ports
 
 SAMPLE_BYTES_MAX = 32_000_000  # of one line of input: a 16 MB blob in base64, and some room
 NOW_NS = 1_772_323_200_000_000_000  # 2026-03-01T00:00:00Z: samples are decoded then, so that they stay true
@@ -45,17 +47,20 @@ class Incoming:
 
 
 class Earlier(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One message."""
+    """One message: of a topic, or the bytes of a port."""
 
-    topic: str
+    topic: str = ""
+    port: str = ""
     payload: Any = ""
     payload_b64: str | None = None
     retain: bool = False
+    at: float | None = None  # seconds after the first one; default: a second after the one before
 
 
 class Installed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What devices.toml says of the sample's device."""
 
+    profile: str = ""
     kind: str | None = None
     invert: bool = False
 
@@ -99,8 +104,35 @@ def incoming(message: Earlier | Line, received_ns: int) -> Incoming:
         payload = message.payload.encode("utf-8", "surrogatepass")
     else:
         payload = msgspec.json.encode(message.payload)
-    topic = message.topic or (message.port if isinstance(message, Line) else "")
-    return Incoming(topic, payload, received_ns, message.retain)
+    return Incoming(message.topic, payload, received_ns, message.retain)
+
+
+class Heard:
+    """Decodes messages and captured bytes of ports, one after the other, as one gateway that heard them all."""
+
+    def __init__(self, catalogue: Catalogue, devices: Devices | None = None) -> None:
+        """Begin with nothing heard."""
+        self.devices = devices or Devices()
+        self.values: dict[str, dict[str, Any]] = {}
+        self._decoder = Decoder(catalogue, "gateway", SOURCE, self.devices, self.values)
+        self._ports = Ports(catalogue, self._serial)
+        self._catalogue = catalogue
+
+    def _serial(self, names: Iterable[str]) -> Decoder:
+        return Decoder(self._catalogue, "gateway", SOURCE, self.devices, self.values, profiles=names)
+
+    def decode(self, message: Earlier | Line, at_ns: int) -> Decoded:
+        """Decode one message, or all frames in some bytes of a port. DecodeError when payload_b64 is not base64."""
+        received = incoming(message, at_ns)
+        if message.port:
+            return self._ports.decode(message.port, received.payload, at_ns, message.topic)
+        return self._decoder.decode(received)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.values.clear()
+        self._decoder.installed(self.devices)  # forgets what it learned of topics too
+        self._ports.forget()
 
 
 def as_line(decoded: Decoded) -> dict[str, Any]:
@@ -146,12 +178,15 @@ def decode(catalogue: Catalogue, sample: Sample) -> dict[str, Any]:
     """Decode one sample after what came before it."""
     devices = Devices()
     if sample.installed and sample.expect.get("id"):
+        said = sample.installed
         name = f"{SOURCE}/{sample.expect['id']}"
-        devices = Devices([Device(id=name, kind=sample.installed.kind, invert=sample.installed.invert)])
-    decoder = Decoder(catalogue, "gateway", SOURCE, devices, {})
+        devices = Devices([Device(id=name, kind=said.kind, invert=said.invert, profile=said.profile)])
+    heard, at = Heard(catalogue, devices), 0.0
     for earlier in sample.after:
-        decoder.decode(incoming(earlier, NOW_NS))
-    return as_line(decoder.decode(incoming(sample, NOW_NS + 1_000_000_000)))
+        at = at + 1.0 if earlier.at is None else earlier.at
+        heard.decode(earlier, NOW_NS + round(at * NS_PER_S))
+    at = at + 1.0 if sample.at is None else sample.at
+    return as_line(heard.decode(sample, NOW_NS + round(at * NS_PER_S)))
 
 
 def differences(sample: Sample, got: dict[str, Any]) -> Iterator[str]:

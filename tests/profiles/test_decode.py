@@ -16,8 +16,9 @@ from gateway.document import Document
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import compile_profile
 from gateway.profiles.context import DEVICES_KNOWN_MAX, FIELDS_KNOWN_MAX
-from gateway.profiles.decode import PAYLOAD_BYTES_MAX, ROUTES_MAX
+from gateway.profiles.decode import ROUTES_MAX
 from gateway.profiles.devices import Device, Devices
+from gateway.profiles.payloads import PAYLOAD_BYTES_MAX
 from gateway.profiles.report import NOTES
 from tests.profiles.deliveries import NOW, SECOND, decoder, delivery
 
