@@ -20,6 +20,57 @@ LIFE: tuple[tuple[str, float, list[str]], ...] = (
     ("update", 3.0, ["yard"]),
     ("end", 8.0, []),
 )
+JPEG_HEAD = bytes.fromhex("ffd8ffe000104a46494600010100000100010000")
+JPEG_TAIL = b"\xff\xd9"
+SETTINGS = ("detect", "recordings", "snapshots", "motion")
+
+
+class Frigate(Dialect):
+    """One server with its cameras."""
+
+    name: ClassVar[str] = "frigate"
+    models: ClassVar[Collection[str]] = frozenset({"camera"})
+
+    def identity(self, gadget: Gadget) -> str:
+        """Go by cameras."""
+        return f"frigate:{gadget.name}"
+
+    def will(self) -> Said:
+        """Have the broker say that the server is gone."""
+        return Said("frigate/available", b"offline", "", retain=True)
+
+    def births(self, now_s: float) -> Iterator[Said]:
+        """Say that the server is there, and each camera's settings."""
+        yield Said("frigate/available", b"online", "", retain=True)
+        for gadget in self.gadgets:
+            for setting in SETTINGS:
+                yield Said(f"frigate/{gadget.name}/{setting}/state", b"ON", gadget.name, retain=True)
+            yield from self.back(gadget)
+
+    def back(self, gadget: Gadget) -> Iterator[Said]:
+        """Say online."""
+        yield Said(f"frigate/{gadget.name}/status/detect", b"online", gadget.name, retain=True)
+
+    def gone(self, gadget: Gadget) -> Iterator[Said]:
+        """Say offline."""
+        yield Said(f"frigate/{gadget.name}/status/detect", b"offline", gadget.name, retain=True)
+
+    def say(self, gadget: Gadget, changed: Collection[str], now_s: float) -> Iterator[Said]:
+        """Say motion as it changes, and a whole visit when there is an object."""
+        name = gadget.name
+        if "motion" in changed:
+            facts = self.facts(gadget, {"motion": gadget.state["motion"]})
+            yield Said(f"frigate/{name}/motion", b"ON" if gadget.state["motion"] else b"OFF", name, facts)
+        if "object" in changed:
+            yield from self._visit(gadget, str(gadget.state["object"]), now_s)
+
+    def _visit(self, gadget: Gadget, label: str, now_s: float) -> Iterator[Said]:
+        name = gadget.name
+        rng = random.Random(f"{name}/{gadget.sent}")
+        visit = f"{now_s:.6f}-{rng.getrandbits(30):06x}"
+        score = round(rng.uniform(0.74, 0.97), 5)
+        before: dict[str, Any] | None = None
+        yield Said(f"frigate/{name}/{label}", b"1", name, self.facts(gadget, {f"object.count.{label}": 1}))
         for kind, later_s, zones in LIFE:
             after = {
                 "id": visit, "camera": name, "frame_time": round(now_s + later_s, 6), "label": label, "sub_label": None,
