@@ -127,6 +127,8 @@ def _sent(command: Command, value: Any) -> Any:
         if text not in command.map:
             raise DecodeError(f"{shown(value)} is none of {', '.join(command.map)}")
         return command.map[text]
+    if command.scale != 1.0:
+        return round(value / command.scale)
     if command.unit and command.arg and command.arg.type == "number":
         scale, offset = units.conversion(command.unit, command.arg.unit or units.UNITS[command.unit].code)
         return round((value - offset) / scale, units.DECIMALS)

@@ -217,6 +217,7 @@ class Command(_Table, frozen=True):
     field: str | None = None  # the field it sets
     map: dict[str, str | int | float | bool] = {}  # text form of the argument -> what is sent
     unit: str | None = None  # the device's unit, when it is not the canonical one
+    scale: float = 1.0  # the field's: the value is divided by it and sent as a whole number
     json: dict[str, Any] | None = None
     text: str | None = None
     device_class: str | None = None  # only for devices of this class (a profile with several)
