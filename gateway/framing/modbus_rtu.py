@@ -2,7 +2,10 @@
 
 A frame does not say how long it is, but its function code nearly does (Modbus application protocol 1.1b3, section 6):
 a reply to 3 counts its bytes, a request of 3 has eight. Where a code allows both lengths, the one whose CRC fits is it.
-What has another code ends at a silence of `gap` (Modbus over serial line 1.02, section 2.5.1.1).
+A frame and its CRC with a zero behind them fit again, as one byte more: one in 256 replies of nine bytes looks like a
+request and a zero. So where both lengths are allowed and fit, the longer one is it.
+What has another code ends at a silence of `gap` (Modbus over serial line 1.02, section 2.5.1.1), and begins where
+nothing was refused before it: anywhere else a CRC would fit by chance too often.
 """
 
 from __future__ import annotations
@@ -56,14 +59,14 @@ class ModbusRtuFramer(Scanner):
             self._lengths |= dict.fromkeys(range(0x80, 0x100), (_EXCEPTION,))
 
     def look(self, at: int) -> Found:
-        """Take the shortest length whose CRC fits."""
+        """Take the first length whose CRC fits."""
         buffer = self.buffer
         have = len(buffer) - at
         if have < 2:
             return MORE
         rules = self._lengths.get(buffer[at + 1])
         if rules is None:  # a maker's own: the silence behind it ends it
-            return MORE if have <= ADU_BYTES_MAX else (1, NOISE)
+            return MORE if self.sure and have <= ADU_BYTES_MAX else (1, NOISE)
         wanted, more = [], False
         for rule in rules:
             if rule > 0:
@@ -77,6 +80,10 @@ class ModbusRtuFramer(Scanner):
             if length > have:
                 return MORE
             if self._verified(at, length):
+                if length + 1 in wanted:
+                    if have == length:
+                        return MORE
+                    length += buffer[at + length] == 0  # noqa: PLW2901 - see above
                 return length, bytes(buffer[at : at + length - 2])
             longest = length
         return MORE if more else (longest or 1, CHECKSUM)
@@ -87,7 +94,7 @@ class ModbusRtuFramer(Scanner):
         if found is not None:
             return length, found
         rest = len(self.buffer) - at
-        if _SHORTEST <= rest <= ADU_BYTES_MAX and self._verified(at, rest):
+        if self.sure and _SHORTEST <= rest <= ADU_BYTES_MAX and self._verified(at, rest):
             return rest, bytes(self.buffer[at : at + rest - 2])
         return rest, CUT_SHORT
 

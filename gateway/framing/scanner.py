@@ -16,7 +16,10 @@ from typing import Final
 from gateway.framing.framer import CUT_SHORT, NOISE
 
 Found = tuple[int, bytes | str | None]
-"""How many bytes of the stream it is about, and: the frame, or why there is none, or None when more bytes tell."""
+"""How many bytes of the stream it is about, and: the frame, or why there is none, or None when more bytes tell.
+
+A frame with nothing in it is passed silently.
+"""
 
 MORE: Final[Found] = (0, None)
 
@@ -30,6 +33,7 @@ class Scanner:
         self.buffer = bytearray()
         self._blamed = 0  # what begins before this place of the buffer is part of a frame that was refused
         self._noisy = False  # the last bytes were noise, and it has been counted
+        self.sure = True  # nothing was refused since the last frame or silence: here is where a frame begins
         self._anchored = anchored
         self._deaf = False  # not anchored, and refused something: only a silence helps
 
@@ -57,6 +61,7 @@ class Scanner:
         """Give up what waits for more bytes; return the frames behind it."""
         frames = self._scan(silent=True) if self.buffer else []
         self._deaf = False
+        self.sure = True
         return frames
 
     def reset(self) -> None:
@@ -67,6 +72,7 @@ class Scanner:
         self._blamed = 0
         self._noisy = False
         self._deaf = False
+        self.sure = True
 
     def _scan(self, *, silent: bool) -> list[bytes]:
         frames: list[bytes] = []
@@ -86,21 +92,25 @@ class Scanner:
                 self._deaf = not self._anchored
                 at = at + 1 if self._anchored else end
             else:
-                frames.append(found)
+                if found:
+                    frames.append(found)
                 at += length
                 self._blamed = 0
                 self._noisy = False
+                self.sure = True
         del buffer[:at]
         self._blamed = max(0, self._blamed - at)
         return frames
 
     def _skip(self, end: int) -> None:
         """Pass bytes up to `end` in which no frame begins; a stretch of them is counted once."""
+        self.sure = False
         if end > self._blamed and not self._noisy:
             self.rejected[NOISE] += 1
             self._noisy = True
 
     def _refuse(self, at: int, length: int, reason: str) -> None:
+        self.sure = False
         if at < self._blamed:
             return
         if reason != NOISE:

@@ -80,6 +80,6 @@ class TelegramFramer(Scanner):
             self._crc_expected = True
         elif self._crc_expected:
             return length, MISSING_REASON
-        elif (again := frame.rfind(b"\n/")) >= 0:
-            return again + 1, CUT_SHORT
+        elif again := frame.rfind(b"/", 1) + 1:  # no value may have a slash: here the next telegram began
+            return again - 1, CUT_SHORT
         return length, frame
