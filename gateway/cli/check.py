@@ -13,7 +13,10 @@ from gateway.cli.verb import Verbs, add
 from gateway.errors import ConfigError, Fault, probably_meant
 
 if TYPE_CHECKING:
+    from gateway.cli.heard import Values
     from gateway.config.load import Config
+    from gateway.profiles.devices import Devices
+    from gateway.rules.files.loader import Loaded
 
 CONFIG_FAULT = 78
 
@@ -80,18 +83,10 @@ def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
 
 def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:
     """Load the rules as the worker does; a file that hangs is a fault at the line where it hangs."""
-    from gateway.config.acting import acting
-    from gateway.rules.files.loader import entries, known_types, load
-    from gateway.rules.language.house import House
-    from gateway.rules.language.recipients import Recipients
+    from gateway.cli.heard import heard
 
-    house = House(entries(config.devices), {})
-    with _alarm(config.rules.load_s_max) as rearm:
-        loaded = load(
-            config.rules.folder, house=house, modes=config.rules.modes, types=known_types(),
-            recipients=Recipients(config.notify.names), acting=acting(config), before=rearm,
-            located=config.rules.location is not None,
-        )  # fmt: skip
+    values = heard(config.file)
+    loaded = rules_with(config, config.devices, values or {})
     faults += loaded.faults
     warnings += loaded.hints
     names = [definition.name for definition in loaded.definitions]
@@ -99,7 +94,43 @@ def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[s
         if name not in names:
             at = ("rules", "observe", place)
             faults.append(config.document.fault(at, f"there is no rule {name!r}", probably_meant(name, names)))
+    faults += _never_heard(config, values or {})
+    if names and not values and not len(config.devices):
+        why = "nothing was heard yet" if values is not None else "no gateway runs and there is no journal"
+        what = f"no device is listed and {why}: whether rules name the right ones cannot be known"
+        warnings.append(Fault(config.gateway.devices, None, what, "edge-gateway devices list, then: devices adopt"))
     return {"rule": len(loaded.definitions)}
+
+
+def rules_with(config: Config, devices: Devices, values: Values) -> Loaded:
+    """Load the rules against devices that are installed, and those that were heard, with their last values."""
+    from gateway.config.acting import acting
+    from gateway.rules.files.loader import entries, known_types, load
+    from gateway.rules.language.house import House
+    from gateway.rules.language.recipients import Recipients
+
+    house = House(entries(devices), values)
+    house.installed = house.installed or bool(values)  # what is in it can be misspelt
+    with _alarm(config.rules.load_s_max) as rearm:
+        return load(
+            config.rules.folder, house=house, modes=config.rules.modes, types=known_types(),
+            recipients=Recipients(config.notify.names), acting=acting(config), before=rearm,
+            located=config.rules.location is not None,
+        )  # fmt: skip
+
+
+def _never_heard(config: Config, values: Values) -> Iterator[Fault]:
+    """Find ids in routes that nobody listed and that were never heard, where anything was."""
+    from gateway.routes import GLOB_CHARS
+
+    known = {*values, *(device.id for device in config.devices), *(device.name for device in config.devices)}
+    for name, table in config.document.section("routes").items() if values else ():
+        words = table.get("devices", ()) if isinstance(table, dict) else ()
+        for place, word in enumerate(words):
+            device = str(word).removeprefix("!")
+            if device not in known and ":" in device and not GLOB_CHARS & set(device):
+                at = ("routes", name, "devices", place)
+                yield config.document.fault(at, f"no device {device!r} was ever heard", probably_meant(device, known))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.cli.terminal import say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed
 
 
 def add_release(words: Verbs) -> None:
@@ -22,7 +22,7 @@ def add_release(words: Verbs) -> None:
         examples=["edge-gateway devices release radiator-bath", "edge-gateway devices release light-hall on"],
         json=True,
     )
-    parser.add_argument("device", help="the device's id, or its name in devices.toml")
+    completed(parser.add_argument("device", help="the device's id, or its name in devices.toml"), DEVICE_NAMES)
     parser.add_argument("field", nargs="?", help="only this field")
 
 

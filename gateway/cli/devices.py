@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.cli import adopting
 from gateway.cli.claims import acting, add_release, lines
+from gateway.cli.heard import heard
 from gateway.cli.terminal import complain, say, say_json, table
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed, group
 from gateway.errors import GatewayError, probably_meant
 
 if TYPE_CHECKING:
@@ -20,15 +23,17 @@ BAD = 1
 
 def add_verbs(verbs: Verbs) -> None:
     """Declare `devices list` and `devices show`."""
-    words = group(verbs, "devices", "installed devices: list, show, release")
-    add(
+    words = group(verbs, "devices", "devices: list, show, adopt, rename, invert, forget, release")
+    parser = add(
         words,
         "list",
         "devices in devices.toml and devices heard of, with their last values",
         listing,
-        examples=["edge-gateway devices list", "edge-gateway devices list --json"],
+        examples=["edge-gateway devices list", "edge-gateway devices list --new"],
         json=True,
     )
+    parser.add_argument("--new", action="store_true", help="only those that were heard and are not adopted")
+    parser.add_argument("--names", action="store_true", help="only names and ids, one a line")
     parser = add(
         words,
         "show",
@@ -37,22 +42,29 @@ def add_verbs(verbs: Verbs) -> None:
         examples=["edge-gateway devices show house/z2m:bedroom/radiator", "edge-gateway devices show siren-hall"],
         json=True,
     )
-    parser.add_argument("device", help="the device's id, or its name in devices.toml")
+    completed(parser.add_argument("device", help="the device's id, or its name in devices.toml"), DEVICE_NAMES)
+    adopting.add_verbs(words)
     add_release(words)
 
 
 def listing(words: argparse.Namespace) -> int:
     """List every device that is installed or was heard of."""
-    known = _known(words)
+    known = [device for device in _known(words) if not (words.new and device["installed"])]
+    if words.names:
+        for name in adopting.names([device["id"] for device in known], [device["name"] for device in known]):
+            say(name)
+        return 0
     if words.json:
         say_json(known)
         return 0
     if not known:
-        say("no device yet: nothing in devices.toml, nothing heard. Type: edge-gateway events --follow")
+        none = "every device that was heard is adopted" if words.new else "nothing in devices.toml, nothing heard"
+        say(f"no device: {none}. Type: edge-gateway events --follow")
         return 0
     rows = [
         [
             d["id"],
+            "" if d["installed"] else "new",
             d["name"],
             d["room"],
             d["kind"],
@@ -63,7 +75,13 @@ def listing(words: argparse.Namespace) -> int:
         ]
         for d in known
     ]
-    table(["id", "name", "room", "kind", "class", "profile", "labels", "last values"], rows)
+    table(["id", "", "name", "room", "kind", "class", "profile", "labels", "last values"], rows)
+    new = [device["id"] for device in known if not device["installed"]]
+    if new:
+        say(
+            f"\n{len(new)} not adopted; give one a name and a room: edge-gateway devices adopt {shlex.quote(new[0])}",
+            "dim",
+        )
     return 0
 
 
@@ -128,7 +146,7 @@ def _known(words: argparse.Namespace) -> list[dict[str, Any]]:
     from gateway.config.load import read
 
     config, _ = read(words.config)
-    values = _last_values(words)
+    values = heard(words.config) or {}
     installed = {device.id: device for device in config.devices} if config else {}
     return [_device(id_, installed.get(id_), values.get(id_, {})) for id_ in sorted(installed.keys() | values.keys())]
 
@@ -148,17 +166,6 @@ def _device(device_id: str, installed: Device | None, values: dict[str, Any]) ->
         "class": heard.get("class", ""),
         "values": {field: value for field, value in values.items() if not field.startswith("$")},
     }
-
-
-def _last_values(words: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Return the last values; none when neither a gateway nor a journal is there yet."""
-    from gateway.cli.records import opened
-
-    try:
-        with opened(words.config) as records:
-            return dict(records.table("values"))
-    except GatewayError:
-        return {}
 
 
 def _values(values: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.cli.terminal import say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -24,7 +24,7 @@ def add_verbs(verbs: Verbs) -> None:
         ],
         json=True,
     )
-    parser.add_argument("device", help="the device's id, or its name in devices.toml")
+    completed(parser.add_argument("device", help="the device's id, or its name in devices.toml"), DEVICE_NAMES)
     parser.add_argument("command", help="a command of the device's profile")
     parser.add_argument("value", nargs="?", help="JSON, or a text")
 

@@ -14,6 +14,9 @@ from gateway.errors import probably_meant
 CONFIG = Path("/etc/edge-gateway/gateway.toml")
 HERE = "gateway.toml"  # what is asked about when the config is missing and this lies in the working directory
 
+DEVICE_NAMES = "devices list --names"  # prints what may stand for a device
+NEW_NAMES = "devices list --names --new"  # those that are not adopted
+
 Run = Callable[[argparse.Namespace], int]
 """Does the verb; returns the exit code."""
 

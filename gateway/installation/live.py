@@ -147,8 +147,11 @@ class Installation:
 
     # ---- what is kept of it --------------------------------------------------------------------------
 
-    def forget(self, device: str, actor: str = "person") -> bool:
-        """Forget the last values of a device, and what was recorded about commands to it. False: there are none."""
+    async def forget(self, device: str, actor: str = "person") -> bool:
+        """Forget the last values of a device, and what was recorded about commands to it, on the disk, too.
+
+        Returns whether there were any.
+        """
         daemon = self._daemon
         known = device in daemon.values
         daemon.pipeline.forget(device)
@@ -159,6 +162,7 @@ class Installation:
         entry = _entry(installed) if installed else DeviceEntry(device)
         daemon.rules.installed(Inventory([entry], gone=(device,)))
         self._record([("device_data_forgotten", device, {})], actor)
+        await daemon.committer.flush()
         return known
 
     def _record(self, news: Sequence[tuple[str, str, dict[str, Any]]], actor: str) -> None:

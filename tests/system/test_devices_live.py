@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gateway.api.client import ApiClient
+from gateway.cli.main import main
 from tests.mqtt.broker import Broker
 from tests.system.rig import Device, House, broker_target, device, own_listener, running, until, watching
 
@@ -28,11 +33,23 @@ def airing(event, ctx):
 '''
 
 
+def events(house: House, kind: str = "*") -> list[dict[str, Any]]:
+    """Return the events of a type about the bath, asked in this process: a verb takes half a second to start."""
+    with ApiClient(house.state / "api.sock") as client:
+        client.ask("flush")
+        return list(client.stream("events", devices=["house/z2m:bath"], types=[kind], limit=1000, follow=False))
+
+
+def verb(house: House, *words: str) -> int:
+    """Run a verb in this process."""
+    return main([*words, "--config", str(house.file)])
+
+
 def opened(house: House, sender: Device) -> list[dict[str, Any]]:
     """Close and open the contact; return all events about it but those of rules."""
     for contact in (True, False):
         sender.tell("zigbee2mqtt/bath", {"contact": contact})
-    return [event for event in house.events("--device", "house/z2m:bath") if event["type"] != "aired"]
+    return [event for event in events(house) if event["type"] != "aired"]
 
 
 def types(events: list[dict[str, Any]]) -> list[str]:
@@ -40,7 +57,9 @@ def types(events: list[dict[str, Any]]) -> list[str]:
     return [event["type"] for event in events]
 
 
-def test_an_edit_is_live_everywhere_and_a_fault_changes_nothing(tmp_path: Path) -> None:
+def test_an_edit_is_live_everywhere_and_a_fault_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A saved devices.toml names events, selects in rules and is an event itself; a broken one is said file:line."""
     port, source = own_listener()
     house = House(tmp_path / "gw", source)
@@ -58,16 +77,17 @@ def test_an_edit_is_live_everywhere_and_a_fault_changes_nothing(tmp_path: Path) 
         assert (status["devices"]["not_adopted"], status["devices"]["faults"], status["unread"]) == (0, [], [])
         assert status["devices"]["since"] > status["started"]
         assert types(opened(house, sender))[-3:] == ["device_adopted", "window_closed", "window_opened"]
-        adopted = house.events("--type", "device_adopted")[0]
+        adopted = events(house, "device_adopted")[0]
         assert (adopted["actor"], adopted["data"]["room"]) == ("file", "bath")
-        aired = until(lambda: house.events("--type", "aired"))
+        aired = until(lambda: events(house, "aired"))
         assert [event["data"]["name"] for event in aired] == ["bath-window"]
 
         file.write_text(WINDOW.replace("kind", "kidn"))
         status = until(lambda: found if (found := house.status())["devices"]["faults"] else None)
         assert status["devices"]["faults"] == [f"{file}:5: unknown key 'kidn' (did you mean 'kind'?)"]
-        assert "devices.toml:5" in house("status").out
-        assert house("check").code == 78
+        assert verb(house, "check") == 78
+        assert verb(house, "status") == 1
+        assert "devices.toml:5: unknown key" in capsys.readouterr().out
         assert types(opened(house, sender))[-1] == "window_opened", "the last good one counts"
 
         file.write_text(WINDOW.replace("window", "hatch").replace('"bath"', '"loft"'))
@@ -106,3 +126,40 @@ def test_routes_go_by_rooms_as_they_are_now(tmp_path: Path, broker: Broker) -> N
         until(lambda: types(cloud.arrived) == ["window_closed", "device_adopted", "window_closed"], cloud.arrived)
         assert cloud.arrived[-1]["subject"] == "house/z2m:other"
         assert house.stop() == 0
+
+
+def test_verbs_are_live_at_once_and_say_who(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Adopted, renamed, inverted and forgotten by verbs: the next message shows it, each is an event by the person."""
+    port, source = own_listener()
+    house = House(tmp_path / "gw", source)
+    with running(house), device(port) as sender:
+        opened(house, sender)
+        assert verb(house, "devices", "list", "--names", "--new") == 0
+        assert capsys.readouterr().out.split() == ["house/z2m:bath"]
+        assert verb(house, "devices", "adopt", "bath", "--kind", "window", "--room", "bath") == 0
+        assert "live since" in capsys.readouterr().out
+        assert types(opened(house, sender))[-2:] == ["window_closed", "window_opened"]
+        assert verb(house, "devices", "invert", "bath") == 0
+        sender.tell("zigbee2mqtt/bath", {"contact": False})
+        assert types(events(house))[-1] == "window_closed"
+        assert verb(house, "devices", "rename", "bath", "small window") == 0
+        capsys.readouterr()
+        assert verb(house, "devices", "forget", "small window", "--data", "--json") == 0
+        assert json.loads(capsys.readouterr().out) == {
+            "devices": [{"id": "house/z2m:bath"}],
+            "done": "forgotten",
+            "data": True,
+        }
+        assert house.ask("table", name="values") == {}
+        changes = [event for event in events(house) if event["type"].startswith("device_")]
+        assert types(changes) == [
+            *("device_adopted", "device_inverted", "device_renamed", "device_forgotten", "device_data_forgotten")
+        ]
+        assert {event["actor"].partition(":")[0] for event in changes} == {"person"}
+        sender.tell("zigbee2mqtt/bath", {"contact": True})
+        assert types(events(house))[-1] == "door_closed", "as if never heard"
+        assert house.stop() == 0
+    again = House(tmp_path / "gw", source)
+    with running(again):
+        assert again.ask("table", name="values")["house/z2m:bath"]["open"] is False
+        assert again.stop() == 0
