@@ -200,6 +200,8 @@ def _words(kind: shape.Type) -> list[str]:
         return [str(value) for value in kind.values]
     if isinstance(kind, shape.EnumType):
         return [str(member.value) for member in kind.cls]
+    if isinstance(kind, shape.UnionType):
+        return [word for member in kind.types for word in _words(member)]
     return []
 
 

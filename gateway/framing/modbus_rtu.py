@@ -3,7 +3,8 @@
 A frame does not say how long it is, but its function code nearly does (Modbus application protocol 1.1b3, section 6):
 a reply to 3 counts its bytes, a request of 3 has eight. Where a code allows both lengths, the one whose CRC fits is it.
 A frame and its CRC with a zero behind them fit again, as one byte more: one in 256 replies of nine bytes looks like a
-request and a zero. So where both lengths are allowed and fit, the longer one is it.
+request and a zero. Who listens to both sides therefore takes the longer one of two that fit; a zero of noise right
+behind a frame may then be taken for a part of it.
 What has another code ends at a silence of `gap` (Modbus over serial line 1.02, section 2.5.1.1), and begins where
 nothing was refused before it: anywhere else a CRC would fit by chance too often.
 """
@@ -32,9 +33,9 @@ _EXCEPTION: Final = 5
 
 
 class ModbusRtu(FramingOptions, frozen=True, kw_only=True, tag="modbus-rtu"):
-    """Frames of one bus; a master hears replies, and with an adapter that echoes its own requests, too."""
+    """Frames of one bus: a master hears replies; who only listens hears both sides."""
 
-    side: Literal["replies", "requests", "both"] = "both"
+    side: Literal["replies", "requests", "both"] = "replies"
     gap: str = "50ms"  # the standard's 3.5 characters are shorter than an adapter or a busy machine can tell
 
     def __post_init__(self) -> None:

@@ -221,6 +221,12 @@ WIRES: dict[str, Wire] = {
     "esp3": Wire(Esp3(), binary, esp3, esp3),
     "modbus-rtu": Wire(ModbusRtu(), modbus_reply, lambda body: body + modbus_crc(body)),
     "modbus-rtu, requests": Wire(ModbusRtu(side="requests"), modbus_request, lambda body: body + modbus_crc(body)),
+    "modbus-rtu, both": Wire(
+        ModbusRtu(side="both"),
+        lambda random: random.choice((modbus_request, modbus_reply))(random),
+        lambda body: body + modbus_crc(body),
+        pauses=True,
+    ),
     "modbus-rtu, maker's own": Wire(ModbusRtu(), makers_own, lambda body: body + modbus_crc(body), pauses=True),
     "telegram": Wire(Telegram(), telegram, lambda body: body + b"%04X\r\n" % arc(body)),
     "telegram, no zeros": Wire(Telegram(crc="always"), telegram, lambda body: body + b"%X\r\n" % arc(body)),
