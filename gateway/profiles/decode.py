@@ -164,7 +164,9 @@ class Decoder(Context):
             if candidate.group != first.group or message is None:
                 continue
             document = documents.get(message.format, ABSENT)
-            if document is not ABSENT and (certain or candidate is first or holds(message, document)):
+            if document is ABSENT or document.__class__ is DecodeError:
+                continue
+            if certain or candidate is first or holds(message, document):
                 self._read(candidate, document, delivery, out)
 
     def _unclaimed(
@@ -181,7 +183,8 @@ class Decoder(Context):
                         return
         for candidate in route:
             document = documents.get(candidate.message.format, ABSENT) if candidate.message else ABSENT
-            if document is not ABSENT and candidate.message and any(test(document) for test in candidate.message.empty):
+            readable = document is not ABSENT and document.__class__ is not DecodeError
+            if readable and candidate.message and any(test(document) for test in candidate.message.empty):
                 return  # nothing to report
         if not is_name(delivery.topic):
             raise DecodeError("not a topic name")

@@ -68,6 +68,12 @@ def test_frames_of_a_port_are_read() -> None:
     assert made.decode(delivery("attic/x", {"t": 5})).unclaimed
 
 
+def test_a_frame_that_cannot_be_read_is_not_passed_over() -> None:
+    """What `skip` asks for is not asked of a garbled frame: "nothing there" is no reason to be silent about it."""
+    board = BOARD.replace('path = "/what", equals = "hello"', 'path = "/node", exists = false')
+    assert decoder(compiled(board), profiles=["board"]).decode(delivery("house", b"8;temp")).rejected
+
+
 def test_a_family_is_named_by_its_beginning() -> None:
     """`profile = "board"` takes board-* too; a word that names none is an error."""
     more = BOARD.replace('id = "board"', 'id = "board-garden"').replace('"board:{/node}"', '"garden:{/node}"')
