@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway import __version__
+from gateway.announcements import Announcements
 from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
@@ -82,9 +83,9 @@ class Daemon:
         self.committer = Committer(self.journal, self._durable)
         self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
         self.installation = Installation(self)
-        self.decoders = {
-            name: self._decoder(name, options.prefixes, self.values) for name, options in config.sources.items()
-        }
+        self.announcements = Announcements(config.sources, self.journal.table, self._keep)
+        self.committer.before_seal.append(self.announcements.before_commit)
+        self.decoders = {name: self._decoder(name, self.catalogue, self.values) for name in config.sources}
         self.pipeline = Pipeline(
             gateway=self.name, journal=self.journal, committer=self.committer,
             decoders=self.decoders, values=self.values, clock=self.clock,
@@ -102,6 +103,7 @@ class Daemon:
         }
         self.outlet = Outlet(self.decoders, self.sources, self.values, config.devices)
         self.pipeline.on_pressure = self._press
+        self.pipeline.on_unclaimed = self.installation.unknown.note
         self.rules = self._rules()
         self.pipeline.rules = self.rules
         self.gates = self.pipeline.gates = self._gates()
@@ -147,14 +149,21 @@ class Daemon:
             decode=self._decode_again, append=self.pipeline.record_all,
         )  # fmt: skip
 
-    def _decoder(self, source: str, prefixes: Mapping[str, str], values: dict[str, dict[str, Any]]) -> Decoder:
-        config = self.config
-        return Decoder(self.catalogue, self.name, source, config.devices, values, prefixes, _zone(config))
+    def _decoder(self, source: str, catalogue: Catalogue, values: dict[str, dict[str, Any]]) -> Decoder:
+        config, imports = self.config, self.announcements.by_source[source]
+        prefixes = getattr(config.sources[source], "prefixes", {})
+        return Decoder(catalogue, self.name, source, config.devices, values, prefixes, _zone(config), imports)
+
+    def _keep(self, table: str, key: str, row: Any) -> None:
+        self.pipeline.keep(table, key, row)
 
     def _decode_again(self, delivery: Delivery) -> Decoded:
         """Decode a message of the past: last values are newer than it, but for a device that has none yet."""
-        values: dict[str, dict[str, Any]] = {}
-        decoded = self._decoder(delivery.source, self.config.sources[delivery.source].prefixes, values).decode(delivery)
+        decoder, values = self.decoders[delivery.source], dict[str, dict[str, Any]]()
+        if self.announcements.by_source[delivery.source].wants(delivery.topic):
+            return decoder.decode(delivery)  # what a device says about itself is not older than what is known
+        self.pipeline.release()
+        decoded = self._decoder(delivery.source, decoder.catalogue, values).decode(delivery)
         self.pipeline.adopt({device: values[device] for device in decoded.changed if device in values})
         return decoded
 
@@ -286,6 +295,8 @@ class Daemon:
             for decoder in self.decoders.values():
                 decoder.synced = synced
             self.pipeline.release()
+            self.announcements.tick(self.decoders, self.sources, self.committer.wake,
+                                    observe=self.config.gateway.commands == "observe")  # fmt: skip
             self._say_new_damage()
             self.service.alive()
             await asyncio.sleep(TICK_S)

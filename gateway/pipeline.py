@@ -83,6 +83,7 @@ class Pipeline:
         self.rules: RuleFeed | None = None
         self.gates: Gates | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
+        self.on_unclaimed: Callable[[Delivery, Decoded], None] | None = None  # is told what no profile reads
         self.on_outputs: Callable[[Sequence[Event]], None] = _ignore  # is told what rules put out, in the same batch
         self.received = 0
         self.qos: dict[str, list[int]] = {source: [0, 0, 0] for source in decoders}  # messages by QoS, by source
@@ -176,6 +177,8 @@ class Pipeline:
         """Dead-letter what can't be decoded; what no profile reads is counted, not kept."""
         if decoded.unclaimed:
             self.unclaimed[delivery.source] += 1
+            if self.on_unclaimed is not None:
+                self.on_unclaimed(delivery, decoded)
         else:
             self.dead_letter(delivery, decoded.rejected or "")
 
@@ -209,8 +212,9 @@ class Pipeline:
                     log.exception("values held back of source %s: a fault of the gateway", source)
                 self._said.add(source)
                 continue
-            if decoded.events:
+            if decoded.changed:
                 self._dirty.update(decoded.changed)
+                self._committer.wake()
 
     def on_rule_outcome(self, outcome: RuleOutcome) -> None:
         """Append a rule batch: outputs, state and cursor become durable together or not at all."""

@@ -46,7 +46,7 @@ LAYERS: list[set[str]] = [
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
     {"service", "api"},
-    {"building", "outlet", "installation"},
+    {"building", "outlet", "installation", "announcements"},
     {"answers"},
     {"daemon"},  # builds everything
     {"cli"},

@@ -5,9 +5,9 @@ Homie a description a device, Sparkplug B a birth.  An importer is pure: topic a
 it remembers is in its `Rows`, which are kept durably and given back at the next start, so that no device has to
 announce itself again; a row that is put again as it was is no write.
 
-A `Description` is a profile in the words of `profiles/language.py`, the document a TOML file would hold; it goes through
-the same compile step, and devices of one model share what came out.  `imports.py` does that for all importers of a
-source and remembers which topic belongs to which description.  A new importer is one file, and one line in
+A `Description` is a profile in the words of `profiles/language.py`, the document a TOML file would hold; it goes
+through the same compile step, and devices of one model share what came out.  `imports.py` does that for all importers
+of a source and remembers which topic belongs to which description.  A new importer is one file, and one line in
 `registry.py`.
 """
 
@@ -114,7 +114,7 @@ class Importer(Protocol):
         """Take a message; what cannot be read is refused, nothing is raised."""
         ...
 
-    def keys(self) -> Iterable[str]:
+    def described(self) -> Iterable[str]:
         """Return the keys of everything that is described now: after a start, what the rows say."""
         ...
 

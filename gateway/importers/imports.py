@@ -1,8 +1,8 @@
 """All importers of one source: their descriptions compiled, by topic, within limits.
 
-Announcements come in storms (a bridge that starts lists every device; one device has forty entities), so taking one only
-notes which descriptions are out of date; `settle` makes them, once for each, before the next topic is looked up that
-nobody knew and at the latest a second later.
+Announcements come in storms (a bridge that starts lists every device; one device has forty entities), so taking one
+only notes which descriptions are out of date; `settle` makes them, once for each, before the next topic is looked up
+that nobody knew and at the latest a second later.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class Imports:
         self._shared: dict[str, _Shared] = {}
         self._by_topic: dict[str, list[tuple[str, str]]] = {}
         self._pending: dict[tuple[str, str], Importer] = {
-            (importer.name, key): importer for importer in self.importers for key in importer.keys()
+            (importer.name, key): importer for importer in self.importers for key in importer.described()
         }
+        self.moved = False  # descriptions read other topics than when somebody last asked
         self.sends: deque[tuple[str, bytes]] = deque(maxlen=SENDS_MAX)
         self.refused: Counter[str] = Counter()  # descriptions that could not be taken, by importer
         self.last_refusal = ""
@@ -167,6 +168,7 @@ class Imports:
                 self._refuse(importer, new, why)
                 new = None
         if old is not None:
+            self.moved = self.moved or new is None
             self._release(at, old)
             news.topics.update(old.description.topics)
         if new is None:
@@ -176,6 +178,7 @@ class Imports:
         profile = self._compiled(importer, new)
         assert profile is not None
         self._held[at] = _Held(new, importer, profile.profile.source.id)
+        self.moved = self.moved or old is None or old.description.topics != new.topics
         profile.users.add(at)
         for topic in new.topics:
             self._by_topic.setdefault(topic, []).append(at)

@@ -1,10 +1,10 @@
 """What devices said about themselves, applied to a decoder: profiles, ids, names, what is known of them.
 
 An id is for ever, so it is chosen once.  A dialect's software calls a device by a name a person may change
-(``z2m:bedroom/radiator``); its description tells the stable one (``z2m:0x00158d0001``).  The stable one is the id, unless
-devices.toml lists the device by the other, or values of an earlier run are kept under it: then that stays the id,
-whatever the device is called from now on.  Every profile that reads the device is led to that id by the installation's
-`aliases`.
+(``z2m:bedroom/radiator``); its description tells the stable one (``z2m:0x00158d0001``).  The stable one is the id,
+unless devices.toml lists the device by the other, or values of an earlier run are kept under it: then that stays the
+id, whatever the device is called from now on.  Every profile that reads the device is led to that id by the
+installation's `aliases`.
 """
 
 from __future__ import annotations

@@ -230,6 +230,7 @@ KIND_OF_CLASS: dict[str, str] = {
     "robotic_vacuum_cleaner": "vacuum",
     "scale": "scale",
     "gateway": "gateway",
+    "device": "device",  # it is known, and is nothing of these
     "unknown": "device",
 }
 """Device classes, and what a device of that class is on or in unless devices.toml says otherwise."""

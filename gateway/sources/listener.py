@@ -36,7 +36,7 @@ from gateway.mqtt.packet import Publish, Reason
 from gateway.mqtt.server import Limits, ServerConnection, ServerSession
 from gateway.secrets import Secret
 from gateway.sources.client_socket import ClientSocket, Hall
-from gateway.sources.source import Delivery, Inbox
+from gateway.sources.source import Delivery, ImporterName, Inbox
 from gateway.sources.users import Users
 from gateway.topic import is_name
 
@@ -58,6 +58,7 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     key: Path | None = None
     client_ca: Path | None = None  # PEM; clients must then show a certificate signed by it
     prefixes: Mapping[str, str] = {}  # first words of topics that are others here: zigbee2mqtt = "attic/z2m"
+    importers: tuple[ImporterName, ...] | None = None  # dialects whose devices describe themselves; default: all
     connections_max: int = 1000
     receive_max: int = 512  # messages of a client that wait for the disk
     unacknowledged_bytes_max: int = 1024 * 1024

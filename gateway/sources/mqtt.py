@@ -36,7 +36,7 @@ from gateway.mqtt.packet import Publish, Reason, reason_name
 from gateway.mqtt.session import PUBREC_TOKEN, Received, SessionOptions, token_of
 from gateway.mqtt.window import LOST, Answer
 from gateway.sources.seen import Seen
-from gateway.sources.source import Delivery, Inbox, Origin
+from gateway.sources.source import Delivery, ImporterName, Inbox, Origin
 from gateway.topic import is_filter, is_name
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class MqttSourceOptions(ConnectionOptions, frozen=True, kw_only=True, forbid_unk
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000  # messages not yet on the disk
     filters: tuple[str, ...] = ()  # topic filters, instead of those of the profiles
     prefixes: Mapping[str, str] = {}  # first words of topics that are others here: zigbee2mqtt = "attic/z2m"
+    importers: tuple[ImporterName, ...] | None = None  # dialects whose devices describe themselves; default: all
     share: str | None = None  # a group that shares the messages among its members
     retained: Literal["always", "new", "never"] = "always"  # retained messages at (re)connect, on new ones, not at all
 
@@ -182,8 +183,21 @@ class MqttSource:
         self._completing = link if self.flush is None else _Completing(link, self.flush)
         self._asked.clear()
         self._refused.clear()
-        for at in range(0, len(self._filters), FILTERS_A_SUBSCRIBE):
-            filters = self._filters[at : at + FILTERS_A_SUBSCRIBE]
+        self._subscribe(link, self._filters)
+
+    def follow(self, filters: Sequence[str]) -> None:
+        """Read these topics from now on: devices that described themselves name their own. Not beside `filters`."""
+        if self.options.filters:
+            return
+        news = tuple(f for f in filters if f not in self._filters)
+        self._filters = tuple(filters)  # what is not wanted any more goes with the next connection
+        link = self._connection.link
+        if link is not None:
+            self._subscribe(link, news)
+
+    def _subscribe(self, link: Link, wanted: tuple[str, ...]) -> None:
+        for at in range(0, len(wanted), FILTERS_A_SUBSCRIBE):
+            filters = wanted[at : at + FILTERS_A_SUBSCRIBE]
             link.subscribe(tuple(self._subscription(topic_filter, link.version) for topic_filter in filters))
             self._asked.append(filters)
 

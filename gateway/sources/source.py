@@ -8,9 +8,12 @@ after the commit. Per connection, acks come in the order of the deliveries (one 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
+
+ImporterName = Literal["zigbee2mqtt"]
+"""Dialects whose devices describe themselves (gateway/importers/registry.py)."""
 
 
 class Origin(Protocol):

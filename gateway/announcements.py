@@ -1,0 +1,62 @@
+"""Importers at work: their rows kept, what they ask for sent, and what their devices publish subscribed to.
+
+What importers decide is in `gateway/importers`, how it changes decoding in `profiles/announced.py`; here is what
+touches the journal and the sources. Once a second is enough: rows go into the next block whatever it holds, and an
+announcement that a kill has swallowed is retained by the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.importers.imports import Imports, names
+from gateway.profiles.decode import Decoder
+from gateway.sources.source import Source
+
+
+class Announcements:
+    """The importers of all sources."""
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        rows: Callable[[str], Mapping[str, Any]],
+        keep: Callable[[str, str, Any], None],
+    ) -> None:
+        """Make them as the sources' options say; `rows` returns a durable table, `keep` puts a row of one."""
+        self.by_source = {name: imports_of(each, rows(_table(name))) for name, each in options.items()}
+        self._keep = keep
+        self._filters: dict[str, list[str]] = {}
+
+    def before_commit(self) -> None:
+        """Put what importers remember into the block that is about to be written."""
+        for source, imports in self.by_source.items():
+            for key, row in imports.changes():
+                self._keep(_table(source), key, row)
+
+    def tick(
+        self, decoders: Mapping[str, Decoder], sources: Mapping[str, Source], wake: Callable[[], None], *, observe: bool
+    ) -> None:
+        """Send what waits, unless nothing may be sent; subscribe to what is read since; have rows written."""
+        for name, imports in self.by_source.items():
+            if observe:
+                imports.sends.clear()
+            while imports.sends and sources[name].send(*imports.sends[0]):
+                imports.sends.popleft()
+            if any(importer.rows.dirty for importer in imports.importers):
+                wake()
+            follow = getattr(sources[name], "follow", None)
+            if follow is not None and imports.moved:
+                imports.moved = False
+                follow(decoders[name].filters)
+
+
+def imports_of(options: Any, kept: Mapping[str, Any]) -> Imports:
+    """Make the importers of one source; a kind of source that has none has no such option."""
+    wanted = getattr(options, "importers", ())
+    return Imports(names(wanted), getattr(options, "prefixes", {}), kept)
+
+
+def _table(source: str) -> str:
+    return f"imported:{source}"
