@@ -57,8 +57,8 @@ class Line(NamedTuple):
 class _Work:
     """What is being done with one unit: a poll, or a write with all its requests."""
 
-    def __init__(self, unit: UnitState, write: Write | None = None, token: str = "") -> None:
-        self.unit, self.write, self.token = unit, write, token
+    def __init__(self, unit: UnitState, write: Write | None = None) -> None:
+        self.unit, self.write = unit, write
         self.blocks: dict[str, bytes] = {}  # answers of polls read for a `Choice`
         self.stages: Iterator[tuple[Due | None, Request]] = iter(())
         self.due: Due | None = None
@@ -100,7 +100,7 @@ class Master:
 
     # -- what the caller does ------------------------------------------------------------------------------
 
-    def write(self, address: int, write: Write, token: str = "") -> str:
+    def write(self, address: int, write: Write) -> str:
         """Take a write; returns why not, or nothing. What became of it is an outcome `Written`."""
         unit = self.units.get(address)
         if unit is None:
@@ -109,7 +109,7 @@ class Master:
             return f"unit {address} does not answer"
         if len(self._writes) >= WRITES_MAX:
             return f"{WRITES_MAX} writes are waiting already"
-        work = _Work(unit, write, token)
+        work = _Work(unit, write)
         work.stages = self._stages(work)
         self._writes.append(work)
         return ""
@@ -152,7 +152,7 @@ class Master:
         self._writes.clear()
         self._quiet_until_s = now_s
         for work in writes:
-            self.outcomes.append(Written(work.unit.unit.address, work.token, "the line was lost"))
+            self._end(work, "the line was lost")
 
     def wake_s(self, now_s: float) -> float:
         """Return when to call `step` again if nothing comes."""
@@ -341,7 +341,7 @@ class Master:
     def _end(self, work: _Work, refused: str) -> None:
         """Say what became of a write. One that was done stays done when it could not be read back."""
         if work.write is not None:
-            self.outcomes.append(Written(work.unit.unit.address, work.token, "" if work.done else refused))
+            self.outcomes.append(Written(work.unit.unit.address, work.write, "" if work.done else refused))
 
 
 def _polled(unit: Unit) -> Unit:

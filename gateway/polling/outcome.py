@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gateway.polling.plan import Write
+
 
 class Polled(NamedTuple):
     """The values of one poll, as they came."""
@@ -25,7 +27,7 @@ class Written(NamedTuple):
     """A write is over: `refused` is empty, or why it was not done."""
 
     address: int
-    token: str  # as given to `Master.write`
+    write: Write
     refused: str
 
 

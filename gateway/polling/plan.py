@@ -55,6 +55,8 @@ class Write(msgspec.Struct, frozen=True):
     confirm: tuple[str, ...] = ()
     within_s: float = 0.0  # the polls are read once more at half of it, for units that take their time
     once: bool = False  # no second try: doing it twice is something else (a pulse)
+    device: str = ""  # whose command it is, and which: for what is said of it afterwards
+    command: str = ""
 
 
 def encoded(write: Write) -> bytes:

@@ -11,16 +11,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from gateway import units
 from gateway.clock import NS_PER_S
 from gateway.errors import DecodeError, probably_meant
+from gateway.polling.plan import encoded
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compiled import Compiled, captures_of
 from gateway.profiles.language import Argument, Command
+from gateway.profiles.polls import WRITE
 from gateway.profiles.report import NOTES
 from gateway.profiles.template import NameTemplate
 from gateway.profiles.times import duration_ns
 from gateway.profiles.values import number, shown, text_of
+from gateway.profiles.writes import CompiledWrite
 from gateway.topic import is_name
 
 TEXT_CHARS_MAX = 1024  # of a text argument
@@ -39,8 +44,10 @@ def encode(
         takes = sorted(commands_of(profile, notes))
         hint = probably_meant(name, takes) or (f"it takes {', '.join(takes)}" if takes else "it takes none")
         raise DecodeError(f"{profile.source.id} has no command {name!r} for this device ({hint})")
-    sent = _sent(command, checked(command.arg, value))
     captures = notes.get("captures", {})
+    if command.write is not None:
+        return _write(profile, command, checked(command.arg, value), captures, device_id)
+    sent = _sent(command, checked(command.arg, value))
     topic = NameTemplate(command.topic).render(captures)
     if not is_name(topic):
         raise DecodeError(f"{topic!r} is no topic to publish to")
@@ -49,6 +56,22 @@ def encode(
         return topic, _filled(text, captures).encode()
     content = _fill(command.json, sent, notes.get("alias", {}), profile, captures)
     return topic, json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _write(
+    profile: Compiled, command: Command, value: Any, captures: Mapping[str, str], device_id: str
+) -> tuple[str, bytes]:
+    """Return where a polled unit is written to, and the requests."""
+    write = _compiled_write(profile, command)
+    if write is None:
+        raise DecodeError(f"{profile.source.id} has no request for {command.name!r}")
+    done = msgspec.structs.replace(write.encode(value), device=device_id, command=command.name)
+    return f"{device_id.partition('/')[0]}/{captures['address']}/{WRITE}", encoded(done)
+
+
+def _compiled_write(profile: Compiled, command: Command) -> CompiledWrite | None:
+    pairs = zip(profile.commands[command.name], profile.writes[command.name], strict=True)
+    return next((write for one, write in pairs if one is command), None)
 
 
 def expected(
@@ -64,6 +87,8 @@ def expected(
     if command is None or command.field is None:
         return None
     near = command.arg.step or 0.0 if command.arg is not None else 0.0
+    if profile is not None and (write := _compiled_write(profile, command)) is not None:
+        near = max(near, write.resolution)
     within_s = duration_ns(command.confirm.within) / NS_PER_S if command.confirm is not None else 0.0
     return command.field, checked(command.arg, value), near / 2, within_s
 

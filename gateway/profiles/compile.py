@@ -21,8 +21,10 @@ from gateway.profiles.compile_fields import compile_field, compile_time
 from gateway.profiles.compiled import Compiled, CompiledAvailability, CompiledEvent, CompiledMessage, captures_of
 from gateway.profiles.payloads import ParseOrError, compile_payload
 from gateway.profiles.pointer import first_of, segments_of
+from gateway.profiles.polls import without_polls
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
 from gateway.profiles.vocabulary import EVENTS_OF_MESSAGES
+from gateway.profiles.writes import compile_writes
 
 FRAMES: Final = ("{port}",)  # the topic of a frame is its source's name
 
@@ -59,7 +61,8 @@ class _Compilation:
 
     def run(self) -> Compiled:
         """Compile everything; what could not be compiled is None, and then there are faults."""
-        profile = self.profile
+        writes = compile_writes(self.check, self.profile)
+        profile = self.profile = without_polls(self.check, self.profile)
         self.check.device_class(profile.device_class, ("device_class",))
         self._check_link(profile.link)
         self._empty = self.check.conditions(profile.decode.skip, ("decode", "skip"))
@@ -81,6 +84,7 @@ class _Compilation:
             compile_commands(self.check, profile),
             {f.name: f for m in [*profile.message, *plain] for f in profile.fields_of(m)},
             frozenset(name for command in profile.command for name in captures_of(command)),
+            writes,
         )
 
     def _check_link(self, link: lang.Link) -> None:
@@ -221,6 +225,10 @@ class _Compilation:
         return blob
 
     def _online(self, online: lang.Availability, at: Place) -> CompiledAvailability:
+        if not online.map:
+            self.check.fault(at, "missing key 'map'")
+        if online.after_failures and not self.profile.poll:
+            self.check.fault((*at, "after_failures"), "'after_failures' needs a [[poll]]")
         return CompiledAvailability(
             self.check.attempt((*at, "from"), first_of, pointers_of(online.source)),
             online.map,

@@ -17,7 +17,8 @@ def compile_commands(check: Check, profile: lang.Profile) -> dict[str, tuple[lan
     named = {f.name for fields in [profile.field, *lists] for f in fields}
     for i, command in enumerate(profile.command):
         at: Place = ("command", i)
-        check.attempt((*at, "topic"), NameTemplate, command.topic)
+        if command.topic:
+            check.attempt((*at, "topic"), NameTemplate, command.topic)
         if command.field and command.field not in named:
             check.fault((*at, "field"), f"no field {command.field!r} here", probably_meant(command.field, named))
         for unit in (command.unit, command.arg.unit if command.arg else None):

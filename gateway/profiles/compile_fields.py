@@ -34,7 +34,7 @@ def compile_field(check: Check, field: lang.Field, at: Place, captures: frozense
     read = check.attempt((*at, "from"), first_of, pointers)
     return CompiledField(
         name=template,
-        top=None if None in top or field.when or field.valid_if else top,
+        top=None if None in top or field.when or field.valid_if or field.force else top,
         read=check.attempt(at, reader, field, read),
         convert=check.attempt(at, converter, field, known),
         meaning=known,

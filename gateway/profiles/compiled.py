@@ -13,6 +13,7 @@ from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
 from gateway.profiles.times import Form
 from gateway.profiles.values import Convert, Test
 from gateway.profiles.vocabulary import Meaning
+from gateway.profiles.writes import CompiledWrite
 
 
 class CompiledField(NamedTuple):
@@ -100,6 +101,7 @@ class Compiled(NamedTuple):
     commands: dict[str, tuple[lang.Command, ...]]  # of one name: the first whose captures the device has
     fields: dict[str, lang.Field]  # by name, for the inverse of commands
     needed: frozenset[str]  # the captures its commands need
+    writes: dict[str, tuple[CompiledWrite | None, ...]]  # beside `commands`: those to polled units
 
 
 _CAPTURE = re.compile(r"\{(\w+)\}")
@@ -107,4 +109,6 @@ _CAPTURE = re.compile(r"\{(\w+)\}")
 
 def captures_of(command: lang.Command) -> frozenset[str]:
     """Return the captures a command's topic and payload need."""
+    if command.write is not None:
+        return frozenset({"address"})
     return frozenset(_CAPTURE.findall(f"{command.topic} {command.text} {command.json}"))

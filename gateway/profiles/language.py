@@ -21,6 +21,12 @@ from gateway.profiles.vocabulary import FieldType
 Pointers = str | list[str]
 Retained = Literal["state", "drop", "event"]
 Format = Literal["json", "text", "auto", "blob"] | Tabled
+RegisterType = Literal[
+    "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"
+]  # of a polled value
+Words = Literal["high-first", "low-first"]  # which 16 bits of a larger value come first
+_Poll = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
+_Address = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=64)]
 
@@ -56,6 +62,13 @@ class Guard(_Table, frozen=True):
     unit: str
 
 
+class Force(_Table, frozen=True):
+    """A value that holds whatever the field itself says: a mode is "off" while the device is switched off."""
+
+    when: Condition
+    value: bool | int | float | str
+
+
 class Report(_Table, frozen=True):
     """When a change is worth an event. Default: every change, once."""
 
@@ -69,7 +82,9 @@ class Field(_Table, frozen=True):
 
     name: str  # of the vocabulary; may hold {captures} of the topic
     source: Pointers = msgspec.field(name="from", default="")  # first one present wins
-    type: FieldType | None = None  # default: the vocabulary's
+    type: FieldType | RegisterType | None = None  # default: the vocabulary's, or a register as it stands
+    words: Words | None = None  # of a register type; default: the poll's
+    mask: Annotated[int, msgspec.Meta(gt=0)] | None = None  # of a register: these bits, moved down to bit 0
     map: dict[str, bool | int | float | str] = {}  # text form of the raw value -> value
     fallback: bool | int | float | str | None = msgspec.field(name="else", default=None)  # raw goes to data.raw
     unit: str | None = None  # the source's; default: the vocabulary's
@@ -83,6 +98,7 @@ class Field(_Table, frozen=True):
     when: list[Condition] = []  # otherwise absent
     invertible: bool = False  # devices.toml may say invert = true
     if_kind: dict[str, str] = {}  # family of the device's kind -> the field this is then
+    force: list[Force] = []  # of a field with a `map`: the first that holds
     momentary: bool = False  # an event each time, no state (buttons)
     event: str | None = None  # raise this instead of the vocabulary's type
     report: Report | Literal["never"] | None = None
@@ -100,8 +116,9 @@ class Time(_Table, frozen=True):
 class Availability(_Table, frozen=True):
     """Online or not. In a [[message]] `topics` is the message's own."""
 
-    map: dict[str, bool]
+    map: dict[str, bool] = {}
     topics: list[str] = []
+    after_failures: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None  # polls in a row without an answer
     source: Pointers = msgspec.field(name="from", default="")
     device: str | None = None  # id; default: the profile's
     scope: Literal["device", "parent"] = "device"  # parent: everything behind it is gone with it
@@ -144,6 +161,23 @@ class Link(_Table, frozen=True):
     mode: Annotated[str, msgspec.Meta(pattern=r"^[5-8][NEO](1|1\.5|2)$")] = "8N1"  # serial: bits, parity, stop bits
     framing: Framing | None = None  # serial: where a frame begins and ends, and what proves it
     ports: list[_Word] = []  # serial: words such a port is usually called, for `profiles decode`
+    timeout: str = "500ms"  # with [[poll]]: how long an answer may take
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2  # with [[poll]]: further tries of one request
+
+
+class Poll(_Table, frozen=True):
+    """A request that is repeated; fields read its answer as ``from = "<poll>/<register>"``.
+
+    Registers are numbered as on the wire, from 0: a manual's 40002 is register 1 of function 3, its 30003 register 2
+    of function 4, coil 00001 is bit 0 of function 1.
+    """
+
+    name: _Poll
+    every: str
+    function: Literal[1, 2, 3, 4]  # coils, inputs, holding registers, input registers
+    start: _Address
+    count: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 1  # registers (at most 125) or bits
+    words: Words = "high-first"
 
 
 class Decode(_Table, frozen=True):
@@ -203,6 +237,27 @@ class Confirm(_Table, frozen=True):
     within: str
     field: str | None = None
     topic: str | None = None
+    readback: str | None = None  # of a write: the poll that shows it, as "state" or "state/4"
+
+
+class Write(_Table, frozen=True):
+    """One request that a command sends to a polled unit. What it leaves out is inherited from the command's `field`.
+
+    That is type, words, scale, offset, unit (also one that stands in a register) and map, all the other way round.
+    """
+
+    function: Literal[5, 6, 16]  # one coil, one register, several registers
+    register: _Address
+    when: list[str] | str = []  # for these arguments, instead of the requests without a `when`
+    value: int | None = None  # always this
+    values: list[int] = []  # always these (function 16)
+    map: dict[str, int] = {}  # text of the argument -> register
+    type: RegisterType | None = None
+    words: Words | None = None
+    scale: float | None = None  # of the reading: register * scale + offset
+    offset: float | None = None
+    unit: str | None = None
+    once: bool = False  # never repeated: a pulse
 
 
 class Command(_Table, frozen=True):
@@ -212,7 +267,7 @@ class Command(_Table, frozen=True):
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-    topic: str
+    topic: str = ""
     arg: Argument | None = None
     field: str | None = None  # the field it sets
     map: dict[str, str | int | float | bool] = {}  # text form of the argument -> what is sent
@@ -220,13 +275,16 @@ class Command(_Table, frozen=True):
     scale: float = 1.0  # the field's: the value is divided by it and sent as a whole number
     json: dict[str, Any] | None = None
     text: str | None = None
+    write: Write | list[Write] | None = None  # to a polled unit
     device_class: str | None = None  # only for devices of this class (a profile with several)
     confirm: Confirm | None = None
 
     def __post_init__(self) -> None:
-        """Check that there is one payload."""
-        if (self.json is None) == (self.text is None):
-            raise ValueError("a command has either `json` or `text`")
+        """Check that there is one payload, and where it goes."""
+        if sum(each is not None for each in (self.json, self.text, self.write)) != 1:
+            raise ValueError("a command has either `json` or `text` or `write`")
+        if (self.write is None) != bool(self.topic):
+            raise ValueError("a `write` has no `topic`" if self.topic else "missing key 'topic'")
 
 
 class Profile(_Table, frozen=True):
@@ -243,6 +301,7 @@ class Profile(_Table, frozen=True):
     decode: Decode = Decode()
     field: list[Field] = []
     message: list[Message] = []
+    poll: list[Poll] = []  # of a serial link: what is asked
     time: Time | None = None
     availability: Availability | None = None
     command: list[Command] = []

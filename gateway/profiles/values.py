@@ -103,6 +103,8 @@ def converter(field: Field, meaning: Meaning) -> Convert:
     kind = field.type or meaning.type
     if field.map and kind in ("number", "text"):
         kind = "enum"
+    if field.force and not field.map:
+        raise Misfit("force", "`force` needs a `map`: it is one more value of it")
     convert: Convert
     if kind == "number":
         convert = _number_converter(field, meaning)
@@ -118,20 +120,29 @@ def converter(field: Field, meaning: Meaning) -> Convert:
 
 
 def reader(field: Field, read: Read) -> Read:
-    """Wrap a field's read with its `when` (otherwise absent) and `valid_if` (otherwise unknown)."""
+    """Wrap a field's read with its `when` (otherwise absent), `force` and `valid_if` (otherwise unknown)."""
     tests = [condition(wanted) for wanted in field.when]
     valid = condition(field.valid_if) if field.valid_if else None
-    if not tests and valid is None:
+    forced = [(condition(force.when), _forced(i)) for i, force in enumerate(field.force)]
+    if not tests and valid is None and not forced:
         return read
 
     def checked(member: Any) -> Any:
         for test in tests:
             if not test(member):
                 return ABSENT
+        for test, key in forced:
+            if test(member):
+                return key
         raw = read(member)
         return raw if raw is ABSENT or valid is None or valid(member) else None
 
     return checked
+
+
+def _forced(number: int) -> str:
+    """Return the raw value that stands for a `force` in the field's map; no device sends it."""
+    return f"\0force {number}"
 
 
 def _number_converter(field: Field, meaning: Meaning) -> Convert:
@@ -197,6 +208,7 @@ def _mapped(field: Field, meaning: Meaning, kind: str) -> Convert:
     table: dict[str, Any] = dict(field.map) or (dict(_BOOLS) if kind == "bool" else {})
     if not table:
         raise Misfit("map", "an enum needs a `map`")
+    table |= {_forced(i): force.value for i, force in enumerate(field.force)}
     allowed = ENUMS.get(field.name)
     for text, value in table.items():
         if meaning.type == "bool" and not isinstance(value, bool):

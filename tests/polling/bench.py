@@ -87,5 +87,5 @@ class Bench:
         return [each.online for _, each in self.log if isinstance(each, Presence) and each.address == address]
 
     def written(self) -> list[tuple[str, str]]:
-        """Return what became of writes: token, why not."""
-        return [(each.token, each.refused) for _, each in self.log if isinstance(each, Written)]
+        """Return what became of writes: command, why not."""
+        return [(each.write.command, each.refused) for _, each in self.log if isinstance(each, Written)]

@@ -161,7 +161,7 @@ def test_an_echoing_line_is_noticed() -> None:
     assert bench.polled(1)
     assert bench.master.echoes
     devices[0].fault = "dead"
-    bench.master.write(1, set_register(4, 22), "a")
+    bench.master.write(1, set_register(4, 22, command="a"))
     bench.run(10)
     assert bench.written() == [("a", "write: no answer")]
 
@@ -171,7 +171,7 @@ def test_a_write_goes_first_and_is_read_back() -> None:
     devices = [device(n) for n in range(1, 6)]
     bench = Bench([unit(n) for n in range(1, 6)], devices)
     bench.run(9.999)
-    assert bench.master.write(3, set_register(4, 22, confirm=("state",), within_s=2.0), "warmer") == ""
+    assert bench.master.write(3, set_register(4, 22, confirm=("state",), within_s=2.0, command="warmer")) == ""
     bench.run(0.1)
     frames = [frame for at_s, frame in bench.sent if at_s >= 1009.999]
     assert frames[0][:6] == bytes((3, 6, 0, 4, 0, 22))
@@ -188,13 +188,13 @@ def test_a_write_says_why_it_was_refused() -> None:
     devices = [device(1, allowed={4: range(17, 31)}), device(2, fault="dead")]
     bench = Bench([unit(1), unit(2, after_failures=1)], devices)
     assert bench.master.write(9, set_register(4, 22)) == "there is no unit 9 on this bus"
-    bench.master.write(1, set_register(4, 99), "too warm")
-    bench.master.write(2, set_register(4, 20), "nobody")
+    bench.master.write(1, set_register(4, 99, command="too warm"))
+    bench.master.write(2, set_register(4, 20, command="nobody"))
     bench.run(30)
     assert ("too warm", "write: exception 3 (illegal data value)") in bench.written()
     assert ("nobody", "write: no answer") in bench.written()
     assert bench.master.write(2, set_register(4, 20)) == "unit 2 does not answer"
-    refusals = [bench.master.write(1, set_register(4, 20), str(n)) for n in range(WRITES_MAX + 1)]
+    refusals = [bench.master.write(1, set_register(4, 20, command=str(n))) for n in range(WRITES_MAX + 1)]
     assert refusals[-1] == f"{WRITES_MAX} writes are waiting already"
     assert not any(refusals[:-1])
 
@@ -217,11 +217,11 @@ def test_a_choice_is_made_by_a_register_read_just_before() -> None:
     choice = Choice("state", 12, {"0": b"\0\x15", "1": b"\0\x46"})
     for value, written in ((0, 21), (1, 70)):
         devices[0].holding[8] = value
-        bench.master.write(1, Write((Step(6, 4, choice=choice),)), str(value))
+        bench.master.write(1, Write((Step(6, 4, choice=choice),), command=str(value)))
         bench.run(1)
         assert devices[0].written[-1] == (4, written)
     devices[0].holding[8] = 5
-    bench.master.write(1, Write((Step(6, 4, choice=choice),)), "5")
+    bench.master.write(1, Write((Step(6, 4, choice=choice),), command="5"))
     bench.run(1)
     assert bench.written() == [("0", ""), ("1", ""), ("5", "register state/6 is 5, none of 0, 1")]
 
@@ -240,7 +240,7 @@ def test_a_broadcast_is_obeyed_by_all_and_answered_by_none() -> None:
     devices = [device(1), device(2)]
     bench = Bench([unit(0), unit(1), unit(2)], devices)
     bench.run(1)
-    bench.master.write(0, set_register(4, 19), "all")
+    bench.master.write(0, set_register(4, 19, command="all"))
     bench.run(1)
     assert [each.holding[4] for each in devices] == [19, 19]
     assert bench.written() == [("all", "")]
@@ -263,7 +263,7 @@ def test_a_lost_line_refuses_what_was_under_way() -> None:
     """Unplugged in the middle of a write: it is refused with why, nobody counts as failed, and polls go on after it."""
     bench = Bench([unit(1)], [device(1, delay_s=0.2)])
     bench.run(1)
-    bench.master.write(1, set_register(4, 20), "cut")
+    bench.master.write(1, set_register(4, 20, command="cut"))
     bench.run(0.05)
     bench.master.lost(bench.now_s)
     bench._coming.clear()
@@ -282,7 +282,7 @@ def test_coils_and_several_registers() -> None:
     bench.run(1)
     assert next(e.data for _, e in bench.log if isinstance(e, Polled) and e.poll == "lamps") == b"\x02\x02"
     steps = (Step(16, 3, 2, b"\0\x01\0\x17"), Step(5, 0, 1, b"\xff\x00"))
-    bench.master.write(1, Write(steps), "both")
+    bench.master.write(1, Write(steps, command="both"))
     bench.run(1)
     assert bench.written() == [("both", "")]
     assert (lamp.holding[3], lamp.holding[4], lamp.coils[0]) == (1, 23, True)
