@@ -165,6 +165,12 @@ class Port:
                 self._write_on()
         return True
 
+    def fail(self, error: Exception) -> None:
+        """End `run` with an error of the owner's, which came from a timer of its own."""
+        if self._ended is not None and not self._ended.done():
+            self._loop.remove_reader(self._fd)
+            self._ended.set_exception(error)
+
     def discard(self) -> None:
         """Forget what was received and has not been read."""
         if self.open:
@@ -188,7 +194,8 @@ class Port:
 
     def status(self) -> dict[str, object]:
         """Say what `edge-gateway status` shows of a port."""
-        said: dict[str, object] = {"connected": self.open, "serial": self.settings.serial, "since": self.since}
+        said: dict[str, object] = {"kind": "serial", "address": self.settings.serial, "connected": self.open}
+        said["since"] = self.since
         if self.open:
             said["port"] = self.path
         said["bytes"] = self.bytes_read
@@ -259,8 +266,7 @@ class Port:
         try:
             self._owner.received(data)
         except Exception as error:  # noqa: BLE001 - a bug: asyncio would log it and go on; it must end `run`
-            if self._ended is not None and not self._ended.done():
-                self._ended.set_exception(error)
+            self.fail(error)
 
     def _write_on(self) -> None:
         """Write what the line takes now."""
