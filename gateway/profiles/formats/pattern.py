@@ -2,7 +2,8 @@
 
 A pattern is a row of literals and captures, matched from left to right without ever going back: a capture with a width
 (``{zone:int*3}``) takes so many characters, any other ends where the literal after it begins the next time, or at the
-end of the line. So a match takes time linear in the line, whatever the line says.
+end of the line. So a match takes time linear in the line, whatever the line says. A line with the words of a pattern
+and a capture that cannot be read is refused; only a pattern that begins with a capture lets later ones try.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Pattern(Table, frozen=True, tag="pattern"):
                 found = pieces.match(line)
                 if found.__class__ is dict:
                     return {"line": name, **found}
+                if found and pieces.start:
+                    raise DecodeError(str(found))  # garbled: no later pattern is to take it for something else
                 why = why or str(found)
             raise DecodeError(why or f"{shown(line)} is like none of {', '.join(self.lines)}")
 
