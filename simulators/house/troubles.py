@@ -131,7 +131,6 @@ class Troubles:
         later_s = 0.0
         if late is not None and rng.random() < late.table.share:
             later_s = rng.uniform(0.1, 1.0) * late.by(LATE_S)
-            said = replace(said, clean=False)  # it may come behind a newer one: what it says is no longer true
         yield later_s, said
         double = self.of(gadget, now_s, "duplicate")
         if double is not None and rng.random() < double.table.share:

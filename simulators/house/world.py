@@ -88,9 +88,9 @@ class World:
             exact = self._exact[gadget.name]
             exact += (self.targets[gadget.name] - exact) * min(1.0, for_s / COMPARTMENT_S)
             self._exact[gadget.name] = exact
-            truth["temperature"] = round(exact, 1)
+            truth["temperature"] = round(exact, 1) + 0.0  # never -0.0
         elif room is not None and "temperature" in truth:
-            truth["temperature"] = round(room.temperature, 1)
+            truth["temperature"] = round(room.temperature, 1) + 0.0
         if room is not None and "humidity" in truth:
             truth["humidity"] = float(round(room.humidity))
 
