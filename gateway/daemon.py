@@ -104,6 +104,7 @@ class Daemon:
         self.outlet = Outlet(self.decoders, self.sources, self.values, config.devices)
         self.pipeline.on_pressure = self._press
         self.pipeline.on_unclaimed = self.installation.unknown.note
+        self.pipeline.on_unclaimed = self.installation.unknown.note
         self.rules = self._rules()
         self.pipeline.rules = self.rules
         self.gates = self.pipeline.gates = self._gates()

@@ -16,7 +16,7 @@ import asyncio
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ from gateway.config.acting import acting
 from gateway.config.crosscheck import CrossCheck
 from gateway.errors import ConfigError, DiskRefused, Fault, JournalError
 from gateway.event import Event
+from gateway.installation.fit import described, fit_of
+from gateway.installation.unknown import Unknown
 from gateway.profiles.devices import Device, Devices
 from gateway.rules.protocol import DeviceEntry, Inventory
 
@@ -55,6 +57,7 @@ class Installation:
         self.devices: Devices = daemon.config.devices
         self.since = ""  # when the file took effect that counts; empty: at the start
         self.faults: list[str] = []  # why the file on the disk is not what counts
+        self.unknown = Unknown()
         self._seen = self._judged = _signature(self.file)
         self._hash = _hash(self.file)  # of the last text that was judged
         self._expected: dict[str, str] = {}  # hash of a text -> who is about to save it
@@ -78,6 +81,11 @@ class Installation:
         self._judged = None
         self.look(quiet=True)
         return {"hash": self._hash, "since": self.since or self._daemon.started, "faults": self.faults}
+
+    async def strangers(self) -> list[Mapping[str, Any]]:
+        """Return the devices that no profile reads, with the profile that may fit."""
+        found, catalogue = list(self.unknown.strangers()), self._daemon.catalogue
+        return await asyncio.to_thread(lambda: [described(each, fit_of(each, catalogue)) for each in found])
 
     # ---- the watch ----------------------------------------------------------------------------------
 
