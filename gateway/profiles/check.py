@@ -26,6 +26,7 @@ class Check:
         """Begin without a fault."""
         self.document = document
         self.faults: list[Fault] = []
+        self.learned: set[str] = set()  # words that the profile's [[learn]] tables remember
 
     def fault(self, at: Place, what: str, hint: str | None = None) -> None:
         """Note what is wrong at a place, and what was probably meant."""
@@ -56,6 +57,10 @@ class Check:
 
     def conditions(self, conditions: Sequence[lang.Condition], at: Place) -> tuple[Test, ...]:
         """Read conditions."""
+        for i, wanted in enumerate(conditions):
+            if wanted.learned is not None and wanted.learned not in self.learned:
+                hint = probably_meant(wanted.learned, self.learned)
+                self.fault((*at, i, "learned"), f"nothing learns {wanted.learned!r}", hint or "write a [[learn]]")
         return tuple(self.attempt((*at, i), condition, wanted) for i, wanted in enumerate(conditions))
 
     def name(self, text: str | None, at: Place, captures: frozenset[str]) -> NameTemplate | None:

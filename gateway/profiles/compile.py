@@ -18,10 +18,18 @@ from gateway.profiles import language as lang
 from gateway.profiles.check import Check, pointers_of
 from gateway.profiles.compile_commands import compile_commands
 from gateway.profiles.compile_fields import compile_field, compile_time
+from gateway.profiles.compile_learn import (
+    asks_learned,
+    check_learned,
+    compile_dedup,
+    compile_learn,
+    conditions_of,
+)
 from gateway.profiles.compiled import Compiled, CompiledAvailability, CompiledEvent, CompiledMessage, captures_of
 from gateway.profiles.payloads import ParseOrError, compile_payload
 from gateway.profiles.pointer import first_of, segments_of
 from gateway.profiles.polls import without_polls
+from gateway.profiles.repeats import CompiledDedup
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
 from gateway.profiles.vocabulary import EVENTS_OF_MESSAGES
 from gateway.profiles.writes import compile_writes
@@ -47,8 +55,8 @@ def _is_plain(segments: Sequence[Segment] | None) -> bool:
 
 
 def _asks(when: Sequence[lang.Condition]) -> tuple[str, ...] | None:
-    if any(wanted.equals is not None or "{" in _parent(wanted.path) or not wanted.path for wanted in when):
-        return None
+    if any(wanted.equals is not None or not wanted.path or "{" in _parent(wanted.path) for wanted in when):
+        return None  # also for what was learned: it is not in the message
     return tuple(_parent(wanted.path) for wanted in when)
 
 
@@ -66,7 +74,9 @@ class _Compilation:
         self.check.device_class(profile.device_class, ("device_class",))
         self._check_link(profile.link)
         self._empty = self.check.conditions(profile.decode.skip, ("decode", "skip"))
-        messages = [self._message(m, ("message", i), i) for i, m in enumerate(profile.message)]
+        check_learned(self.check, profile)
+        messages = [self._learn(table, i) for i, table in enumerate(profile.learn)]
+        messages += [self._message(m, ("message", i), i) for i, m in enumerate(profile.message)]
         plain: list[lang.Message] = []
         if profile.link.topics or (profile.link.kind == "serial" and not profile.message):
             plain = [lang.Message(topics=profile.link.topics, when=profile.decode.when)]
@@ -163,7 +173,30 @@ class _Compilation:
             blob=self._blob(message.blob, (*at, "blob")) if message.blob else None,
             label=self.check.name(message.blob.label, (*at, "blob", "label"), captures) if message.blob else None,
             availability=self._online(message.availability, (*at, "availability")) if message.availability else None,
+            dedup=self._dedup(message, at),
+            learn=None,
+            asks_learned=self._asks_learned(message, fields, at),
         )
+
+    def _dedup(self, message: lang.Message, at: Place) -> CompiledDedup | None:
+        if message.dedup is None:
+            return compile_dedup(self.check, self.profile.link.dedup, ("link", "dedup"))
+        return compile_dedup(self.check, message.dedup, (*at, "dedup"))
+
+    def _asks_learned(self, message: lang.Message, fields: Sequence[lang.Field], at: Place) -> bool:
+        asks = asks_learned(conditions_of(message, fields))
+        if asks and (message.root or message.each or message.per):
+            self.check.fault(at, "`learned` is not for messages with `root`, `each` or `per`")
+        return asks
+
+    def _learn(self, table: lang.Learn, i: int) -> CompiledMessage:
+        at: Place = ("learn", i)
+        topics = table.topics or self.profile.link.topics
+        message = lang.Message(topics=topics, when=table.when, device=table.device, fields=[])
+        compiled = self._message(message, at, i - len(self.profile.learn))
+        captures = frozenset.intersection(*(t.captures for t in compiled.topics)) if compiled.topics else frozenset()
+        words = compile_learn(self.check, table, at, captures)
+        return compiled._replace(learn=words, installed=False, dedup=None)
 
     def _payload(self, message: lang.Message, at: Place) -> tuple[str, ParseOrError]:
         place: Place = (*at, "format") if message.format else ("decode", "format")

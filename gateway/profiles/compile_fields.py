@@ -11,7 +11,7 @@ from gateway.profiles.pointer import first_of, top_segment
 from gateway.profiles.report import Policy, policy_of
 from gateway.profiles.template import NameTemplate
 from gateway.profiles.times import duration_ns
-from gateway.profiles.values import converter, reader
+from gateway.profiles.values import condition, converter, reader
 from gateway.profiles.vocabulary import FAMILY_OF_KIND, FIELDS, Meaning, meaning
 
 
@@ -28,6 +28,9 @@ def compile_field(check: Check, field: lang.Field, at: Place, captures: frozense
         if meaning(name) is None:
             check.fault((*at, "if_kind"), f"unknown field {name!r}", probably_meant(name, FIELDS))
     check.event(field.event, (*at, "event"))
+    check.conditions(field.when, (*at, "when"))
+    if field.valid_if:
+        check.conditions([field.valid_if], (*at, "valid_if"))
     pointers = pointers_of(field.source)
     captured = any(f"{{{name}}}" in pointer for pointer in pointers for name in captures)
     top = tuple(check.attempt((*at, "from"), top_segment, pointer) for pointer in pointers)
@@ -55,4 +58,5 @@ def compile_time(check: Check, time: lang.Time, at: Place) -> CompiledTime:
         check.attempt((*at, "from"), first_of, pointers_of(time.source)),
         time.format,
         check.attempt((*at, "max_skew"), duration_ns, time.max_skew) or 0,
+        check.attempt((*at, "historical"), condition, time.historical) if time.historical else None,
     )

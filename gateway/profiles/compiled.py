@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gateway.profiles import language as lang
 from gateway.profiles.payloads import ParseOrError
 from gateway.profiles.pointer import Read
+from gateway.profiles.repeats import CompiledDedup
 from gateway.profiles.report import Policy
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
 from gateway.profiles.times import Form
@@ -40,6 +42,7 @@ class CompiledTime(NamedTuple):
     read: Read
     form: Form
     skew_ns: int
+    historical: Test | None
 
 
 class CompiledEvent(NamedTuple):
@@ -59,6 +62,16 @@ class CompiledAvailability(NamedTuple):
     map: dict[str, bool]
     removed: str | None
     scope: str
+
+
+Teach = Callable[[Mapping[str, str], Any], str]
+"""Captures and message -> a word to learn. Raises DecodeError when the message has none."""
+
+
+class CompiledLearn(NamedTuple):
+    """One [[learn]]: words by name."""
+
+    words: tuple[tuple[str, Teach], ...]
 
 
 class CompiledMessage(NamedTuple):
@@ -89,6 +102,9 @@ class CompiledMessage(NamedTuple):
     blob: lang.Blob | None
     label: NameTemplate | None
     availability: CompiledAvailability | None
+    dedup: CompiledDedup | None
+    learn: CompiledLearn | None
+    asks_learned: bool  # conditions ask for what was learned of the device
 
 
 class Compiled(NamedTuple):

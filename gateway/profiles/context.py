@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.clock import NS_PER_S
 from gateway.errors import DecodeError
 from gateway.event import Event
 from gateway.profiles.bind import Bound, BoundField
@@ -19,6 +20,7 @@ from gateway.profiles.times import Stamp, believed, wall_ns
 from gateway.profiles.values import text_of
 
 DEVICES_KNOWN_MAX = 20_000  # of all sources; who makes up names cannot fill the memory with them
+AHEAD_MAX_NS = 60 * NS_PER_S  # the past of a device's clock may be so far ahead of ours
 FIELDS_KNOWN_MAX = 256  # of one device; field names may hold captures of a topic
 
 
@@ -117,10 +119,19 @@ class Context:
         if spec is not None:
             raw = spec.read(whole)
             if raw is not ABSENT:
-                device_ns = wall_ns(raw, spec.form, self.zone)
+                device_ns = wall_ns(raw, spec.form, self.zone, at)
                 if device_ns is not None and believed(device_ns, at, spec.skew_ns):
                     at = device_ns
         return self._stamp(at)
+
+    def own_time(self, bound: Bound, whole: Any, delivery: Received) -> str:
+        """Return when the device says it was, however long ago. DecodeError when it does not say."""
+        spec = bound.message.time
+        raw = spec.read(whole) if spec is not None else ABSENT
+        found = None if spec is None or raw is ABSENT else wall_ns(raw, spec.form, self.zone, delivery.received_ns)
+        if found is None or found > delivery.received_ns + AHEAD_MAX_NS:
+            raise DecodeError("a value of the past that does not say of when")
+        return self._stamp(found)
 
     def moment(self, at_ns: int) -> str:
         """Write a time of the gateway's clock."""

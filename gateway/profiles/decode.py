@@ -12,12 +12,13 @@ from datetime import tzinfo
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles import announced, command, messages
+from gateway.profiles import announced, command, learned, messages
 from gateway.profiles.bind import Bound, BoundField, Plan
 from gateway.profiles.catalogue import Catalogue, Entry
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
+from gateway.profiles.repeats import Repeats
 from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge, notes_of
 from gateway.profiles.route import Candidate, Claim, Route, holds, route_of
 from gateway.profiles.template import covers
@@ -58,6 +59,7 @@ class Decoder(Context):
         self._entries = catalogue.entries(self.prefixes, names)
         self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self._entries)
         self._routes: dict[str, Route] = {}
+        self.repeats = Repeats()
         self._held: set[tuple[str, str]] = {
             (subject, name)
             for subject, known in values.items()
@@ -142,10 +144,12 @@ class Decoder(Context):
             if document.__class__ is DecodeError:
                 failed = document
                 continue
-            if certain or holds(message, document):
-                if self._chosen and (device := candidate.refuses(self.source, self.devices, document)):
-                    refused.setdefault(device, []).append(message.profile)
-                    continue
+            if certain or self._holds(candidate, document):
+                if self._chosen and candidate.bound is None:
+                    about = candidate.about(self.source, self.devices, document)
+                    if about is not None and about.refused:
+                        refused.setdefault(about.subject, []).append(message.profile)
+                        continue
                 self._together(claims, candidate, documents, delivery, out)
                 if candidate.group != route.candidates[0].group:
                     route.prefer(candidate)
@@ -166,8 +170,17 @@ class Decoder(Context):
             document = documents.get(message.format, ABSENT)
             if document is ABSENT or document.__class__ is DecodeError:
                 continue
-            if certain or candidate is first or holds(message, document):
+            if certain or self._holds(candidate, document) or candidate is first:
                 self._read(candidate, document, delivery, out)
+
+    def _holds(self, candidate: Candidate, document: Any) -> bool:
+        """Return whether a message's `when` holds; what was learned of its device is put into the document before."""
+        message = candidate.message
+        assert message is not None
+        if message.asks_learned:
+            about = candidate.about(self.source, self.devices, document)
+            learned.recall(self, about.subject if about else None, document)
+        return holds(message, document)
 
     def _unclaimed(
         self, route: list[Candidate], documents: dict[str, Any], delivery: Received, out: Decoded, failed: Any
@@ -204,6 +217,13 @@ class Decoder(Context):
         whole, member = document, message.root(document) if message.root else document
         if member is ABSENT:
             return
+        if message.dedup is not None and not delivery.retained:
+            about = candidate.about(self.source, self.devices, document)
+            whose = (candidate.profile, about.subject if about else delivery.topic)
+            said = delivery.payload if message.blob else member
+            if self.repeats.again(message.dedup, whose, said, delivery.received_ns):
+                out.ignored = f"{candidate.profile}: the same again within {message.dedup.text}"
+                return
         if message.per is not None:
             for captured, _ in visit(message.per, member):
                 captures = {**candidate.captures, **captured}
@@ -225,6 +245,12 @@ class Decoder(Context):
     def _one(self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
         message = bound.message
         if bound.refused:
+            return
+        if message.learn is not None:
+            learned.learn(self, bound, message.learn, member, out)
+            return
+        if message.time is not None and message.time.historical is not None and message.time.historical(whole):
+            messages.past(self, bound, member, whole, delivery, out)
             return
         if message.availability is not None:
             messages.availability(self, bound, message.availability, member, delivery, out)

@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.framing.options import Framing
 from gateway.profiles.formats.formats import Tabled
+from gateway.profiles.times import Form
 from gateway.profiles.vocabulary import FieldType
 
 Pointers = str | list[str]
@@ -28,6 +29,7 @@ Words = Literal["high-first", "low-first"]  # which 16 bits of a larger value co
 _Poll = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
 _Address = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+_Key = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=64)]
 
 
@@ -38,12 +40,15 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Condition(_Table, frozen=True):
     """True when what is at `path` exists (or not), or equals one of these, compared in text form."""
 
-    path: str
+    path: str | None = None
+    learned: _Key | None = None  # instead of a path: what a [[learn]] has remembered of the device
     exists: bool | None = None
     equals: str | int | float | bool | list[str | int | float | bool] | None = None
 
     def __post_init__(self) -> None:
         """Check that it says one thing."""
+        if (self.path is None) == (self.learned is None):
+            raise ValueError("a condition has either `path` or `learned`")
         if (self.exists is None) == (self.equals is None):
             raise ValueError("a condition has either `exists` or `equals`")
 
@@ -53,6 +58,18 @@ class UnitFrom(_Table, frozen=True):
 
     source: Pointers = msgspec.field(name="from")
     map: dict[str, str]
+
+
+class Span(_Table, frozen=True):
+    """A straight line by two points, as data sheets write it: raw 255 to 0 is 0 to 40 degrees. Beyond it: unknown."""
+
+    raw: Annotated[list[float], msgspec.Meta(min_length=2, max_length=2)]
+    value: Annotated[list[float], msgspec.Meta(min_length=2, max_length=2)]  # in the field's `unit`
+
+    def __post_init__(self) -> None:
+        """Check that it is a line."""
+        if self.raw[0] == self.raw[1]:
+            raise ValueError("the two `raw` of a span are the same")
 
 
 class Guard(_Table, frozen=True):
@@ -89,8 +106,12 @@ class Field(_Table, frozen=True):
     fallback: bool | int | float | str | None = msgspec.field(name="else", default=None)  # raw goes to data.raw
     unit: str | None = None  # the source's; default: the vocabulary's
     unit_from: UnitFrom | None = None
+    numeral: Literal["decimal", "hex"] = "decimal"  # of a number sent as text
+    sign: Literal["none", "twos", "magnitude"] = "none"  # of a raw number that is read as unsigned
+    bits: Annotated[int, msgspec.Meta(ge=2, le=64)] | None = None  # of it; default: of the hex digits, or 16
     scale: float = 1.0  # applied before the unit: raw * scale + offset
     offset: float = 0.0
+    span: Span | None = None  # instead of scale and offset
     guard: Guard | None = None
     null: list[str | int | float | bool] = []  # raw values that mean "unknown"
     range: Annotated[list[float], msgspec.Meta(min_length=2, max_length=2)] | None = None  # raw; outside: unknown
@@ -109,8 +130,9 @@ class Time(_Table, frozen=True):
     """When the device says it happened. Off by more than `max_skew`, the gateway's time is used."""
 
     source: Pointers = msgspec.field(name="from")
-    format: Literal["auto", "unix_s", "unix_ms", "iso", "local"] = "auto"
+    format: Form = "auto"
     max_skew: str = "1d"
+    historical: Condition | None = None  # then it is of the past, however old: an event, but not the device's state
 
 
 class Availability(_Table, frozen=True):
@@ -149,6 +171,22 @@ class Blob(_Table, frozen=True):
     label: str | None = None  # may hold {captures}
 
 
+class Dedup(_Table, frozen=True):
+    """The same again within `window` is none: radio that repeats itself, one event on two topics.
+
+    It is the same when everything at `key` is; without a `key`, when all is but what `ignore` names.
+    """
+
+    window: str
+    key: list[str] = []
+    ignore: list[str] = []
+
+    def __post_init__(self) -> None:
+        """Check that it says one thing."""
+        if self.key and self.ignore:
+            raise ValueError("`dedup` has either `key` or `ignore`")
+
+
 class Link(_Table, frozen=True):
     """Where messages come in: topics of a broker, or the frames of a serial line."""
 
@@ -157,6 +195,7 @@ class Link(_Table, frozen=True):
     exclude: list[str] = msgspec.field(name="except", default=[])
     ignore: list[str] = []  # topics that are known and hold nothing to report
     retained: Retained = "state"
+    dedup: Dedup | None = None  # of every message that has none of its own
     baud: Annotated[int, msgspec.Meta(ge=50, le=4_000_000)] | None = None  # serial: bits a second
     mode: Annotated[str, msgspec.Meta(pattern=r"^[5-8][NEO](1|1\.5|2)$")] = "8N1"  # serial: bits, parity, stop bits
     framing: Framing | None = None  # serial: where a frame begins and ends, and what proves it
@@ -211,6 +250,7 @@ class Message(_Table, frozen=True):
     name: str | None = None
     device_class: str | None = None
     retained: Retained | None = None
+    dedup: Dedup | None = None
     fields: list[Field] | str | None = None  # or the name of a group of [[field]]; default: those of no group
     event: str | EventFrom | None = None  # the message is one event that carries its fields
     key: str | None = None  # identity of what the event is about
@@ -218,6 +258,22 @@ class Message(_Table, frozen=True):
     time: Time | None = None
     blob: Blob | None = None
     availability: Availability | None = None
+
+
+class LearnFrom(_Table, frozen=True):
+    """A word that stands in the message; with a `map`, what its text means ("else": any other)."""
+
+    source: Pointers = msgspec.field(name="from")
+    map: dict[str, str] = {}
+
+
+class Learn(_Table, frozen=True):
+    """A message that says what later ones do not: remembered for the device, also over restarts."""
+
+    set: dict[_Key, str | LearnFrom]  # name -> a word, also with {captures} and {/pointers}, or where it stands
+    when: list[Condition] = []
+    topics: list[str] = []  # mqtt; default: those of [link]
+    device: str | None = None  # whose; default: the profile's
 
 
 class Argument(_Table, frozen=True):
@@ -302,6 +358,7 @@ class Profile(_Table, frozen=True):
     field: list[Field] = []
     message: list[Message] = []
     poll: list[Poll] = []  # of a serial link: what is asked
+    learn: list[Learn] = []
     time: Time | None = None
     availability: Availability | None = None
     command: list[Command] = []

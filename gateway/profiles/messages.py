@@ -69,6 +69,17 @@ def momentary(context: Context, bound: Bound, member: Any, whole: Any, delivery:
                 _reading(bound, known, {field.name: value}, out)
 
 
+def past(context: Context, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
+    """Values of the past (what a device kept while it was cut off): events of their time, not the device's state."""
+    when = context.own_time(bound, whole, delivery)
+    context.introduce(bound, None, out)
+    found = list(_read(bound.fields, member, whole, out))
+    for field, value in found:
+        if value is not None and field.event is not None and not field.never:
+            out.events.append(context.change(field, bound.subject, value, ABSENT, when, resync=True))
+    _reading(bound, context.values[bound.subject], {field.name: value for field, value in found}, out)
+
+
 def event(
     context: Context, bound: Bound, spec: CompiledEvent, member: Any, whole: Any, delivery: Received, out: Decoded
 ) -> None:

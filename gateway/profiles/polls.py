@@ -150,6 +150,8 @@ class _Rewriting:
         return (self._condition(wanted, at, used) for wanted in conditions)
 
     def _condition(self, wanted: lang.Condition, at: Place, used: list[str]) -> lang.Condition:
+        if wanted.path is None:  # asks for what was learned
+            return wanted
         return msgspec.structs.replace(wanted, path=self._plain(wanted.path, at, used))
 
     def _plain(self, text: str, at: Place, used: list[str]) -> str:

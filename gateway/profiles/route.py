@@ -50,17 +50,16 @@ class Candidate:
             self.members[name] = bound
         return bound
 
-    def refuses(self, source: str, devices: Devices, document: Any) -> str | None:
-        """Return the device's id when the payload names one that this profile is not to read."""
+    def about(self, source: str, devices: Devices, document: Any) -> Bound | None:
+        """Return the one device a message is about, if the topic or the payload names one."""
         message = self.message
-        if message is None or self.bound is not None or message.each is not None or message.per is not None:
-            return None
+        if self.bound is not None or message is None or message.each is not None or message.per is not None:
+            return self.bound
         member = message.root(document) if message.root else document
         try:
-            bound = self.member(source, devices, self.captures, member)
+            return self.member(source, devices, self.captures, member)
         except DecodeError:
             return None  # reading says why it has no name
-        return bound.subject if bound.refused else None
 
     def visit(self, source: str, devices: Devices, start: Any) -> Iterator[tuple[Bound | DecodeError, Any]]:
         """Yield each device of a message about several, with its member; an error for one without a usable name."""
@@ -197,5 +196,7 @@ def _bounded(kept: dict[Any, Any], limit: int) -> None:
 def _is_plain(message: CompiledMessage | None, bound: Bound | None) -> bool:
     """Return whether this is state about one device, read from the whole message."""
     if message is None or bound is None or message.root or message.skip or message.retained == "drop":
+        return False
+    if message.dedup or message.learn or message.asks_learned or (message.time and message.time.historical):
         return False
     return not (message.availability or message.blob or message.event)

@@ -1,8 +1,10 @@
 """Device time: what a device's clock says, and whether to believe it.
 
 Forms: unix seconds (also with a fraction), unix milliseconds, ISO 8601 with a zone, ISO 8601 without one
-(``local``: believed only when the source's time zone is known). A clock that is far off is not believed:
-the gateway's own time stands then.
+(``local``: believed only when the source's time zone is known; ``utc``: it is UTC), and that of smart meters (``dsmr``:
+``yymmddhhmmss`` with S for summer or W for winter time). Local time that comes twice, in the hour when summer time
+ends, is taken to be the one nearer to the gateway's clock; where it is missing, the clock was not put forward yet. A
+clock that is far off is not believed: the gateway's own time stands then.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, Literal
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.errors import DecodeError
 
-Form = Literal["auto", "unix_s", "unix_ms", "iso", "local"]
+Form = Literal["auto", "unix_s", "unix_ms", "iso", "local", "utc", "dsmr"]
 
 _MS_FROM = 1e11  # unix milliseconds are greater than this since 1973, seconds until the year 5138
 _UNIX_S_MAX = 253_402_300_799  # 9999-12-31, the last second datetime can write
@@ -33,12 +35,17 @@ def duration_ns(text: str) -> int:
     return int(digits) * scale
 
 
-def wall_ns(raw: Any, form: Form = "auto", zone: tzinfo | None = None) -> int | None:
-    """Return nanoseconds since 1970, or None when it is no time (or local with no zone known)."""
+def wall_ns(raw: Any, form: Form = "auto", zone: tzinfo | None = None, near_ns: int = 0) -> int | None:
+    """Return nanoseconds since 1970, or None when it is no time (or local with no zone known).
+
+    `near_ns` is the gateway's time, which decides between two that a local time can mean.
+    """
     if raw.__class__ is str:
         text = raw.strip()
-        if form in ("auto", "iso", "local") and not text.replace(".", "", 1).isdigit():
-            return _iso(text, zone)
+        if form == "dsmr":
+            return _meter(text, zone, near_ns)
+        if form in ("auto", "iso", "local", "utc") and not text.replace(".", "", 1).isdigit():
+            return _iso(text, UTC if form == "utc" else zone, near_ns)
         try:
             raw = float(text) if len(text) <= _TEXT_CHARS_MAX and text.isascii() else None
         except ValueError:
@@ -52,17 +59,40 @@ def wall_ns(raw: Any, form: Form = "auto", zone: tzinfo | None = None) -> int | 
     return int(seconds) * NS_PER_S + round(seconds % 1 * 1_000_000) * 1000
 
 
-def _iso(text: str, zone: tzinfo | None) -> int | None:
+def _iso(text: str, zone: tzinfo | None, near_ns: int) -> int | None:
     if len(text) > _TEXT_CHARS_MAX:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        if zone is None:
-            return None
-        moment = moment.replace(tzinfo=zone)
+    if moment.tzinfo is not None:
+        return _since_1970(moment)
+    if zone is None:
+        return None
+    first, second = (_since_1970(moment.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
+    if first is None or second is None or second < first:  # a time that the clocks leapt over
+        return first
+    return first if abs(near_ns - first) <= abs(near_ns - second) else second
+
+
+def _meter(text: str, zone: tzinfo | None, near_ns: int) -> int | None:
+    """Read ``161107190000W``; without the letter it is local time as any other."""
+    digits, letter = text[:12], text[12:].upper()
+    if len(digits) != 12 or not (digits.isascii() and digits.isdigit()) or letter not in ("", "S", "W"):
+        return None
+    year, month, day, hour, minute, second = (digits[i : i + 2] for i in range(0, 12, 2))
+    written = f"20{year}-{month}-{day}T{hour}:{minute}:{second}"
+    if not letter or zone is None:
+        return _iso(written, zone, near_ns)
+    try:
+        moment = datetime.fromisoformat(written).replace(tzinfo=zone, fold=0 if letter == "S" else 1)
+    except ValueError:
+        return None
+    return _since_1970(moment)
+
+
+def _since_1970(moment: datetime) -> int | None:
     try:
         delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     except OverflowError:

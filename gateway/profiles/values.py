@@ -18,9 +18,13 @@ from gateway.profiles.pointer import ABSENT, Read, first_of
 from gateway.profiles.times import time_text
 from gateway.profiles.vocabulary import ENUMS, Meaning
 
+LEARNED = "$learned"  # where a message holds what was learned of its device (`learned.py`)
 TEXT_CHARS_MAX = 1024  # a text field; longer is cut off, it is no measurement
 LIST_MEMBERS_MAX = 64
+HEX_DIGITS_MAX = 16  # of a number sent as hexadecimal text: 64 bits
+SIGNED_BITS = 16  # of a number with a sign among its bits, unless the profile says otherwise
 _DIGITS_MAX = 40  # of a number sent as text
+_HEX = frozenset("0123456789abcdef")
 
 Convert = Callable[[Any, Any], Any]
 Test = Callable[[Any], bool]
@@ -86,7 +90,7 @@ def plain_number(raw: Any, _: Any) -> float | int | None:
 
 def condition(wanted: Condition) -> Test:
     """Compile a condition to a function of the message. ValueError for a bad pointer."""
-    read = first_of([wanted.path])
+    read = first_of([f"/{LEARNED}/{wanted.learned}" if wanted.learned else wanted.path or ""])
     if wanted.equals is None:
         return (lambda m: read(m) is not ABSENT) if wanted.exists else (lambda m: read(m) is ABSENT)
     allowed = frozenset(map(text_of, wanted.equals if isinstance(wanted.equals, list) else [wanted.equals]))
@@ -153,11 +157,14 @@ def _number_converter(field: Field, meaning: Meaning) -> Convert:
     guard = field.guard
     guarded = _conversion(guard.unit, canonical, "guard") if guard else (1.0, 0.0)
     unit_from = _unit_reader(field, canonical) if field.unit_from else None
-    if not (nulls or field.range or guard or unit_from) and steps == (1.0, 0.0):
+    read = _numeral(field)
+    if field.span:
+        low, high = max(low, min(field.span.raw)), min(high, max(field.span.raw))
+    if not (nulls or field.range or field.span or guard or unit_from) and steps == (1.0, 0.0) and read is number:
         return plain_number
 
     def convert(raw: Any, message: Any) -> Any:
-        value = raw if raw.__class__ is float or raw.__class__ is int else number(raw)
+        value = read(raw)
         if value is None or value in nulls or not low <= value <= high:
             return None
         scale, offset = unit_from(message) if unit_from else steps
@@ -168,11 +175,57 @@ def _number_converter(field: Field, meaning: Meaning) -> Convert:
     return convert
 
 
+def _numeral(field: Field) -> Callable[[Any], float | int | None]:
+    """Return how a raw number is read: decimal or hexadecimal text, with a sign among its bits or without."""
+    if field.bits is not None and field.sign == "none":
+        raise Misfit("bits", "`bits` needs `sign`: it says which bit that is")
+    if field.numeral == "decimal" and field.sign == "none":
+        return number
+    sign, width, base = field.sign, field.bits, 16 if field.numeral == "hex" else 10
+
+    def read(raw: Any) -> float | int | None:
+        digits = 0
+        value: float | int | None
+        if base == 16 and raw.__class__ is str:
+            text = raw.strip().lower().removeprefix("0x")
+            value = _hexadecimal(text)
+            digits = len(text)
+        elif base == 16 and raw is not None:
+            raise DecodeError(f"{shown(raw)} is not hexadecimal text")
+        else:
+            value = number(raw)
+        if sign == "none" or value is None:
+            return value
+        bits = width or 4 * digits or SIGNED_BITS
+        if value.__class__ is not int or not 0 <= value < 1 << bits:
+            raise DecodeError(f"{shown(raw)} is no number of {bits} bits")
+        top = 1 << (bits - 1)
+        if value < top:
+            return value
+        return value - 2 * top if sign == "twos" else top - value
+
+    return read
+
+
+def _hexadecimal(text: str) -> int | None:
+    if text in _UNKNOWN:
+        return None
+    if not text or len(text) > HEX_DIGITS_MAX or set(text) - _HEX:
+        raise DecodeError(f"{shown(text)} is not hexadecimal")
+    return int(text, 16)
+
+
 def _steps(field: Field, canonical: str | None) -> tuple[float, float]:
     """Return (scale, offset) of the field's own scale followed by its unit's."""
-    if field.unit_from and (field.unit or field.scale != 1.0 or field.offset):
-        raise Misfit("unit_from", "`unit_from` stands alone: no `unit`, `scale` or `offset` beside it")
+    if field.unit_from and (field.unit or field.scale != 1.0 or field.offset or field.span):
+        raise Misfit("unit_from", "`unit_from` stands alone: no `unit`, `scale`, `offset` or `span` beside it")
     scale, offset = _conversion(field.unit, canonical, "unit") if field.unit else (1.0, 0.0)
+    if field.span:
+        if field.scale != 1.0 or field.offset:
+            raise Misfit("span", "`span` stands instead of `scale` and `offset`")
+        (first, last), (bottom, top) = field.span.raw, field.span.value
+        slope = (top - bottom) / (last - first)
+        return slope * scale, (bottom - slope * first) * scale + offset
     return field.scale * scale, field.offset * scale + offset
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from datetime import UTC, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.clock import rfc3339
+from gateway.clock import rfc3339, wall_ns_of
 from gateway.errors import DecodeError
 from gateway.profiles.language import Field
 from gateway.profiles.times import Stamp, duration_ns, wall_ns
@@ -166,3 +167,66 @@ def test_durations() -> None:
     for text in ("5", "h", "1.5h", "1 h", "-1s"):
         with pytest.raises(ValueError, match="duration"):
             duration_ns(text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected", "field"),
+    [
+        ("00cf", 20.7, {"numeral": "hex", "sign": "magnitude", "scale": 0.1}),
+        ("800d", -1.3, {"numeral": "hex", "sign": "magnitude", "scale": 0.1}),
+        ("0xFFFE", -0.2, {"numeral": "hex", "sign": "twos", "scale": 0.1}),
+        (65_535, -1, {"sign": "twos"}),
+        (200, -56, {"sign": "twos", "bits": 8}),
+        ("7fff", None, {"numeral": "hex", "sign": "twos", "null": [0x7FFF]}),
+        (255, 0.0, {"span": {"raw": [255, 0], "value": [0, 40]}}),
+        (0, 40.0, {"span": {"raw": [255, 0], "value": [0, 40]}}),
+        (51, 32.0, {"span": {"raw": [255, 0], "value": [0, 40]}}),
+        (256, None, {"span": {"raw": [255, 0], "value": [0, 40]}}),
+        (1, 100.0, {"span": {"raw": [0, 1], "value": [32, 212]}, "unit": "[degF]"}),
+        (10, 50, {"scale": 2, "offset": 30}),
+    ],
+)
+def test_numbers_as_data_sheets_write_them(raw: Any, expected: Any, field: dict[str, Any]) -> None:
+    """Hexadecimal text, a sign among the bits, a line by two points that may run downwards: beyond it is unknown."""
+    assert read(raw, name="temperature", **field) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [("xyz", {"numeral": "hex"}), (12, {"numeral": "hex"}), ("1" * 17, {"numeral": "hex"}), ("", {"numeral": "hex"}),
+     (1.5, {"sign": "twos"}), (-1, {"sign": "twos"}), (70_000, {"sign": "magnitude"})],
+)  # fmt: skip
+def test_numbers_that_data_sheets_do_not_write(raw: Any, field: dict[str, Any]) -> None:
+    """What is not hexadecimal, or wider than its bits, is refused; nothing at all is unknown."""
+    if raw == "":
+        assert read(raw, name="temperature", **field) is None
+        return
+    with pytest.raises(DecodeError):
+        read(raw, name="temperature", **field)
+
+
+AMSTERDAM = ZoneInfo("Europe/Amsterdam")
+
+
+@pytest.mark.parametrize(
+    ("raw", "form", "near", "expected"),
+    [
+        ("161107190000W", "dsmr", "2016-11-07T18:00:00", "2016-11-07T18:00:00.000Z"),
+        ("160707190000S", "dsmr", "2016-07-07T18:00:00", "2016-07-07T17:00:00.000Z"),
+        ("161107190000", "dsmr", "2016-11-07T18:00:00", "2016-11-07T18:00:00.000Z"),
+        ("161030023000S", "dsmr", "2016-10-30T01:30:00", "2016-10-30T00:30:00.000Z"),
+        ("161030023000W", "dsmr", "2016-10-30T01:30:00", "2016-10-30T01:30:00.000Z"),
+        ("161307190000W", "dsmr", "2016-11-07T18:00:00", None),
+        ("1611071900W", "dsmr", "2016-11-07T18:00:00", None),
+        ("161107190000X", "dsmr", "2016-11-07T18:00:00", None),
+        ("2016-10-30T02:30:00", "local", "2016-10-30T00:31:00", "2016-10-30T00:30:00.000Z"),
+        ("2016-10-30T02:30:00", "local", "2016-10-30T01:31:00", "2016-10-30T01:30:00.000Z"),
+        ("2016-03-27T02:30:00", "local", "2016-03-27T01:31:00", "2016-03-27T01:30:00.000Z"),
+        ("2016-07-01 12:00:00", "auto", "2016-07-01T10:00:00", "2016-07-01T10:00:00.000Z"),
+        ("2016-07-01 12:00:00", "utc", "2016-07-01T10:00:00", "2016-07-01T12:00:00.000Z"),
+    ],
+)  # fmt: skip
+def test_local_times(raw: str, form: Any, near: str, expected: str | None) -> None:
+    """Local time is that of the house over the changes of summer time; the doubtful hour is the one nearer to now."""
+    at = wall_ns(raw, form, AMSTERDAM, wall_ns_of(f"{near}Z"))
+    assert (None if at is None else rfc3339(at)) == expected

@@ -1,0 +1,72 @@
+"""Repeats: the same thing said again within a short time, by a radio that sends eight times or on a second topic.
+
+Change detection silences repeated state by itself; this is for what is an event each time (a button, a detection),
+and for radio frames that would be decoded again and again. The first one counts and opens the window; who goes on
+repeating is heard again when it is over. Windows are forgotten by a restart.
+
+Bounds: `REPEATS_MAX` windows of one source, the one opened longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gateway.profiles.pointer import ABSENT, Read
+from gateway.profiles.template import Segment
+
+REPEATS_MAX = 4_096
+
+
+class CompiledDedup(NamedTuple):
+    """What makes two messages the same, and for how long. No key: all but what is ignored."""
+
+    window_ns: int
+    text: str
+    key: tuple[Read, ...]
+    ignore: tuple[tuple[Segment, ...], ...]
+
+    def of(self, document: Any) -> Any:
+        """Return what is compared."""
+        if self.key:
+            return [None if (value := read(document)) is ABSENT else value for read in self.key]
+        for segments in self.ignore:
+            document = _without(document, segments)
+        return document
+
+
+class Repeats:
+    """The windows of one source."""
+
+    def __init__(self) -> None:
+        """Begin with none open."""
+        self._opened: dict[bytes, int] = {}
+        self.count = 0  # repeats so far
+
+    def again(self, spec: CompiledDedup, whose: Sequence[str], document: Any, at_ns: int) -> bool:
+        """Return whether this was said before, within the window; else it opens one."""
+        said = f"{whose!r}{spec.of(document)!r}".encode("utf-8", "surrogatepass")
+        key = hashlib.blake2b(said, digest_size=12).digest()
+        since = self._opened.pop(key, None)
+        if since is not None and 0 <= at_ns - since < spec.window_ns:  # less than 0: the wall clock stepped back
+            self._opened[key] = since
+            self.count += 1
+            return True
+        self._opened[key] = at_ns
+        while len(self._opened) > REPEATS_MAX:
+            del self._opened[next(iter(self._opened))]
+        return False
+
+
+def _without(document: Any, segments: tuple[Segment, ...]) -> Any:
+    if not segments or document.__class__ is not dict:
+        return document
+    first, rest = segments[0], segments[1:]
+    left = {}
+    for key, value in document.items():
+        if first.match(key) is None:
+            left[key] = value
+        elif rest:
+            left[key] = _without(value, rest)
+    return left
