@@ -29,6 +29,7 @@ class Port:
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
+        self.link.parent.mkdir(parents=True, exist_ok=True)
         beside = self.link.with_suffix(".new")
         beside.unlink(missing_ok=True)
         beside.symlink_to(os.ttyname(self._slave))

@@ -186,7 +186,7 @@ class Stage:
         for dialect in self.house.dialects.values():
             if dialect.serial:
                 port = _quoted(str(self.folder / "ports" / dialect.source))
-                lines = [f"[sources.{dialect.source}]", 'type = "serial"', f"port = {port}", f"baud = {dialect.baud}"]
+                lines = [f"[sources.{dialect.source}]", f"serial = {port}", f"baud = {dialect.baud}"]
                 found.append("\n".join([*lines, f"profile = {_quoted(dialect.profile or '')}", ""]))
         return found
 

@@ -25,7 +25,9 @@ class ShellyGen1(Dialect):
     repeat_s: ClassVar[float] = 300.0  # 30 s as delivered; most people set more
 
     def hardware(self, gadget: Gadget) -> str:
-        """Return what the device calls itself; its name in the scenario is only for us."""
+        """Return what the device calls itself: its name if that is one of Shelly's."""
+        if gadget.name.startswith("shelly"):
+            return gadget.name
         return f"{_PREFIX[gadget.model]}-{0xA4CF12000000 + gadget.number:012X}"
 
     def identity(self, gadget: Gadget) -> str:

@@ -23,7 +23,9 @@ class ShellyGen2(Dialect):
     models: ClassVar[Collection[str]] = frozenset(_COMPONENT)
 
     def hardware(self, gadget: Gadget) -> str:
-        """Return the device's id."""
+        """Return the device's id: its name if that is one of Shelly's."""
+        if gadget.name.startswith("shelly"):
+            return gadget.name
         return f"shellyplus1pm-{0x80646FD00000 + gadget.number:012x}"
 
     def identity(self, gadget: Gadget) -> str:
