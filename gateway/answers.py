@@ -145,11 +145,12 @@ class Answers:
     def _source(self, name: str) -> SourceStatus:
         said: dict[str, Any] = dict(self._daemon.sources[name].status())
         listens = "listening" in said
+        kind = said.pop("kind", "listener" if listens else "mqtt")
         up = bool(said.pop("listening", False) or (not listens and said.get("connected")))
         error = said.pop("last_error", None)
         return SourceStatus(
             name=name,
-            kind="listener" if listens else "mqtt",
+            kind=kind,
             state=("listening" if listens else "connected") if up else "connecting",
             where=str(said.pop("address", "") or said.pop("url", "")),
             since=said.pop("since", None),

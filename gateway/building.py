@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from gateway.clock import Clock
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.lines import line_of
 from gateway.sources.source import Source
 from gateway.targets.target import Target
 
@@ -21,17 +25,20 @@ class Building:
         journal: Journal,
         committer: Committer,
         clock: Clock,
+        catalogue: Catalogue,
         keep: Callable[[str, str, Any], None],
         filters: Callable[[str], Sequence[str]],
     ) -> None:
         """Take what they need: `keep` puts a row of a durable table, `filters` are topics that a source shall bring."""
         self._gateway, self._journal, self._committer, self._clock = gateway, journal, committer, clock
-        self._keep, self._filters = keep, filters
+        self._catalogue, self._keep, self._filters = catalogue, keep, filters
 
     def source(self, name: str, options: Any) -> Source:
         """Build a source by the type of its options."""
         if type(options).__name__.startswith("Listener"):
             return self._listener(name, options)
+        if type(options).__name__.startswith("SerialSource"):
+            return self._serial(name, options)
         return self._mqtt(name, options)
 
     def _listener(self, name: str, options: Any) -> Source:
@@ -46,6 +53,13 @@ class Building:
         )
         self._committer.before_seal.append(listener.before_commit)
         return listener
+
+    def _serial(self, name: str, options: Any) -> Source:
+        from gateway.sources.serial import SerialSource
+
+        line = line_of(self._catalogue, options.profiles)
+        settings = msgspec.structs.replace(options, baud=options.baud or line.baud, mode=options.mode or line.mode)
+        return SerialSource(name, settings, line.framing, self._clock)
 
     def _mqtt(self, name: str, options: Any) -> Source:
         from gateway.sources.mqtt import MqttSource

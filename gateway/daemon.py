@@ -26,7 +26,7 @@ from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands.commands import Commands
 from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
-from gateway.config.crosscheck import unknown_prefixes
+from gateway.config.crosscheck import profile_words, unknown_prefixes, unreadable_sources
 from gateway.config.load import Config
 from gateway.document import raise_faults
 from gateway.errors import GatewayError
@@ -76,7 +76,7 @@ class Daemon:
         self.name = config.gateway.name
         self.started = rfc3339(self.clock.wall_ns())
         self.catalogue = Catalogue.load(config.profiles)
-        raise_faults(list(unknown_prefixes(config, self.catalogue.prefixes)))
+        raise_faults([*unknown_prefixes(config, self.catalogue.prefixes), *unreadable_sources(config, self.catalogue)])
         self.journal = Journal.open(config.places.journal, config.journal, self.clock)
         self._damage_at_start = frozenset(self.journal.table("damage"))
         self._damage_said = self.damaged_records
@@ -95,6 +95,7 @@ class Daemon:
             self.journal,
             self.committer,
             self.clock,
+            self.catalogue,
             self.pipeline.keep,
             lambda name: self.decoders[name].filters,
         )
@@ -152,8 +153,10 @@ class Daemon:
 
     def _decoder(self, source: str, catalogue: Catalogue, values: dict[str, dict[str, Any]]) -> Decoder:
         config, imports = self.config, self.announcements.by_source[source]
-        prefixes = getattr(config.sources[source], "prefixes", {})
-        return Decoder(catalogue, self.name, source, config.devices, values, prefixes, _zone(config), imports)
+        options = config.sources[source]
+        prefixes, profiles = getattr(options, "prefixes", {}), profile_words(options)
+        zone = _zone(config)
+        return Decoder(catalogue, self.name, source, config.devices, values, prefixes, zone, imports, profiles)
 
     def _keep(self, table: str, key: str, row: Any) -> None:
         self.pipeline.keep(table, key, row)

@@ -20,9 +20,9 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One way in."""
 
     name: str
-    kind: str  # mqtt | listener
+    kind: str  # mqtt | listener | serial
     state: Literal["connected", "connecting", "listening", "stopped"]
-    where: str = ""  # broker or address, without credentials
+    where: str = ""  # broker, address or port, without credentials
     since: str | None = None  # in this state
     received: int = 0  # deliveries since start
     rejected: int = 0  # of these: could not be decoded, dead-lettered
@@ -248,6 +248,8 @@ def _sources(status: Status) -> Iterator[Finding]:
             where = f" ({source.where})" if source.where else ""
             ours = any(each in why for each in ("credentials", "refused: "))  # the broker's no is about our config
             command = "edge-gateway check" if ours else "journalctl -u edge-gateway -n 50"
+            if source.kind == "serial":
+                command = "edge-gateway serial list"
             yield Finding("bad", f"Source {source.name}{where} {word}{why}", command)
         elif source.paused:
             text = f"Source {source.name} is paused: the disk does not keep up, devices wait"

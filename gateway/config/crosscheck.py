@@ -172,11 +172,7 @@ def profile_words(options: Any) -> tuple[str, ...] | None:
 
 def unknown_profiles(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
     """Find words of sources and devices that name no profile."""
-    for name, options in config.sources.items():
-        for word in profile_words(options) or ():
-            if not catalogue.has(word):
-                hint = probably_meant(word, catalogue.profiles)
-                yield config.document.fault(("sources", name, "profile"), f"there is no profile {word!r}", hint)
+    yield from unreadable_sources(config, catalogue)
     if config.devices.profiled:
         document = Document.read(config.gateway.devices)
         for i, device in enumerate(document.data.get("device", ())):
@@ -184,6 +180,34 @@ def unknown_profiles(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
             if word and word not in catalogue.profiles:
                 hint = probably_meant(word, catalogue.profiles)
                 yield document.fault(("device", i, "profile"), f"there is no profile {word!r}", hint)
+
+
+def unreadable_sources(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
+    """Find sources whose words name no profile, or profiles that cannot share a port: there is no start with these."""
+    for name, options in config.sources.items():
+        for word in profile_words(options) or ():
+            if not catalogue.has(word):
+                hint = probably_meant(word, catalogue.profiles)
+                yield config.document.fault(("sources", name, "profile"), f"there is no profile {word!r}", hint)
+    yield from _lines(config, catalogue)
+
+
+def _lines(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
+    """Find serial sources whose profiles cannot share a port, and ports that two sources want."""
+    from gateway.profiles.lines import line_of
+
+    owners: dict[str, str] = {}
+    for name, options in config.sources.items():
+        port, words = getattr(options, "serial", ""), profile_words(options) or ()
+        if words and all(map(catalogue.has, words)):
+            try:
+                line_of(catalogue, words)
+            except ValueError as error:
+                yield config.document.fault(("sources", name, "profile"), str(error))
+        port = port.lower() if port.startswith("usb:") else port
+        if port and owners.setdefault(port, name) != name:
+            what = f"source {owners[port]!r} has this port already"
+            yield config.document.fault(("sources", name, "serial"), what)
 
 
 def _ids(words: Sequence[str], devices: Devices) -> Iterator[str]:

@@ -254,10 +254,11 @@ class Reading:
         if "listen" in value:
             return self._listener(at, value)
         if "serial" in value:
-            self._fault((*at, "serial"), "this version has no serial sources")
-            return None
+            return "serial"
         if "url" not in value:
-            self._fault(at, f"source {at[-1]!r} has neither url nor listen", 'write url = "mqtt://localhost"')
+            self._fault(
+                at, f"source {at[-1]!r} has neither url nor listen nor serial", 'write url = "mqtt://localhost"'
+            )
             return None
         scheme = str(value["url"]).partition("://")[0]
         if scheme not in URL_SCHEMES:

@@ -25,6 +25,7 @@ KINDS: dict[str, dict[str, str]] = {  # a new source or target is one line here 
     "sources": {
         "mqtt": "gateway.sources.mqtt:MqttSourceOptions",
         "listener": "gateway.sources.listener:ListenerOptions",
+        "serial": "gateway.sources.serial:SerialSourceOptions",
     },
     "targets": {"mqtt": "gateway.targets.mqtt:MqttTargetOptions", "http": "gateway.targets.http:HttpTargetOptions"},
 }

@@ -133,7 +133,7 @@ def refusal(path: Path) -> str:
         entry = path.stat()
     except OSError:
         return ""
-    if os.access(path, os.R_OK | os.W_OK):
+    if os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         return ""
     user, group = _user(os.geteuid()), _group(entry.st_gid)
     if entry.st_mode & stat.S_IRGRP and entry.st_mode & stat.S_IWGRP and entry.st_gid:

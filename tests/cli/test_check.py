@@ -92,7 +92,7 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
         "gateway.toml:1:",
         "write mqtts://",
     ),
-    "no serial yet": (config("[sources.attic]\nserial = 'usb:1a86:7523'\n"), "gateway.toml:2:", "no serial sources"),
+    "no profile": (config("[sources.attic]\nserial = 'usb:1a86:7523'\n"), "gateway.toml:1:", "missing key 'profile'"),
     "target of a later version": (
         config("[targets.aws]\ntype = 'aws-iot'\n"),
         "gateway.toml:2:",
