@@ -287,6 +287,7 @@ class Master:
     def _count_time(self, work: _Work, now_s: float) -> None:
         self.busy_s += now_s - work.asked_s
         work.unit.busy_s += now_s - work.asked_s
+        work.unit.late_until_s = max(work.unit.late_until_s, now_s + work.unit.unit.pause_s)
         self._quiet_until_s = max(self._quiet_until_s, now_s + self.line.silence_s)
 
     # -- writes --------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class Unit(NamedTuple):
     after_failures: int = 3  # polls in a row without a valid answer, then it is offline
     timeout_s: float = 0.5
     retries: int = 2
+    pause_s: float = 0.0  # wanted between its requests
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -55,7 +55,7 @@ class UnitState:
         self.busy_s = 0.0
         self.lost_s = 0.0
         self.free_at_s = now_s  # not polled before: it failed
-        self.late_until_s = now_s  # not asked anything before: a late answer may still come
+        self.late_until_s = now_s  # not asked anything before: a late answer may still come, or it wants a pause
 
     @property
     def offline(self) -> bool:
@@ -75,7 +75,7 @@ class UnitState:
 
     def unsure(self, now_s: float) -> None:
         """Take note that a request was given up whose answer may still come."""
-        self.late_until_s = now_s + LATE_TIMEOUTS * self.unit.timeout_s
+        self.late_until_s = max(self.late_until_s, now_s + LATE_TIMEOUTS * self.unit.timeout_s)
 
     def failed(self, why: str, now_s: float) -> bool:
         """Take note of a poll or write without a valid answer after its retries; True: it is offline with that."""

@@ -145,6 +145,7 @@ class Availability(_Table, frozen=True):
     device: str | None = None  # id; default: the profile's
     scope: Literal["device", "parent"] = "device"  # parent: everything behind it is gone with it
     removed: str | None = None  # this text says the device was removed
+    agree: Literal["latest", "all", "any"] = "latest"  # several topics: which of them must say that it is online
     retained: Retained = "state"
 
 
@@ -202,6 +203,7 @@ class Link(_Table, frozen=True):
     ports: list[_Word] = []  # serial: words such a port is usually called, for `profiles decode`
     timeout: str = "500ms"  # with [[poll]]: how long an answer may take
     retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2  # with [[poll]]: further tries of one request
+    pause: str = ""  # with [[poll]]: how long a unit wants to be left alone between requests
 
 
 class Poll(_Table, frozen=True):
@@ -333,6 +335,7 @@ class Command(_Table, frozen=True):
     text: str | None = None
     write: Write | list[Write] | None = None  # to a polled unit
     device_class: str | None = None  # only for devices of this class (a profile with several)
+    needs: list[str] = []  # captures a device must have to take it, beside those it uses
     confirm: Confirm | None = None
 
     def __post_init__(self) -> None:

@@ -88,6 +88,8 @@ class _Rewriting:
         if self.profile.message:
             self.check.fault(("message", 0), "a profile has [[poll]] or [[message]], not both")
         self.check.attempt(("link", "timeout"), duration_ns, self.profile.link.timeout)
+        if self.profile.link.pause:
+            self.check.attempt(("link", "pause"), duration_ns, self.profile.link.pause)
 
     def _check_poll(self, poll: lang.Poll, at: Place) -> None:
         every = self.check.attempt((*at, "every"), duration_ns, poll.every)
@@ -129,7 +131,7 @@ class _Rewriting:
         kind = field.type if field.type in _REGISTER_TYPES else None
         changed: dict[str, Any] = {
             "source": [self._pointer(one, (*at, "from"), used, field, kind) for one in pointers_of(field.source)],
-            "type": None if kind else field.type,
+            "type": _type(field, None if kind else field.type),
             "null": _signed(field.null, kind),
             "when": list(self._conditions(field.when, (*at, "when"), used)),
             "force": [
@@ -181,6 +183,11 @@ class _Rewriting:
         )
         self.members[poll.name][name] = Member(name, spot.at, found, words, mask)
         return f"/{name}"
+
+
+def _type(field: lang.Field, said: Any) -> Any:
+    """Return what a field is behind its registers: one of the profile's own (``ext.``) is a number."""
+    return "number" if said is None and not field.map and field.name.startswith("ext.") else said
 
 
 _REGISTER_TYPES = frozenset({"int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"})

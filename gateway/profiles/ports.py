@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.errors import DecodeError
 from gateway.framing.framer import marker
 from gateway.framing.line import Line
 from gateway.framing.options import Framing, framer_of
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
+from gateway.profiles.replies import reply_of
 
 FRAMES_MAX = 1_000  # of one capture
 
@@ -32,10 +34,17 @@ class Frame(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """Profiles that frame alike, and their decoder."""
+    """Profiles that frame alike, and their decoder; `polled` tells whose reply a frame is where they ask."""
 
     framing: Framing
     decoder: Decoder
+    polled: Callable[[str, Frame], Decoded] | None = None
+
+    def decode(self, frame: Frame) -> Decoded:
+        """Decode one frame."""
+        if self.polled is not None and "/" not in frame.topic:
+            return self.polled(frame.topic, frame)
+        return self.decoder.decode(frame)
 
 
 class Ports:
@@ -74,9 +83,21 @@ class Ports:
             for name in named:
                 if links[name].framing is not None:
                     alike.setdefault(msgspec.json.encode(links[name].framing), []).append(name)
-            found = [_Line(_framing(links[names[0]].framing), self._decoder(names)) for names in alike.values()]
+            found = [self._line(_framing(links[names[0]].framing), names) for names in alike.values()]
             self._lines[word] = found
         return found
+
+    def _line(self, framing: Framing, names: list[str]) -> _Line:
+        profiles = [self._catalogue.profiles[name] for name in names if self._catalogue.profiles[name].source.poll]
+
+        def polled(bus: str, frame: Frame) -> Decoded:
+            try:
+                reply = reply_of(profiles, bus, frame.payload)
+            except DecodeError as error:
+                return Decoded(rejected=str(error))
+            return self._decoder([reply.profile]).decode(Frame(reply.topic, reply.data, frame.received_ns))
+
+        return _Line(framing, self._decoder(names), polled if profiles else None)
 
 
 def _missing_end(framing: Framing, payload: bytes) -> bytes:
@@ -101,7 +122,7 @@ def _decoded(line: _Line, frames: list[bytes] | None, payload: bytes, topic: str
         return Decoded(rejected=f"framing: {rejected or 'no whole frame'}")
     out, refused, unclaimed = Decoded(), [rejected] if rejected else [], True
     for frame in frames[:FRAMES_MAX]:
-        one = line.decoder.decode(Frame(topic, frame, at_ns))
+        one = line.decode(Frame(topic, frame, at_ns))
         out.events += one.events
         out.readings += one.readings
         out.faults += one.faults

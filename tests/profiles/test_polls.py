@@ -12,6 +12,7 @@ from gateway.polling.plan import Choice, Step, Write, decoded
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import compile_profile
 from gateway.profiles.decode import Decoder
+from gateway.profiles.replies import Reply, reply_of
 from tests.profiles.deliveries import decoder, delivery
 
 UNIT = """schema = 1
@@ -108,7 +109,7 @@ def test_an_answer_is_read_by_what_was_asked() -> None:
     """Types, word order, masks, units in registers and conditions; the topic tells which poll it answers."""
     one = made()
     assert fields(one, "house/7/state", STATE) == {
-        "temperature": -1.7, "setpoint.heat": 21.111111, "energy": 50125.0, "mode": "heat", "ext.total": "65538",
+        "temperature": -1.7, "setpoint.heat": 21.111111, "energy": 50125.0, "mode": "heat", "ext.total": 65538,
     }  # fmt: skip
     assert fields(one, "house/7/lamps", b"\x00\x02") == {"on": True}
     assert one.decode(delivery("house/7/lamps", STATE)).rejected == "an answer of 16 bytes to a poll of 2"
@@ -212,3 +213,28 @@ def test_a_poll_that_nobody_reads_is_a_fault_at_its_line() -> None:
         compile_profile(Document(text, "unit.toml"))
     fault = next(one for one in caught.value.faults if "no field reads the poll 'lamps'" in one.what)
     assert text.splitlines()[(fault.line or 0) - 1] == "[[poll]]"
+
+
+def test_a_captured_reply_is_told_only_by_its_values() -> None:
+    """Without its request a reply is taken for an answer only when that is no chance; else it is refused, with why."""
+    narrow = UNIT.replace('name = "temperature"\n', 'name = "temperature"\nrange = [-400, 1000]\n')
+    catalogue = Catalogue([compile_profile(Document(narrow, "unit.toml"))])
+    profiles = list(catalogue.profiles.values())
+    head = bytes((7, 3, len(STATE)))
+    assert reply_of(profiles, "bus", head + STATE) == Reply("unit", "bus/7/state", STATE)
+    wrong_unit = STATE[:-1] + b"\x09"
+    for frame, why in (
+        (head + wrong_unit, "does not name its registers"),
+        (bytes((7, 3, 2, 0, 1)), "does not name its registers"),
+        (bytes((7, 1, 2, 0, 1)), "does not name its registers"),
+        (bytes((7, 0x83, 2)), r"refuses function 3: exception 2 \(illegal data address\)"),
+        (bytes((7, 3, 0, 2, 0, 8)), "a master asks unit 7: function 3, 8 from 2"),
+        (bytes((7, 6, 0, 3, 0, 21)), "is written to"),
+        (bytes((7, 65, 1)), "is no reply to a poll"),
+        (bytes((7,)), "too short"),
+    ):
+        with pytest.raises(DecodeError, match=why):
+            reply_of(profiles, "bus", frame)
+    twin = compile_profile(Document(narrow.replace('id = "unit"', 'id = "twin"'), "twin.toml"))
+    with pytest.raises(DecodeError, match="it may be of unit or twin"):
+        reply_of([*profiles, twin], "bus", head + STATE)
