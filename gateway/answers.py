@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +38,7 @@ from gateway.config.changes import Changes
 from gateway.event import ROUTED, Lane
 from gateway.forward.drops import dropped
 from gateway.forward.forwarder import ForwarderStatus
+from gateway.installation.raw import Raw, secrets_in
 from gateway.journal.committer import State as DiskState
 from gateway.journal.options import RESERVE_SEGMENTS
 from gateway.rules.files.edits import version
@@ -70,6 +71,7 @@ class Answers:
         )  # fmt: skip
         self.changes = Changes(daemon.config)
         self.people = People(daemon)
+        self.raw = Raw(daemon.decoders, daemon.sources, daemon.values, self._secrets)
         self.notifications = Notifications(
             daemon.notifier, daemon.config.notify, daemon.past, daemon.clock, gateway=daemon.name
         )
@@ -90,6 +92,7 @@ class Answers:
             "devices_settled": daemon.installation.settled,
             "devices_forget": daemon.installation.forget,
             "devices_unknown": daemon.installation.strangers,
+            "raw": self.raw.follow,
             "alerts": self.alerts.listed,
             "alerts_acknowledge": self.alerts.acknowledge,
             "notifications": self.notifications.listed,
@@ -102,6 +105,11 @@ class Answers:
             "replay_stop": daemon.replays.stop,
             "flush": self.flush,
         }
+
+    def _secrets(self) -> Iterator[str]:
+        config = self._daemon.config
+        for options in (config.sources, config.targets, config.http, config.notify.recipients, config.journal):
+            yield from secrets_in(options)
 
     def _shadow(self) -> ShadowAnswers:
         daemon, journal = self._daemon, self._journal

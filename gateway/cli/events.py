@@ -35,6 +35,7 @@ def add_verbs(verbs: Verbs) -> None:
             "edge-gateway events --type 'door_*' --since 2h",
             "edge-gateway events --device '*radiator*' --limit 100 --json",
             "edge-gateway events --device 'hall/*' --since 2026-11-22T18:00:00Z --until 2026-11-23T06:00:00Z",
+            "edge-gateway events --raw --follow --topic 'zigbee2mqtt/#'",
             "edge-gateway events --lane command --lane timer --since 2026-11-23T06:00:00Z",
         ],
         json=True,
@@ -45,6 +46,12 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--since", metavar="TIME", help="10m, 2h, 7d, or a time as 2026-11-23T06:00:00Z")
     parser.add_argument("--until", metavar="TIME", help="what happened before this time, written as for --since")
     parser.add_argument("--limit", type=int, metavar="N", help=f"the newest N (default: {LIMIT}, or all with --since)")
+    parser.add_argument(
+        "--raw", action="store_true", help="messages as they come, who reads them, and what they become"
+    )
+    parser.add_argument("--topic", default="", metavar="FILTER", help="with --raw: of these topics, as 'zigbee2mqtt/#'")
+    parser.add_argument("--source", default="", metavar="NAME", help="with --raw: of this source")
+    parser.add_argument("--for", dest="seconds", metavar="TIME", help="with --raw: for so long (default: 10s)")
     parser.add_argument("--lane", action="append", default=[], choices=LANES, help="default: alarm and telemetry")
 
 
@@ -52,6 +59,10 @@ def events(words: argparse.Namespace) -> int:
     """Print events, oldest first; each as one line that begins with its id, for `explain`."""
     from gateway.cli.records import opened
 
+    if words.raw:
+        from gateway.cli.raw import raw
+
+        return raw(words)
     wanted = _filter(words)
     with opened(words.config, follow=words.follow) as records:
         for event in records.events(wanted):

@@ -24,7 +24,7 @@ import msgspec
 
 from gateway.clock import rfc3339
 from gateway.config.acting import acting
-from gateway.config.crosscheck import CrossCheck
+from gateway.config.crosscheck import CrossCheck, unknown_profiles
 from gateway.errors import ConfigError, DiskRefused, Fault, JournalError
 from gateway.event import Event
 from gateway.installation.fit import described, fit_of
@@ -119,7 +119,8 @@ class Installation:
         if not self.file.exists() and len(self.devices):
             raise ConfigError([Fault(self.file, None, "it is gone")])
         found = Devices.load(self.file)
-        faults = list(CrossCheck(dataclasses.replace(self._daemon.config, devices=found)).words_of_routes())
+        config = dataclasses.replace(self._daemon.config, devices=found)
+        faults = [*CrossCheck(config).words_of_routes(), *unknown_profiles(config, self._daemon.catalogue)]
         if faults:  # the gateway would not start with it
             raise ConfigError(faults)
         return found

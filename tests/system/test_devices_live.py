@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,32 @@ def test_verbs_are_live_at_once_and_say_who(tmp_path: Path, capsys: pytest.Captu
     with running(again):
         assert again.ask("table", name="values")["house/z2m:bath"]["open"] is False
         assert again.stop() == 0
+
+
+def test_what_nobody_reads_is_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stranger is counted in `status`, listed with the profile that fits, and seen as it comes."""
+    port, source = own_listener()
+    house = House(tmp_path / "gw", source)
+    with running(house), device(port) as sender, ThreadPoolExecutor(1) as others:
+        sender.tell("attic/z2m/door", {"contact": True, "battery": 77})
+        assert house.status()["devices"]["unknown"] == 1
+        assert verb(house, "status") == 0
+        assert "1 device that no profile reads. Type: edge-gateway devices list --unknown" in capsys.readouterr().out
+        assert verb(house, "devices", "list", "--unknown") == 0
+        told = capsys.readouterr().out
+        assert "fits best: zigbee2mqtt-contact" in told
+        assert 'zigbee2mqtt = "attic/z2m"' in told
+
+        shown = others.submit(verb, house, "events", "--raw", "--follow", "--limit", "2", "--topic", "+/#", "--json")
+        while not shown.done():
+            sender.tell("zigbee2mqtt/bath", {"contact": True, "token": "abc"})
+            sender.tell("attic/z2m/door", {"contact": True})
+            wait([shown], 0.2)
+        messages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert shown.result() == 0
+        assert {message["topic"]: message["profile"] for message in messages} == {
+            "zigbee2mqtt/bath": "zigbee2mqtt-contact", "attic/z2m/door": ""
+        }  # fmt: skip
+        read = next(message for message in messages if message["profile"])
+        assert (read["fields"]["open"], read["payload"]) == (False, '{"contact":true,"token":"***"}')
+        assert house.stop() == 0
