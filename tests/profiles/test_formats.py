@@ -92,7 +92,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], bytes, Any]] = {
     "ramses": (
         {"type": "ramses"},
         b"047  I --- 01:145038 --:------ 01:145038 30C9 003 0007D0\r\n",
-        {"verb": "I", "addresses": ["01:145038", "--:------", "01:145038"], "source": "01:145038",
+        {"verb": "I", "addresses": ["01:145038", "--:------", "01:145038"], "source": "01:145038", "kind": "01",
+         "controller": True,
          "destination": "01:145038", "code": "30C9", "size": 3, "payload": "0007d0", "index": "00", "rssi": -47},
     ),
     "obis": (
@@ -198,7 +199,6 @@ def mutated(frame: bytes, random_: random.Random) -> bytes:
         (EXAMPLES["esp3"][0], bytes.fromhex("55000000010700"), "a radio telegram of 0 bytes"),
         (EXAMPLES["ramses"][0], EXAMPLES["ramses"][1][:-4], "a payload of 2 bytes, the packet says 3"),
         (EXAMPLES["ramses"][0], EXAMPLES["ramses"][1].strip() + b" * Checksum", "is no packet"),
-        (EXAMPLES["ramses"][0], b"# evofw3 0.7.1", "a remark of the stick"),
         (EXAMPLES["obis"][0], P1[:-1], "not a telegram"),
         (EXAMPLES["obis"][0], P1.replace(b"1-0:1.7.0(", b"1-0:1.8.1("), "twice"),
         (EXAMPLES["obis"][0], P1.replace(b"*kW)", b"*kW"), "is no object"),

@@ -2,10 +2,10 @@
 
 ``047 RP --- 01:123456 30:123456 --:------ 2349 007 0305DC01FFFFFF`` is signal strength, verb, sequence number, three
 addresses, code, length and payload. The document: ``verb`` (I, RQ, RP, W), ``seq``, ``addresses``, ``source``,
-``destination`` (of a broadcast the source itself), ``code``, ``size``, ``payload`` (lower-case hexadecimal) and
-``index``, its first byte, which most codes use for the zone. The printed line has no checksum (the stick checked the
-radio's), so the length must be right to the byte, and anything after the payload (sticks append what went wrong)
-refuses the packet.
+``kind`` (its first two digits), ``controller`` (whether it speaks for zones), ``destination`` (of a broadcast the source
+itself), ``code``, ``size``, ``payload`` (lower-case hexadecimal) and ``index``, its first byte, which most codes use for
+the zone. The printed line has no checksum (the stick checked the radio's), so the length must be right to the byte, and
+anything after the payload (sticks append what went wrong) refuses the packet. A line that begins with # is a ``remark``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gateway.profiles.formats.table import Parse, Table, line_of
 
 VERBS = frozenset({"I", "RQ", "RP", "W"})
 NOBODY = "--:------"
+CONTROLLERS = frozenset({"01", "02", "23"})  # first digits of those who speak for zones: evohome, floor heating, CM
 PAYLOAD_BYTES_MAX = 64  # of one packet
 
 _PACKET = re.compile(
@@ -42,7 +43,7 @@ def parse(payload: bytes) -> dict[str, Any]:
     """Read one packet. DecodeError for a line that is none, or whose length is not what it says."""
     line = line_of(payload).strip()
     if line.startswith("#"):
-        raise DecodeError(f"{shown(line)} is a remark of the stick")
+        return {"remark": line[1:].strip()}
     found = _PACKET.fullmatch(line)
     if found is None or found["verb"] not in VERBS:
         raise DecodeError(f"{shown(line)} is no packet")
@@ -60,6 +61,8 @@ def parse(payload: bytes) -> dict[str, Any]:
         "verb": found["verb"],
         "addresses": addresses,
         "source": heard[0],
+        "kind": heard[0][:2],
+        "controller": heard[0][:2] in CONTROLLERS,
         "destination": heard[-1],
         "code": found["code"],
         "size": size,

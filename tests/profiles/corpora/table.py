@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import pkgutil
@@ -11,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.clock import NS_PER_S
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Devices
+from gateway.profiles.samples import NOW_NS, Heard, Line
 from tests.profiles.corpora import dialects
 from tests.profiles.corpora.expected import OUTCOMES, Expected, Verdict, judge
 from tests.profiles.corpora.records import Record
@@ -62,11 +65,20 @@ def explanations() -> dict[str, str]:
 
 
 def decode(catalogue: Catalogue, record: Record, expected: Expected) -> Decoded:
-    """Decode a record by a decoder that has heard only what the record says came before."""
+    """Decode a record by a decoder that has heard only what the record says came before; of a port: its frames."""
+    if record.port:
+        heard = Heard(catalogue, Devices(expected.installed))
+        for port, payload in expected.before:
+            heard.decode(_line(port, payload), NOW_NS)
+        return heard.decode(_line(record.port, record.payload), NOW_NS + NS_PER_S)
     decoder = Decoder(catalogue, "gw", "corpus", Devices(expected.installed), {})
     for topic, payload in expected.before:
         decoder.decode(delivery(topic, payload))
     return decoder.decode(delivery(record.topic or record.port, record.payload, retained=False))
+
+
+def _line(port: str, payload: bytes) -> Line:
+    return Line(port=port, payload_b64=base64.b64encode(payload).decode())
 
 
 def judged(records: Iterable[Record], dialect: str | None = None) -> Iterator[tuple[Record, Verdict, str]]:
