@@ -31,6 +31,7 @@ from gateway.cli import (
     replay,
     run,
     send,
+    simulate,
     status,
     verb,
 )
@@ -54,6 +55,7 @@ GROUPS = (
     backup,
     send,
     house,
+    simulate,
     completion,
 )
 OK, BAD, USAGE, CONFIG = 0, 1, 2, 78

@@ -47,6 +47,7 @@ class Options:
     record: Path | None = None
     sent: Path | None = None
     qos: int = 1
+    ports: Path | None = None  # where serial ports appear; default: in `folder`
 
 
 @dataclass(slots=True)
@@ -72,10 +73,10 @@ async def run(options: Options, show: Show, stopping: asyncio.Event) -> Ran:
         stage = Stage(options.folder, house, speed=options.speed, here=options.here, broker=broker)
     sent = options.sent or (options.folder / "sent.ndjson" if options.gateway else None)
     books, clock = Books(sent, options.record), Clock(options.speed)
-    drive = Drive(
-        house, clock, books, broker=stage.address if stage else options.broker, ports=options.folder / "ports",
-        acts=stage.acts if stage else {}, qos=options.qos,
-    )  # fmt: skip
+    ports = options.ports if options.ports and not stage else options.folder / "ports"
+    address = stage.address if stage else options.broker
+    acts = stage.acts if stage else {}
+    drive = Drive(house, clock, books, broker=address, ports=ports, acts=acts, qos=options.qos)
     try:
         return await _play(options, house, drive, stage, show, stopping)
     finally:

@@ -22,8 +22,8 @@ class Tasmota(Dialect):
     repeat_s: ClassVar[float] = 300.0  # TelePeriod
 
     def identity(self, gadget: Gadget) -> str:
-        """Name a relay, a switch or the module."""
-        part = {"plug": "/POWER", "light": "/POWER", "contact": "/Switch1", "motion": "/Switch1"}
+        """Name a switch, or the module."""
+        part = {"contact": "/Switch1", "motion": "/Switch1"}
         return f"tasmota:{gadget.name}{part.get(gadget.model, '')}"
 
     def births(self, now_s: float) -> Iterator[Said]:
