@@ -1,11 +1,12 @@
 """``ramses``: packets of RAMSES-II radio (Honeywell evohome, CM; ventilation) as HGI80 and evofw3 print them.
 
-``047 RP --- 01:123456 30:123456 --:------ 2349 007 0305DC01FFFFFF`` is signal strength, verb, sequence number, three
-addresses, code, length and payload. The document: ``verb`` (I, RQ, RP, W), ``seq``, ``addresses``, ``source``,
-``kind`` (its first two digits), ``controller`` (whether it speaks for zones), ``destination`` (of a broadcast the source
-itself), ``code``, ``size``, ``payload`` (lower-case hexadecimal) and ``index``, its first byte, which most codes use for
-the zone. The printed line has no checksum (the stick checked the radio's), so the length must be right to the byte, and
-anything after the payload (sticks append what went wrong) refuses the packet. A line that begins with # is a ``remark``.
+``047 RP --- 01:123456 30:123456 --:------ 2349 007 0305DC01FFFFFF`` is signal strength, verb, sequence number,
+three addresses, code, length and payload. The document: ``verb`` (I, RQ, RP, W), ``seq``, ``addresses``, ``source``,
+``kind`` (its first two digits), ``controller`` (whether it speaks for zones), ``destination`` (of a broadcast the
+source itself), ``code``, ``size``, ``payload`` (lower-case hexadecimal) and ``index``, its first byte, which most
+codes use for the zone. The printed line has no checksum (the stick checked the radio's), so the length must be right
+to the byte, and anything after the payload (sticks append what went wrong) refuses the packet. A line that begins
+with # is a ``remark``.
 """
 
 from __future__ import annotations
