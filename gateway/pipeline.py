@@ -84,7 +84,6 @@ class Pipeline:
         self.gates: Gates | None = None
         self.on_pressure: Callable[[bool], None] = _ignore
         self.on_unclaimed: Callable[[Delivery, Decoded], None] | None = None  # is told what no profile reads
-        self.on_unclaimed: Callable[[Delivery, Decoded], None] | None = None  # is told what no profile reads
         self.on_outputs: Callable[[Sequence[Event]], None] = _ignore  # is told what rules put out, in the same batch
         self.received = 0
         self.qos: dict[str, list[int]] = {source: [0, 0, 0] for source in decoders}  # messages by QoS, by source
@@ -178,8 +177,6 @@ class Pipeline:
         """Dead-letter what can't be decoded; what no profile reads is counted, not kept."""
         if decoded.unclaimed:
             self.unclaimed[delivery.source] += 1
-            if self.on_unclaimed is not None:
-                self.on_unclaimed(delivery, decoded)
             if self.on_unclaimed is not None:
                 self.on_unclaimed(delivery, decoded)
         else:
