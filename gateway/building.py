@@ -39,6 +39,8 @@ class Building:
             return self._listener(name, options)
         if type(options).__name__.startswith("SerialSource"):
             return self._serial(name, options)
+        if type(options).__name__.startswith("HttpSource"):
+            return self._http(name, options)
         return self._mqtt(name, options)
 
     def _listener(self, name: str, options: Any) -> Source:
@@ -75,6 +77,13 @@ class Building:
                 self._keep(table, key, value)
 
         self._committer.before_seal.append(remember)
+        return source
+
+    def _http(self, name: str, options: Any) -> Source:
+        from gateway.sources.http import HttpSource
+
+        source, table = HttpSource(name, options, lambda: self._filters(name), self._clock), f"posted:{name}"
+        source.keep_keys(lambda key, row: self._keep(table, key, row), dict(self._journal.table(table)))
         return source
 
     def target(self, name: str, options: Any) -> Target:

@@ -20,7 +20,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One way in."""
 
     name: str
-    kind: str  # mqtt | listener | serial
+    kind: str  # mqtt | listener | http | serial
     state: Literal["connected", "connecting", "listening", "stopped"]
     where: str = ""  # broker, address or port, without credentials
     since: str | None = None  # in this state

@@ -252,13 +252,14 @@ class Reading:
             self._fault(at, f"a source is a text or a table, not {_what(value)}", 'write "mqtt://localhost"')
             return None
         if "listen" in value:
-            return self._listener(at, value)
+            return self._listener(at, value, "listen", 'write "127.0.0.1:1883", or "0.0.0.0:1883" and users')
+        if "http" in value:
+            self._listener(at, value, "http", 'write "127.0.0.1:8480", or "0.0.0.0:8480" and token or users')
+            return "http"
         if "serial" in value:
             return "serial"
         if "url" not in value:
-            self._fault(
-                at, f"source {at[-1]!r} has neither url nor listen nor serial", 'write url = "mqtt://localhost"'
-            )
+            self._fault(at, f"source {at[-1]!r} has no url, listen, http or serial", 'write url = "mqtt://localhost"')
             return None
         scheme = str(value["url"]).partition("://")[0]
         if scheme not in URL_SCHEMES:
@@ -268,20 +269,20 @@ class Reading:
             return None
         return "mqtt"
 
-    def _listener(self, at: Place, table: dict[str, Any]) -> str | None:
+    def _listener(self, at: Place, table: dict[str, Any], key: str, hint: str) -> str | None:
         """Take ``listen = "host:port"`` apart into the options that the listener has."""
-        text = str(table.pop("listen"))
+        text = str(table.pop(key))
         host, colon, port = text.rpartition(":")
         if not port.isdecimal() or (host.startswith("[") != host.endswith("]")):
             what = f"{text!r} is not an address to listen on"
-            self._fault((*at, "listen"), what, 'write "127.0.0.1:1883", or "0.0.0.0:1883" and users')
+            self._fault((*at, key), what, hint)
             return None
-        for key, value in (("host", host.strip("[]") or "127.0.0.1"), ("port", int(port))):
-            if key in table:
-                self._fault((*at, key), f"{key} is in listen, too: write one")
-            elif colon or key == "port":
-                table[key] = value
-                self.document.renamed((*at, key), (*at, "listen"))
+        for name, value in (("host", host.strip("[]") or "127.0.0.1"), ("port", int(port))):
+            if name in table:
+                self._fault((*at, name), f"{name} is in {key}, too: write one")
+            elif colon or name == "port":
+                table[name] = value
+                self.document.renamed((*at, name), (*at, key))
         return "listener"
 
     def _targets(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ KINDS: dict[str, dict[str, str]] = {  # a new source or target is one line here 
         "mqtt": "gateway.sources.mqtt:MqttSourceOptions",
         "listener": "gateway.sources.listener:ListenerOptions",
         "serial": "gateway.sources.serial:SerialSourceOptions",
+        "http": "gateway.sources.http:HttpSourceOptions",
     },
     "targets": {"mqtt": "gateway.targets.mqtt:MqttTargetOptions", "http": "gateway.targets.http:HttpTargetOptions"},
 }

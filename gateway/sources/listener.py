@@ -18,10 +18,8 @@ is bounded in `gateway.mqtt.outbound`, and what is dropped is counted.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import secrets
-import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,12 +28,13 @@ from typing import Any, Final, cast
 import msgspec
 
 from gateway.clock import Clock, SystemClock
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError
 from gateway.mqtt.broker import Broker, Put
 from gateway.mqtt.packet import Publish, Reason
 from gateway.mqtt.server import Limits, ServerConnection, ServerSession
 from gateway.secrets import Secret
 from gateway.sources.client_socket import ClientSocket, Hall
+from gateway.sources.exposure import check_certificates, loopback, server_tls
 from gateway.sources.source import Delivery, ImporterName, Inbox
 from gateway.sources.users import Users
 from gateway.topic import is_name
@@ -66,27 +65,17 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     gather_ms: float = 5.0  # how long reads of a busy client are gathered; 0 = not at all
 
     def __post_init__(self) -> None:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key belong together")
+        check_certificates(self.certificate, self.key, self.client_ca)
         for prefix in self.prefixes.values():
             if not is_name(prefix):
                 raise ValueError(f"{prefix!r} is not the beginning of a topic")
-        if self.client_ca is not None and self.certificate is None:
-            raise ValueError("client_ca needs certificate and key")
         if not (0 <= self.port <= 65_535 and 1 <= self.receive_max <= 65_535):
             raise ValueError("port is 0 to 65535, receive_max is 1 to 65535")
-        if not (self.users or self.users_file or self.client_ca or _loopback(self.host)):
+        if not (self.users or self.users_file or self.client_ca or loopback(self.host)):
             raise ValueError(
                 f"host {self.host!r} is open to the network and nobody is asked for a password:"
                 " add users, users_file or client_ca, or stay on 127.0.0.1"
             )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Received(Delivery, kw_only=True, gc=False):
@@ -161,7 +150,7 @@ class Listener:
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
         """Bind, again and again: the port may be somebody else's for a while after an upgrade."""
         options = self.options
-        context = _tls(options)
+        context = server_tls(options.certificate, options.key, options.client_ca)
         while True:
             try:
                 server = await loop.create_server(
@@ -286,19 +275,3 @@ class Listener:
             "retained_refused": broker.retained.refused,
             "last_error": self.last_error,
         }
-
-
-def _tls(options: ListenerOptions) -> ssl.SSLContext | None:
-    """Make the TLS context; ConfigError when a file cannot be used."""
-    if options.certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(options.certificate, options.key)
-        if options.client_ca is not None:
-            context.load_verify_locations(options.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([Fault(options.certificate, None, f"TLS of the listener: {error}")]) from None
-    return context

@@ -169,7 +169,7 @@ def test_a_table_with_a_fault_is_still_looked_into(tmp_path: Path) -> None:
         ("sources = 5", "sources must be a table, not a number"),
         ("sources.house = 5", "a source is a text or a table, not a number"),
         ("sources.'a/b' = 'mqtt://h'", "'a/b' is no name"),
-        ("[sources.house]\n", "has neither url nor listen"),
+        ("[sources.house]\n", "has no url, listen"),
         ("[sources.house]\nserial = '/dev/ttyUSB0'", "missing key 'profile'"),
         ("[sources.house]\nserial = 'ttyUSB0'\nprofile = 'arduino'", "'ttyUSB0' is no serial port: write usb:1a86:7523"),
         ("[sources.house]\nserial = '/dev/ttyUSB0'\nprofile = []", "profile names 1 to 64 profiles"),
