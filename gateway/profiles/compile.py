@@ -267,4 +267,5 @@ class _Compilation:
             online.map,
             online.removed,
             online.scope,
+            online.agree,
         )

@@ -62,6 +62,7 @@ class CompiledAvailability(NamedTuple):
     map: dict[str, bool]
     removed: str | None
     scope: str
+    agree: str
 
 
 Teach = Callable[[Mapping[str, str], Any], str]
@@ -127,4 +128,4 @@ def captures_of(command: lang.Command) -> frozenset[str]:
     """Return the captures a command's topic and payload need."""
     if command.write is not None:
         return frozenset({"address"})
-    return frozenset(_CAPTURE.findall(f"{command.topic} {command.text} {command.json}"))
+    return frozenset([*command.needs, *_CAPTURE.findall(f"{command.topic} {command.text} {command.json}")])

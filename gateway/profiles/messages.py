@@ -17,7 +17,7 @@ from gateway.profiles.compiled import CompiledAvailability, CompiledEvent
 from gateway.profiles.context import Context, Decoded, Reading, Received
 from gateway.profiles.language import Blob
 from gateway.profiles.pointer import ABSENT
-from gateway.profiles.report import NOTES, Known, Policy, Verdict, accept, episode_changed, judge
+from gateway.profiles.report import NOTES, Known, Policy, Verdict, accept, episode_changed, judge, notes_of
 from gateway.profiles.values import shown, text_of
 from gateway.profiles.vocabulary import FIELDS, KIND_OF_CLASS, Meaning, meaning
 
@@ -37,6 +37,10 @@ def availability(
     if text is None or online is None:
         raise DecodeError(f"availability {shown(raw)} is none of {', '.join(spec.map)}")
     known = context.introduce(bound, None, out)
+    if spec.agree != "latest":
+        votes = notes_of(known).setdefault("votes", {})  # of as many topics as the profile has, and no others
+        votes[delivery.topic] = online
+        online = all(votes.values()) if spec.agree == "all" else any(votes.values())
     _reading(bound, known, {"online": online}, out)
     old = known.get("online", ABSENT)
     if judge(known, "online", online, Policy(), delivery.received_ns) is not Verdict.CHANGED:
