@@ -31,6 +31,7 @@ from gateway.cli import (
     replay,
     run,
     send,
+    serial,
     simulate,
     status,
     verb,
@@ -55,6 +56,7 @@ GROUPS = (
     backup,
     send,
     house,
+    serial,
     simulate,
     completion,
 )

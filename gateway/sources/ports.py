@@ -24,7 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-_IDENTITY: Final = re.compile(r"usb:([0-9a-fA-F]{4}):([0-9a-fA-F]{4})(?::([^@#/]+))?(?:@([0-9.-]+))?(?:#([0-9]{1,3}))?")
+_SERIAL: Final = r"""[^@#/"'\\\s\x00-\x1f\x7f-\x9f]+"""  # what can be pasted; other numbers are not used
+_IDENTITY: Final = re.compile(
+    r"usb:([0-9a-fA-F]{4}):([0-9a-fA-F]{4})(?::(" + _SERIAL + "))?(?:@([0-9.-]+))?(?:#([0-9]{1,3}))?"
+)
 _NO_HARDWARE: Final = "0"  # what `type` says of the ttyS that the kernel made for ports which are not there
 _PARENTS_MAX: Final = 12  # folders of sysfs between a tty and its USB device
 HOLDERS_MAX: Final = 3  # processes that an error names
