@@ -31,6 +31,11 @@ Files in `gateway.d/*.toml` beside it are merged over it in the order of their n
 `name` of the table `[variables]`.
 
 """
+SOURCES = {  # what tells a kind of source from the others, when it is not its name
+    "mqtt": 'short: `sources.NAME = "mqtt://localhost"`',
+    "listener": "with `listen`",
+    "bus": "with `serial` and `unit`",
+}
 LISTEN = ['| `listen` | text | required | "127.0.0.1:1883"; "0.0.0.0:1883" or "[::]:1883" for every interface |']
 CLI_HEAD = """# The command line
 
@@ -58,8 +63,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     yield "[journal]", journal_table()
     yield "[history]", HistoryOptions
     for kind in KINDS["sources"]:
-        short = ' (short: `sources.NAME = "mqtt://localhost"`)' if kind == "mqtt" else " (with `listen`)"
-        yield f"[sources.NAME]{short}", options_of("sources", kind)
+        yield f"[sources.NAME] ({SOURCES.get(kind, f'with `{kind}`')})", options_of("sources", kind)
     for kind in KINDS["targets"]:
         yield f'[targets.NAME] with type = "{kind}"', options_of("targets", kind)
     yield "[routes.NAME]", Route

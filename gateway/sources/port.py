@@ -53,11 +53,11 @@ class LineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which port, and how its line is set. What is left out of `baud` and `mode` is the profile's."""
 
     serial: str  # its identity: "usb:1a86:7523", "usb:0403:6001:A50285BI", "/dev/serial/by-id/...", "/dev/ttyAMA0"
-    baud: Baud | None = None
-    mode: Mode | None = None  # data bits, parity (N E O M S), stop bits
+    baud: Baud | None = None  # default: the profile's
+    mode: Mode | None = None  # data bits, parity (N E O M S), stop bits; default: the profile's
     flow: Literal["none", "hardware", "software"] = "none"  # RTS/CTS, XON/XOFF
     dtr: bool | None = None  # false: do not raise DTR at opening, which restarts many Arduinos
-    rts: bool | None = None
+    rts: bool | None = None  # false: do not raise RTS at opening
     write_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 65_536  # of commands that wait for the line
     write_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0  # without a byte taken; then they are dropped
 
