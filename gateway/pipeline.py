@@ -204,7 +204,7 @@ class Pipeline:
             self._let_go(self.gates, self.gates.overdue())
         for source, decoder in self._decoders.items():
             try:
-                decoded = decoder.release(self._clock.wall_ns())
+                decoded = decoder.release(self._clock.wall_ns(), self._clock.boot_ns())
                 for event in decoded.events:
                     self.record(event)
             except Exception:  # as in `inbox`: a bug costs these values, and is said once, not every second

@@ -14,7 +14,7 @@ from gateway.event import LaneName
 from gateway.profiles.compiled import CompiledField, CompiledMessage
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, Read, compile_pointer, first_of, key_among, top_segment
-from gateway.profiles.report import Policy
+from gateway.profiles.report import Known, Policy, notes_of
 from gateway.profiles.template import NameTemplate, Segment
 from gateway.profiles.values import Convert, plain_number, reader, text_of
 from gateway.profiles.vocabulary import FAMILY_OF_KIND, KIND_OF_CLASS, Meaning, meaning
@@ -43,6 +43,8 @@ class BoundField(NamedTuple):
     quiet: bool
     policy: Policy
     fallback: Any
+    reset_ns: int = 0  # so long after it became true it is false by itself
+    counter: Read | None = None  # of a momentary field: no news unless this has moved
 
 
 Step = tuple[str, str | None, Convert | None, bool, bool, BoundField]
@@ -56,7 +58,7 @@ class Bound:
 
     __slots__ = (
         "aliases", "captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "plans",
-        "refused", "silent_until", "subject",
+        "refused", "silence_ns", "silent_until", "subject", "via",
     )  # fmt: skip
 
     def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
@@ -68,6 +70,8 @@ class Bound:
         self.name = message.name.render(captures) if message.name else name.partition(":")[2]
         self.device_class = message.device_class
         self.refused = False  # devices.toml says that another profile reads this device, or does not say this one
+        self.silence_ns = message.silence_ns
+        self.via = f"{source}/{message.via.render(captures)}" if message.via else ""
         self.fields: tuple[BoundField, ...] = ()
         self.momentary: tuple[BoundField, ...] = ()
         self.known = False  # its profile is noted among the values
@@ -141,7 +145,7 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
     return BoundField(
         name,
         _inverted(field.convert) if invert and field.invertible else field.convert,
-        field.policy.timed and not silent,
+        (field.policy.timed or field.reset_ns > 0) and not silent,
         silent or field.policy.never,
         read,
         top,
@@ -153,6 +157,8 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
         means.quiet,
         Policy(never=True) if silent else field.policy,
         field.fallback,
+        field.reset_ns,
+        field.counter,
     )
 
 
@@ -173,3 +179,13 @@ def _inverted(convert: Convert) -> Callable[[Any, Any], Any]:
         return not value if value.__class__ is bool else value
 
     return inverted
+
+
+def note_alias(bound: Bound, known: Known, field: BoundField, key: str | None) -> None:
+    """Remember under which of its keys the device reports a field; commands answer in kind."""
+    if key is None or field.top is None:
+        return
+    bound.aliases[field.name] = key
+    notes = notes_of(known)
+    if key != notes.get("alias", {}).get(field.name, field.top[0].literal):
+        notes.setdefault("alias", {})[field.name] = key

@@ -159,6 +159,9 @@ class Context:
             notes = notes_of(entry)
             profile = bound.message.profile
             needed = self.catalogue.profiles[profile].needed
+            if bound.via and notes.get("via") != bound.via:
+                notes["via"] = bound.via
+                out.changed.append(bound.subject)
             captures = {name: text for name, text in bound.captures.items() if name in needed}
             if notes.get("profile") != profile or not captures.items() <= notes["captures"].items():
                 if notes.get("profile") != profile:

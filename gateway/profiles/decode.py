@@ -12,16 +12,17 @@ from datetime import tzinfo
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles import announced, command, learned, messages
-from gateway.profiles.bind import Bound, BoundField, Plan
+from gateway.profiles import announced, command, learned, messages, presence
+from gateway.profiles.bind import Bound, BoundField, Plan, note_alias
 from gateway.profiles.catalogue import Catalogue, Entry
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
 from gateway.profiles.repeats import Repeats
-from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge, notes_of
-from gateway.profiles.route import Candidate, Claim, Route, holds, route_of
+from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge
+from gateway.profiles.route import Candidate, Claim, Route, holds, route_of, which_profile
 from gateway.profiles.template import covers
+from gateway.profiles.watch import Watch
 from gateway.topic import is_name
 
 ROUTES_MAX = 8_192  # topics whose route is kept; the one kept longest goes first
@@ -60,12 +61,7 @@ class Decoder(Context):
         self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self._entries)
         self._routes: dict[str, Route] = {}
         self.repeats = Repeats()
-        self._held: set[tuple[str, str]] = {
-            (subject, name)
-            for subject, known in values.items()
-            if subject.startswith(f"{source}/")
-            for name in known.get(NOTES, {}).get("pending", ())
-        }
+        self.watch = Watch(self)
 
     @property
     def filters(self) -> list[str]:
@@ -106,13 +102,15 @@ class Decoder(Context):
         """Return what a device reports when it has done what a command says; see `command.expected`."""
         return command.expected(self.catalogue, self.values.get(device_id), name, value)
 
-    def release(self, now_ns: int) -> Decoded:
-        """Report the values that a `min_interval` held back and whose time has come. Cheap when there are none."""
+    def release(self, now_ns: int, boot_ns: int | None = None) -> Decoded:
+        """Do what time alone makes due: held values, impulses, silence. Cheap when there is none.
+
+        `boot_ns` is the time since boot; without it the wall clock is taken for one that never steps.
+        """
         out = Decoded()
         if self.imports is not None and self.imports.pending:
             announced.settle(self, self.imports, out, now_ns)
-        if self._held:
-            messages.release(self, self._held, now_ns, out)
+        self.watch.look(now_ns, now_ns if boot_ns is None else boot_ns, out)
         return out
 
     # -- claiming ------------------------------------------------------------------------------------------
@@ -156,7 +154,7 @@ class Decoder(Context):
                 return
         if refused:
             out.unclaimed = True
-            raise DecodeError(_which(refused, self.devices))
+            raise DecodeError(which_profile(refused, self.devices))
         self._unclaimed(route.candidates, documents, delivery, out, failed)
 
     def _together(
@@ -252,8 +250,16 @@ class Decoder(Context):
         if message.time is not None and message.time.historical is not None and message.time.historical(whole):
             messages.past(self, bound, member, whole, delivery, out)
             return
+        plain = message.event is None and message.blob is None
+        if (
+            bound.silence_ns
+            and not plain
+            and not delivery.retained
+            and (known := self.values.get(bound.subject)) is not None
+        ):
+            self.watch.heard(bound.subject, known, bound.silence_ns, delivery.received_ns, out)
         if message.availability is not None:
-            messages.availability(self, bound, message.availability, member, delivery, out)
+            presence.availability(self, self.watch, bound, message.availability, member, delivery, out)
         elif message.blob is not None:
             messages.blob(self, bound, message.blob, member, delivery, out)
         elif message.event is not None:
@@ -272,6 +278,8 @@ class Decoder(Context):
         if known is None:
             self.admit(subject)
             known = {NOTES: {}}
+        if bound.silence_ns and not delivery.retained:
+            self.watch.heard(subject, known, bound.silence_ns, delivery.received_ns, out)
         fields: dict[str, Any] = {}
         silent_until = bound.silent_until
         when = ""
@@ -328,6 +336,10 @@ class Decoder(Context):
     ) -> str:
         """Decide about a value that may be news; returns the event's time, made once a message."""
         name, subject = field.name, bound.subject
+        if field.reset_ns:
+            self.watch.impulse(subject, known, field, value)
+            if old == value:
+                return when
         if field.policy is EVERY_CHANGE and value is not None and old is not None:
             known[name] = value
             verdict = Verdict.CHANGED
@@ -341,10 +353,10 @@ class Decoder(Context):
         if not out.changed or out.changed[-1] != subject:
             out.changed.append(subject)
         if field.aliased and bound.aliases.get(name) != key:
-            _note_alias(bound, known, field, key)
+            note_alias(bound, known, field, key)
         if verdict is Verdict.KEPT:
             if field.policy.min_interval_ns:
-                self._held.add((subject, name))
+                self.watch.hold(subject, name)
             return when
         retained = delivery.retained and bound.message.retained == "state"
         if old is ABSENT and (retained or (field.quiet and value is False)):
@@ -377,24 +389,3 @@ class Decoder(Context):
             del self._routes[next(iter(self._routes))]
         self._routes[topic] = route
         return route
-
-
-def _which(refused: Mapping[str, Sequence[str]], devices: Devices) -> str:
-    """Say why nobody reads a device whose messages do not say what it is."""
-    device, profiles = next(iter(refused.items()))
-    installed = devices.get(device)
-    if installed is not None and installed.profile:
-        return f"{device}: devices.toml says {installed.profile!r}, which does not read this"
-    return (
-        f"{device}: its messages do not say what it is; devices.toml can: profile = {' or '.join(map(repr, profiles))}"
-    )
-
-
-def _note_alias(bound: Bound, known: Known, field: BoundField, key: str | None) -> None:
-    """Remember under which of its keys the device reports a field; commands answer in kind."""
-    if key is None or field.top is None:
-        return
-    bound.aliases[field.name] = key
-    notes = notes_of(known)
-    if key != notes.get("alias", {}).get(field.name, field.top[0].literal):
-        notes.setdefault("alias", {})[field.name] = key
