@@ -341,9 +341,9 @@ def _tell(words: argparse.Namespace, ran: Ran) -> int:
                 printable(f"  {'met' if line.met else 'NOT MET':<8} {line.name}: {line.what}"),
                 None if line.met else "red",
             )
-        idle = [each["rule"] for each in result.get("coverage", ()) if not each["ran"]]
-        if idle:
-            say(f"  rules that never ran: {', '.join(idle)}", "yellow")
+        for each in result.get("coverage", ()):
+            if each["never"]:
+                say(f"  rule {each['rule']}: {'; '.join(each['never'])}", "yellow")
         say(f"{result['sent']} messages of {result['devices']} devices in {result['dialects']} dialects, "
             f"{result['acknowledged']} answered for, {result['commands']} commands")  # fmt: skip
     if result["interrupted"]:

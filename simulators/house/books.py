@@ -38,7 +38,7 @@ class Books:
 
     def __init__(self, sent: Path | None = None, record: Path | None = None) -> None:
         """Open the files there are to be."""
-        self.sent = self.acknowledged = self.unsent = self.commands = 0
+        self.sent = self.acknowledged = self.unsent = self.commands = self.damaged = 0
         self.per_dialect: Counter[str] = Counter()
         self._file: IO[bytes] | None = sent.open("wb") if sent else None
         self._record: IO[bytes] | None = record.open("wb") if record else None
@@ -47,6 +47,7 @@ class Books:
         """Take note of a message on its way."""
         self.sent += 1
         self.per_dialect[sent.dialect] += 1
+        self.damaged += not sent.said.clean
         if self._record:
             self._record.write(line_of(sent))
 

@@ -79,8 +79,14 @@ class Bridge(aiomqtt.Client):
                             listening.cancel()
                             await asyncio.gather(listening, return_exceptions=True)
                 except (aiomqtt.MqttError, OSError, ValueError):
-                    pass
+                    self._forget()
             await asyncio.sleep(REDIAL_S)
+
+    def _forget(self) -> None:
+        """Look at why the connection broke, so that nobody complains that nobody did."""
+        for future in (self._disconnected, self._connected):
+            if future.done() and not future.cancelled():
+                future.exception()
 
     async def _send(self) -> None:
         while self._client.is_connected() and not self.unplugged:

@@ -182,6 +182,7 @@ def counts(drive: Drive) -> dict[str, Any]:
         "acknowledged": books.acknowledged,
         "waiting": sum(len(bridge.waiting) + len(bridge.in_flight) for bridge in drive.bridges.values()),
         "unsent": books.unsent,
+        "damaged": books.damaged,
         "lost_serial_bytes": sum(port.lost_bytes for port in drive.ports.values()),
         "commands": books.commands,
         "per_dialect": dict(books.per_dialect),

@@ -283,6 +283,7 @@ def _faults(document: Document, scenario: Scenario) -> Iterator[Fault]:
         for name in table.set:
             if name not in MODELS[table.model]:
                 yield _unknown(document, (*at, "set"), f"field of a {table.model}", name, MODELS[table.model])
+    yield from _too_many(document, scenario)
     for name in {name for name in devices if devices.count(name) > 1}:
         at = ("device", max(n for n, table in enumerate(scenario.device) if name in names_of(table)))
         yield document.fault(at, f"two devices are called {name!r}")
@@ -306,6 +307,15 @@ def _faults(document: Document, scenario: Scenario) -> Iterator[Fault]:
                 yield _unknown(document, (key, index, "device"), "device", expect.device, devices)
             if expect.after not in moments and not _DURATION.match(expect.after):
                 yield _unknown(document, (key, index, "after"), "happening or fault", expect.after, moments)
+
+
+def _too_many(document: Document, scenario: Scenario) -> Iterator[Fault]:
+    seen: set[tuple[str, str]] = set()
+    for index, table in enumerate(scenario.device):
+        if table.dialect in DIALECTS and dialect_class(table.dialect).single:
+            if table.count > 1 or (table.dialect, table.model) in seen:
+                yield document.fault(("device", index), f"{table.dialect} has one {table.model} at most")
+            seen.add((table.dialect, table.model))
 
 
 def _step_faults(document: Document, at: Place, step: Step, rooms: list[str], devices: list[str]) -> Iterator[Fault]:

@@ -20,6 +20,7 @@ from simulators.house.evidence import rows
 from simulators.house.expectations import Result, judged, seen
 from simulators.house.house import House
 from simulators.house.scenario import FaultTable, Scenario
+from simulators.house.seen_rules import coverage
 from simulators.house.stage import Stage
 
 LOOK_S = 0.5
@@ -78,10 +79,13 @@ async def run(options: Options, show: Show, stopping: asyncio.Event) -> Ran:
     acts = stage.acts if stage else {}
     drive = Drive(house, clock, books, broker=address, ports=ports, acts=acts, qos=options.qos)
     try:
-        return await _play(options, house, drive, stage, show, stopping)
+        ran = await _play(options, house, drive, stage, show, stopping)
     finally:
         if stage:
             await asyncio.to_thread(stage.stop)
+    if stage:  # its journal is whole now
+        ran.result["coverage"] = coverage(options.folder / "gateway.toml")
+    return ran
 
 
 async def _play(
@@ -134,7 +138,6 @@ def _judge(options: Options, house: House, stage: Stage, ran: Ran, *, drained: b
         "expectations": rows(ran.results), "ledger": verdict, "dead_letters": letters, "drained": drained,
         "alerts": [{"at_s": round(each.at_s, 1), "device": each.device, **each.data} for each in events
                    if each.type == "alert_raised"],
-        "coverage": _coverage(stage),
     }  # fmt: skip
 
 
@@ -146,14 +149,6 @@ def _events(file: Path) -> list[dict[str, Any]]:
             event = msgspec.json.decode(line)
             found.setdefault(event["id"], event)
     return list(found.values())
-
-
-def _coverage(stage: Stage) -> list[dict[str, Any]]:
-    """Say of each rule how often it ran; those that never did are what the scenario does not show."""
-    with contextlib.suppress(ApiError, NotRunning, OSError):
-        rules = stage.ask("rules_list")["rules"]
-        return [{"rule": each["name"], "ran": each["fired"], "faults": each["faults"]} for each in rules]
-    return []
 
 
 class _Watch:

@@ -21,6 +21,7 @@ from gateway.rules.desk.candidate import Candidate, Installation, Table, Watchin
 from gateway.rules.desk.comparison import Comparison
 from gateway.rules.desk.tally import Action, Tally, action
 from gateway.rules.desk.virtual import Record
+from gateway.rules.engine.trace import Trace
 from gateway.rules.files.loader import Loaded
 from gateway.rules.language.definition import Timer
 from gateway.rules.protocol import Outcome
@@ -82,12 +83,13 @@ class Backtest:
         wanted: Wanted | None = None,
         watch: Watching | None = None,
         comparison: Comparison | None = None,
+        trace: Trace | None = None,
     ) -> None:
         """Set up.
 
         * `tell(action)` is given everything a rule would have done, in order.
         * `wanted(type, device)` leaves out records; None leaves out none.
-        * `watch` looks after calls; `comparison` is given both sides' outputs.
+        * `watch` looks after calls; `comparison` is given both sides' outputs; `trace` what rules made of records.
         """
         self.records = 0  # of the journal, looked at or left out
         self.tally = Tally(each.name for each in loaded.definitions if not isinstance(each, Timer))
@@ -101,7 +103,7 @@ class Backtest:
         self._comparison = comparison
         self._names = {entry.id: entry.name for entry in installation.devices if entry.name}
         self.candidate = Candidate(
-            loaded, installation, self._take, now_ns=window.since_ns, tables=window.tables, watch=watch
+            loaded, installation, self._take, now_ns=window.since_ns, tables=window.tables, watch=watch, trace=trace
         )
         self.candidate.time.sequence = window.after - 1  # that of the load; the records have their own
 

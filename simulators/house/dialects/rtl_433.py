@@ -19,14 +19,14 @@ class Rtl433Mqtt(Dialect):
     """A receiver that publishes `rtl_433/<host>/events`."""
 
     name: ClassVar[str] = "rtl_433"
-    models: ClassVar[Collection[str]] = frozenset({"thermometer", "contact", "motion", "leak", "smoke"})
+    models: ClassVar[Collection[str]] = frozenset({"thermometer", "contact", "motion", "leak"})
     repeat_s: ClassVar[float] = 900.0  # sensors say that they live
 
     def identity(self, gadget: Gadget) -> str:
         """Model, channel and id."""
         document, _ = self.reading(gadget)
         channel = f"/{document['channel']}" if "channel" in document else ""
-        return f"rtl433:{document['model']}{channel}/{document['id']}"
+        return f"rtl_433:{document['model']}{channel}/{document['id']}"
 
     def reading(self, gadget: Gadget) -> tuple[dict[str, Any], dict[str, Value]]:
         """Return the decoder's row of a gadget, without time, and what it means."""
@@ -43,19 +43,17 @@ class Rtl433Mqtt(Dialect):
                    "esn": f"{1_000_000 + number:06x}", "status": 16, "status_hex": "10"}  # fmt: skip
             return row, {"open": state["open"]}
         if gadget.model == "motion":
-            row = {"model": "Kerui-Security", "id": number, "cmd": 10, "motion": 1, "state": "motion"}
+            row = {"model": "Kerui-Security", "id": number, "cmd": 10, "motion": 1}
             return row, {"motion": True}
         if gadget.model == "leak":
             row = {"model": "Govee-Water", "id": number, "event": "Water Leak" if state["leak"] else "Heartbeat",
                    "detect_wet": int(bool(state["leak"])), "mic": "PARITY"}  # fmt: skip
             return row, {"leak": state["leak"]}
-        row = {"model": "Smoke-GS558", "id": number, "unit": 1, "learn": 0, "code": f"{number:06x}"}
-        return row, {"smoke": True}
+        raise KeyError(gadget.model)
 
     def _silent(self, gadget: Gadget, changed: Collection[str]) -> bool:
         """Return whether a gadget has nothing to send: some only say that something began."""
-        field = {"motion": "motion", "smoke": "smoke"}.get(gadget.model)
-        return field is not None and not (gadget.state[field] and field in changed)
+        return gadget.model == "motion" and not (gadget.state["motion"] and "motion" in changed)
 
     def rows(self, gadget: Gadget, changed: Collection[str], now_s: float) -> Iterator[tuple[bytes, dict[str, Value]]]:
         """Yield each repeat: they differ only in time and strength."""
@@ -79,7 +77,7 @@ class Rtl433Lines(Rtl433Mqtt):
     serial: ClassVar[bool] = True
     baud: ClassVar[int] = 115200
     source: ClassVar[str] = "radio"
-    profile: ClassVar[str | None] = "rtl433-lines"
+    profile: ClassVar[str | None] = "rtl-433-lines"
 
     def say(self, gadget: Gadget, changed: Collection[str], now_s: float) -> Iterator[Said]:
         """Print each repeat."""

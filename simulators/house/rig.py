@@ -1,0 +1,191 @@
+"""The rig of many devices: ``./dev house --devices 500 --minutes 10 --seed 1``.
+
+Devices of every dialect that a gateway has profiles for, in a house with people, beside a real gateway on the house's
+clock; faults of every kind come and go.  In the end the oracle judges, dead letters are set against the messages that
+were garbled on purpose, and the gateway's memory is compared: its last third with the third before.
+
+Ends with one JSON object with --json; exit code 1 when the books do not balance, a dead letter was not expected, a
+device was never heard of, or memory grew by more than `GROWTH_MAX`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from simulators.house.dialects import DIALECTS, dialect_class
+from simulators.house.scenario import (
+    DeviceTable,
+    ExpectLedger,
+    FaultTable,
+    GatewayTable,
+    Person,
+    RoomTable,
+    Scenario,
+    Step,
+)
+from simulators.house.show import Options, run
+
+ROOMS = ("hall", "kitchen", "living room", "bath", "bedroom", "nursery", "office", "attic", "cellar", "garage")
+SPEED = 20.0
+GROWTH_MAX = 0.05  # of the gateway's memory, from the middle third to the last
+RULES = Path(__file__).resolve().parents[2] / "rules" / "catalogue"
+WITH_RULES = ("freezer_warm.py", "airing.py", "left_open.py", "device_silent.py", "battery_digest.py")
+
+
+def fleet(devices: int, minutes: float, seed: int, dialects: Sequence[str] = tuple(DIALECTS)) -> Scenario:
+    """Return a house with so many devices, every model of every dialect in turn."""
+    tables: list[DeviceTable] = []
+    singles: set[tuple[str, str]] = set()
+    number = 0
+    while len(tables) < devices:
+        dialect = dialects[number % len(dialects)]
+        kind = dialect_class(dialect)
+        models = sorted(kind.models)
+        model = models[number // len(dialects) % len(models)]
+        number += 1
+        if kind.single and (dialect, model) in singles:
+            continue
+        singles.add((dialect, model))
+        room = ROOMS[number % len(ROOMS)]
+        name = f"{model}-{number}" if dialect != "zigbee2mqtt" else f"{room}/{model} {number}"
+        what = "window" if model == "contact" and number % 2 else ""
+        battery = 80.0 if model in ("contact", "motion", "thermometer") else None
+        tables.append(
+            DeviceTable(name=name, dialect=dialect, model=model, room=room, kind=what, battery=battery)  # type: ignore[arg-type]
+        )
+    return Scenario(
+        schema=1, title=f"{devices} devices", lasts=f"{minutes * 60:g}s", seed=seed, tick="30s",
+        room=[RoomTable(name=room) for room in ROOMS], device=tables, person=people(tables),
+        fault=faults(minutes * 60), expect_ledger=[ExpectLedger()],
+        gateway=GatewayTable(rules=[str(RULES / name) for name in WITH_RULES]),
+    )  # fmt: skip
+
+
+def people(tables: Sequence[DeviceTable]) -> list[Person]:
+    """Return people who open, press and switch what there is, all day."""
+    opened = [table.name for table in tables if table.model == "contact"]
+    pressed = [table.name for table in tables if table.model == "button"]
+    found = []
+    for index in range(4):
+        day = []
+        for number in range(24 * 6):
+            at = f"{number // 6:02d}:{number % 6}0"
+            day.append(Step(at=at, go=ROOMS[(number * 7 + index * 3) % len(ROOMS)], jitter="9m"))
+            if opened:
+                day.append(Step(at=at, open=opened[(number * 13 + index) % len(opened)], lasts="4m", jitter="9m"))
+            if pressed:
+                day.append(Step(at=at, press=pressed[(number + index) % len(pressed)], jitter="9m"))
+        found.append(Person(name=f"person {index + 1}", room=ROOMS[index], day=day))
+    return found
+
+
+def faults(lasts_s: float) -> list[FaultTable]:
+    """Return faults of every kind, spread over a run; none at its end, where the books are closed."""
+
+    def fault(kind: str, device: str, begin: float, share_of_run: float, **more: Any) -> FaultTable:
+        at, lasts = f"{begin * lasts_s:.0f}s", f"{share_of_run * lasts_s:.0f}s"
+        return FaultTable(kind=kind, device=device, at=at, lasts=lasts, **more)  # type: ignore[arg-type]
+
+    return [
+        fault("duplicate", "*", 0.05, 0.8, share=0.05),
+        fault("garbled", "*", 0.1, 0.7, share=0.01),
+        fault("late", "dialect:tasmota", 0.1, 0.5, share=0.2, by=20),
+        fault("bad_checksum", "dialect:dsc-it100", 0.1, 0.5, share=0.1),
+        fault("clock_skew", "dialect:shelly-gen2", 0.2, 0.3, by=900),
+        fault("flood", "thermometer-2*", 0.3, 0.02, by=2),
+        fault("unplug", "dialect:rflink", 0.3, 0.1),
+        fault("unplug", "dialect:esphome", 0.4, 0.1),
+        fault("half_open", "dialect:zwave-js-ui", 0.35, 0.1),
+        fault("broker_restart", "*", 0.5, 0.03),
+        fault("slow_disk", "*", 0.55, 0.1),
+        fault("cloud_500", "*", 0.6, 0.05),
+        fault("cloud_429", "*", 0.66, 0.05),
+        fault("cloud_silent", "*", 0.72, 0.05),
+        fault("cloud_cut", "*", 0.78, 0.06),
+        fault("stuck", "*/thermometer*", 0.2, 0.2),
+        fault("drift", "thermometer-3*", 0.2, 0.4, by=2),
+        fault("spike", "thermometer-4*", 0.2, 0.4, share=0.02),
+        fault("flapping", "contact-5*", 0.3, 0.05, by=20),
+        fault("dead_battery", "motion-6*", 0.4, 0.3),
+        fault("silent", "*/leak*", 0.4, 0.2),
+        fault("wrong_polarity", "contact-7*", 0.5, 0.2),
+        fault("ignores", "thermostat-*", 0.2, 0.2),
+        fault("acts_late", "*/thermostat*", 0.5, 0.2),
+        fault("reverts", "plug-*", 0.2, 0.4),
+    ]
+
+
+def growth(rss_bytes: Sequence[int]) -> float:
+    """Return how much memory grew from the middle third of a run to its last, as a share."""
+    third = len(rss_bytes) // 3
+    if third < 3:
+        return 0.0
+    middle, last = statistics.median(rss_bytes[third : 2 * third]), statistics.median(rss_bytes[2 * third :])
+    return last / middle - 1
+
+
+async def work(words: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run it and return the figures."""
+    scenario = fleet(words.devices, words.minutes * words.speed, words.seed, words.dialects or tuple(DIALECTS))
+    options = Options(
+        scenario=scenario, folder=folder, here=folder, seed=words.seed, speed=words.speed,
+        lasts_s=scenario.lasts_s, gateway=True, mosquitto=not words.listener,
+    )  # fmt: skip
+
+    def show(said: dict[str, Any]) -> None:
+        if not words.json:
+            print(f"\r{said['at_s']:.0f} s, {said['sent']} sent, {said['waiting']} wait   ", end="", file=sys.stderr)
+
+    ran = await run(options, show, asyncio.Event())
+    rss = ran.result.pop("rss_bytes")
+    ledger = ran.result["ledger"]
+    figures = {
+        "devices": words.devices, "dialects": ran.result["dialects"], "minutes": words.minutes, "seed": words.seed,
+        "speed": words.speed, "sent": ran.result["sent"], "acknowledged": ran.result["acknowledged"],
+        "garbled": ran.result["damaged"], "dead_letters": ran.result["dead_letters"],
+        "unexpected_dead_letters": max(0, ran.result["dead_letters"] - ran.result["damaged"]),
+        **{name: ledger[name] for name in ("values", "of_devices", "lost", "wrong", "out_of_order", "dropped",
+                                           "unheard", "duplicates", "balanced")},
+        "rss_mb": [round(value / 1e6, 1) for value in (rss[len(rss) // 3], rss[-1], max(rss))] if rss else [],
+        "rss_growth": round(growth(rss), 4), "drained": ran.result["drained"], "examples": ledger["examples"],
+        "per_dialect": ran.result["per_dialect"],
+    }  # fmt: skip
+    figures["good"] = bool(
+        figures["balanced"] and figures["drained"] and not figures["unheard"]
+        and not figures["unexpected_dead_letters"] and figures["rss_growth"] <= GROWTH_MAX
+    )  # fmt: skip
+    return figures
+
+
+def main() -> int:
+    """Run the rig."""
+    options = argparse.ArgumentParser(prog="./dev house", description=main.__doc__)
+    options.add_argument("--devices", type=int, default=500)
+    options.add_argument("--minutes", type=float, default=10.0, help="of real time")
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--speed", type=float, default=SPEED, help="the house's clock, and the gateway's")
+    options.add_argument("--dialects", nargs="*", choices=list(DIALECTS), help="default: all")
+    options.add_argument("--listener", action="store_true", help="devices at the gateway's listener, no broker")
+    options.add_argument("--keep", type=Path, help="keep the gateway's folder here")
+    options.add_argument("--json", action="store_true")
+    words = options.parse_args()
+    if words.keep:
+        words.keep.mkdir(parents=True)
+        figures = asyncio.run(work(words, words.keep.resolve()))
+    else:
+        with tempfile.TemporaryDirectory(prefix="edge-gateway-rig-", ignore_cleanup_errors=True) as folder:
+            figures = asyncio.run(work(words, Path(folder)))
+    print(json.dumps(figures, ensure_ascii=False, indent=None if words.json else 1))
+    return 0 if figures["good"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
