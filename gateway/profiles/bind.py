@@ -124,6 +124,11 @@ def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -
     return name
 
 
+def found_by(template: NameTemplate, member: Any) -> dict[str, str]:
+    """Return what the paths of an id found in a message, by path: ``{/node}`` in a command is that."""
+    return {path: text_of(_pointer(path)(member)) for path in template.paths}
+
+
 def types_of(means: Meaning, kind: str) -> tuple[str | None, str | None]:
     """Return the types (changed or true, false) of a field of a device of this kind."""
     return (

@@ -127,11 +127,11 @@ class Compiled(NamedTuple):
     writes: dict[str, tuple[CompiledWrite | None, ...]]  # beside `commands`: those to polled units
 
 
-_CAPTURE = re.compile(r"\{(\w+)\}")
+_CAPTURE = re.compile(r"\{(\w+|/[\w/]+)\}")
 
 
 def captures_of(command: lang.Command) -> frozenset[str]:
-    """Return the captures a command's topic and payload need."""
+    """Return the captures (or paths of the device's id) a command's topic and payload need."""
     if command.write is not None:
         return frozenset({"address"})
     return frozenset([*command.needs, *_CAPTURE.findall(f"{command.topic} {command.text} {command.json}")])

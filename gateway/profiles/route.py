@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, identity
+from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, found_by, identity
 from gateway.profiles.catalogue import Entry
 from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.devices import Devices
@@ -45,6 +45,7 @@ class Candidate:
         name = identity(self.message.device, captures, member)
         bound = self.members.get(name)
         if bound is None:
+            captures = {**captures, **found_by(self.message.device, member)}
             bound = Bound(self.message, source, captures, name).fields_for(devices)
             _bounded(self.members, MEMBERS_MAX)
             self.members[name] = bound
