@@ -153,7 +153,7 @@ def test_what_no_profile_reads_is_counted_and_acknowledged(tmp_path: Path) -> No
     """A message of a device without a profile fills no dead letters."""
 
     def scene(here: Bench) -> None:
-        here.send(b'{"brightness": 12}', topic="zigbee2mqtt/lamp")
+        here.send(b'{"wobble": 12}', topic="zigbee2mqtt/lamp")
         assert here.sender.acknowledged == [1]
         assert here.pipeline.unclaimed == {"house": 1}
         here.commit()

@@ -18,6 +18,7 @@ from gateway.profiles.pointer import ABSENT
 from gateway.profiles.report import NOTES, Known, notes_of
 from gateway.profiles.times import Stamp, believed, wall_ns
 from gateway.profiles.values import text_of
+from gateway.profiles.vocabulary import weight
 
 DEVICES_KNOWN_MAX = 20_000  # of all sources; who makes up names cannot fill the memory with them
 AHEAD_MAX_NS = 60 * NS_PER_S  # the past of a device's clock may be so far ahead of ours
@@ -148,7 +149,8 @@ class Context:
         """Note which profile reads a device; one never heard of before gets its entry among the values.
 
         `known` is what to enter for a new one. Only the captures that commands need are noted. A message that does
-        not say what the device is (availability, class unknown) notes nothing.
+        not say what the device is (availability, class unknown) notes nothing; one that says little (a thermostat's
+        temperature on a topic of its own) gives way to one that says more.
         """
         entry = self.values.get(bound.subject)
         if entry is None:
@@ -159,13 +161,15 @@ class Context:
             notes = notes_of(entry)
             profile = bound.message.profile
             needed = self.catalogue.profiles[profile].needed
-            if bound.via and notes.get("via") != bound.via:
-                notes["via"] = bound.via
-                out.changed.append(bound.subject)
             captures = {name: text for name, text in bound.captures.items() if name in needed}
-            if notes.get("profile") != profile or not captures.items() <= notes["captures"].items():
+            more = weight(bound.device_class) - weight(notes.get("class", "unknown"))
+            if notes.get("profile") != profile and more < 0:
+                return entry  # a plug's or a thermometer's part of a thermostat
+            if notes.get("profile") != profile or more > 0 or not captures.items() <= notes["captures"].items():
                 if notes.get("profile") != profile:
                     notes["profile"], notes["class"], notes["captures"] = profile, bound.device_class, {}
+                elif more > 0:
+                    notes["class"] = bound.device_class
                 notes["captures"] = {**notes["captures"], **captures}
                 if bound.subject not in out.changed:
                     out.changed.append(bound.subject)

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles import announced, command, learned, messages, presence
+from gateway.profiles import announced, command, learned, messages
 from gateway.profiles.bind import Bound, BoundField, Plan, note_alias
 from gateway.profiles.catalogue import Catalogue, Entry
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
@@ -20,9 +20,8 @@ from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
 from gateway.profiles.repeats import Repeats
 from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge
-from gateway.profiles.route import Candidate, Claim, Route, holds, route_of, which_profile
+from gateway.profiles.route import Candidate, Claim, Route, holds, route_of
 from gateway.profiles.template import covers
-from gateway.profiles.watch import Watch
 from gateway.topic import is_name
 
 ROUTES_MAX = 8_192  # topics whose route is kept; the one kept longest goes first
@@ -61,7 +60,12 @@ class Decoder(Context):
         self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self._entries)
         self._routes: dict[str, Route] = {}
         self.repeats = Repeats()
-        self.watch = Watch(self)
+        self._held: set[tuple[str, str]] = {
+            (subject, name)
+            for subject, known in values.items()
+            if subject.startswith(f"{source}/")
+            for name in known.get(NOTES, {}).get("pending", ())
+        }
 
     @property
     def filters(self) -> list[str]:
@@ -102,15 +106,13 @@ class Decoder(Context):
         """Return what a device reports when it has done what a command says; see `command.expected`."""
         return command.expected(self.catalogue, self.values.get(device_id), name, value)
 
-    def release(self, now_ns: int, boot_ns: int | None = None) -> Decoded:
-        """Do what time alone makes due: held values, impulses, silence. Cheap when there is none.
-
-        `boot_ns` is the time since boot; without it the wall clock is taken for one that never steps.
-        """
+    def release(self, now_ns: int) -> Decoded:
+        """Report the values that a `min_interval` held back and whose time has come. Cheap when there are none."""
         out = Decoded()
         if self.imports is not None and self.imports.pending:
             announced.settle(self, self.imports, out, now_ns)
-        self.watch.look(now_ns, now_ns if boot_ns is None else boot_ns, out)
+        if self._held:
+            messages.release(self, self._held, now_ns, out)
         return out
 
     # -- claiming ------------------------------------------------------------------------------------------
@@ -148,13 +150,15 @@ class Decoder(Context):
                     if about is not None and about.refused:
                         refused.setdefault(about.subject, []).append(message.profile)
                         continue
+                if candidate.says_little and self._known(route.candidates, documents, delivery, out, candidate):
+                    return
                 self._together(claims, candidate, documents, delivery, out)
                 if candidate.group != route.candidates[0].group:
                     route.prefer(candidate)
                 return
         if refused:
             out.unclaimed = True
-            raise DecodeError(which_profile(refused, self.devices))
+            raise DecodeError(_which(refused, self.devices))
         self._unclaimed(route.candidates, documents, delivery, out, failed)
 
     def _together(
@@ -184,14 +188,8 @@ class Decoder(Context):
         self, route: list[Candidate], documents: dict[str, Any], delivery: Received, out: Decoded, failed: Any
     ) -> None:
         """Give a partial message to the profile its device is known by, else say why nobody reads it."""
-        for candidate in route:
-            bound, document = candidate.bound, documents.get(candidate.message.format if candidate.message else "")
-            if bound and document.__class__ is dict:
-                known = self.values.get(bound.subject)
-                if known and known.get(NOTES, {}).get("profile") == candidate.profile:
-                    self._read(candidate, document, delivery, out)
-                    if out.readings or out.faults:
-                        return
+        if self._known(route, documents, delivery, out):
+            return
         for candidate in route:
             document = documents.get(candidate.message.format, ABSENT) if candidate.message else ABSENT
             readable = document is not ABSENT and document.__class__ is not DecodeError
@@ -203,8 +201,23 @@ class Decoder(Context):
             raise failed
         out.unclaimed = True
         tried = sorted({candidate.profile for candidate in route})
+        tried[3:] = [f"{len(tried) - 3} others"] if len(tried) > 4 else tried[3:]
         why = f": {', '.join(tried)} read this topic, but not this payload" if tried else " this topic"
         raise DecodeError(f"no profile claims{why}")
+
+    def _known(
+        self, route: list[Candidate], documents: dict[str, Any], delivery: Received, out: Decoded, than: Any = None
+    ) -> bool:
+        """Give a message to the profile its device is known by, if that says more of it than who claims it (`than`)."""
+        for candidate in route:
+            bound, document = candidate.bound, documents.get(candidate.message.format if candidate.message else "")
+            if bound and document.__class__ is dict and (than is None or candidate.says_more(than)):
+                known = self.values.get(bound.subject)
+                if known and known.get(NOTES, {}).get("profile") == candidate.profile:
+                    self._read(candidate, document, delivery, out)
+                    if out.readings or out.faults:
+                        return True
+        return False
 
     def _read(self, candidate: Candidate, document: Any, delivery: Received, out: Decoded) -> None:
         message = candidate.message
@@ -250,16 +263,8 @@ class Decoder(Context):
         if message.time is not None and message.time.historical is not None and message.time.historical(whole):
             messages.past(self, bound, member, whole, delivery, out)
             return
-        plain = message.event is None and message.blob is None
-        if (
-            bound.silence_ns
-            and not plain
-            and not delivery.retained
-            and (known := self.values.get(bound.subject)) is not None
-        ):
-            self.watch.heard(bound.subject, known, bound.silence_ns, delivery.received_ns, out)
         if message.availability is not None:
-            presence.availability(self, self.watch, bound, message.availability, member, delivery, out)
+            messages.availability(self, bound, message.availability, member, delivery, out)
         elif message.blob is not None:
             messages.blob(self, bound, message.blob, member, delivery, out)
         elif message.event is not None:
@@ -278,8 +283,6 @@ class Decoder(Context):
         if known is None:
             self.admit(subject)
             known = {NOTES: {}}
-        if bound.silence_ns and not delivery.retained:
-            self.watch.heard(subject, known, bound.silence_ns, delivery.received_ns, out)
         fields: dict[str, Any] = {}
         silent_until = bound.silent_until
         when = ""
@@ -336,10 +339,6 @@ class Decoder(Context):
     ) -> str:
         """Decide about a value that may be news; returns the event's time, made once a message."""
         name, subject = field.name, bound.subject
-        if field.reset_ns:
-            self.watch.impulse(subject, known, field, value)
-            if old == value:
-                return when
         if field.policy is EVERY_CHANGE and value is not None and old is not None:
             known[name] = value
             verdict = Verdict.CHANGED
@@ -356,7 +355,7 @@ class Decoder(Context):
             note_alias(bound, known, field, key)
         if verdict is Verdict.KEPT:
             if field.policy.min_interval_ns:
-                self.watch.hold(subject, name)
+                self._held.add((subject, name))
             return when
         retained = delivery.retained and bound.message.retained == "state"
         if old is ABSENT and (retained or (field.quiet and value is False)):
@@ -374,8 +373,7 @@ class Decoder(Context):
 
     def route(self, topic: str) -> Route:
         """Return what reads a topic."""
-        found = self._routes.get(topic)
-        if found is not None:
+        if (found := self._routes.get(topic)) is not None:
             return found
         entries: Sequence[Entry] = self._entries if is_name(topic) else ()
         if entries and self.imports is not None:
@@ -389,3 +387,14 @@ class Decoder(Context):
             del self._routes[next(iter(self._routes))]
         self._routes[topic] = route
         return route
+
+
+def _which(refused: Mapping[str, Sequence[str]], devices: Devices) -> str:
+    """Say why nobody reads a device whose messages do not say what it is."""
+    device, profiles = next(iter(refused.items()))
+    installed = devices.get(device)
+    if installed is not None and installed.profile:
+        return f"{device}: devices.toml says {installed.profile!r}, which does not read this"
+    return (
+        f"{device}: its messages do not say what it is; devices.toml can: profile = {' or '.join(map(repr, profiles))}"
+    )

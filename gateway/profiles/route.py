@@ -6,17 +6,18 @@ there are, and which members an `each` visits, is remembered by those keys (`SHA
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, found_by, identity
+from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, identity
 from gateway.profiles.catalogue import Entry
 from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, Read, compile_pointer, visit
 from gateway.profiles.report import NOTES
 from gateway.profiles.template import Captures
+from gateway.profiles.vocabulary import weight
 
 MEMBERS_MAX = 256  # devices reached by one topic (`each`) whose binding is kept
 
@@ -45,7 +46,6 @@ class Candidate:
         name = identity(self.message.device, captures, member)
         bound = self.members.get(name)
         if bound is None:
-            captures = {**captures, **found_by(self.message.device, member)}
             bound = Bound(self.message, source, captures, name).fields_for(devices)
             _bounded(self.members, MEMBERS_MAX)
             self.members[name] = bound
@@ -61,6 +61,18 @@ class Candidate:
             return self.member(source, devices, self.captures, member)
         except DecodeError:
             return None  # reading says why it has no name
+
+    @property
+    def says_little(self) -> bool:
+        """Return whether another profile may know more of the device: this is a switch, a measurement or less."""
+        return self.message is not None and weight(self.message.device_class) < weight("thermostat")
+
+    def says_more(self, other: Candidate) -> bool:
+        """Return whether this is of another profile as close to the topic, about a device that it says more of."""
+        if self.message is None or other.message is None or self.group == other.group:
+            return False
+        mine, theirs = weight(self.message.device_class), weight(other.message.device_class)
+        return self.group[0] == other.group[0] and mine > theirs
 
     def visit(self, source: str, devices: Devices, start: Any) -> Iterator[tuple[Bound | DecodeError, Any]]:
         """Yield each device of a message about several, with its member; an error for one without a usable name."""
@@ -201,14 +213,3 @@ def _is_plain(message: CompiledMessage | None, bound: Bound | None) -> bool:
     if message.dedup or message.learn or message.asks_learned or (message.time and message.time.historical):
         return False
     return not (message.availability or message.blob or message.event)
-
-
-def which_profile(refused: Mapping[str, Sequence[str]], devices: Devices) -> str:
-    """Say why nobody reads a device whose messages do not say what it is."""
-    device, profiles = next(iter(refused.items()))
-    installed = devices.get(device)
-    if installed is not None and installed.profile:
-        return f"{device}: devices.toml says {installed.profile!r}, which does not read this"
-    return (
-        f"{device}: its messages do not say what it is; devices.toml can: profile = {' or '.join(map(repr, profiles))}"
-    )

@@ -104,8 +104,6 @@ def condition(wanted: Condition) -> Test:
 
 def converter(field: Field, meaning: Meaning) -> Convert:
     """Compile a field. Raises Misfit with the key that is wrong in the profile."""
-    if field.value is not None:
-        return _constant(field, meaning)
     kind = field.type or meaning.type
     if field.map and kind in ("number", "text"):
         kind = "enum"
@@ -149,18 +147,6 @@ def reader(field: Field, read: Read) -> Read:
 def _forced(number: int) -> str:
     """Return the raw value that stands for a `force` in the field's map; no device sends it."""
     return f"\0force {number}"
-
-
-def _constant(field: Field, meaning: Meaning) -> Convert:
-    """Return what gives the same value whenever it is asked."""
-    value = field.value
-    said = "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
-    wanted = "text" if meaning.type in ("enum", "text") else meaning.type
-    if said != wanted or ((allowed := ENUMS.get(field.name)) and value not in allowed):
-        raise Misfit("value", f"{value!r} is no value of {field.name!r}")
-    if field.source or field.map:
-        raise Misfit("value", "`value` stands alone: no `from` and no `map` beside it")
-    return lambda _raw, _message: value
 
 
 def _number_converter(field: Field, meaning: Meaning) -> Convert:
@@ -291,6 +277,8 @@ def _mapped(field: Field, meaning: Meaning, kind: str) -> Convert:
         key = raw if raw.__class__ is str else text_of(raw)
         if key in table:
             return table[key]
+        if raw.__class__ is dict or raw.__class__ is list:
+            raise DecodeError(f"{'an object' if raw.__class__ is dict else 'a list'} is none of {', '.join(table)}")
         return _unlisted(key, table, nulls, fallback)
 
     return convert

@@ -235,6 +235,17 @@ KIND_OF_CLASS: dict[str, str] = {
 }
 """Device classes, and what a device of that class is on or in unless devices.toml says otherwise."""
 
+_LITTLE: dict[str, int] = {
+    "unknown": 0, "temperature_sensor": 1, "humidity_sensor": 1, "pressure_sensor": 1, "light_sensor": 1,
+    "air_quality_sensor": 1, "electrical_meter": 1, "generic_switch": 2, "on_off_plug": 2,
+}  # fmt: skip
+
+
+def weight(device_class: str) -> int:
+    """Return how much a class says of a device: nearly all measure something, many switch, few are thermostats."""
+    return _LITTLE.get(device_class, 3)
+
+
 CONTACT_KINDS = frozenset(
     {
         "door", "window", "gate", "garage", "hatch", "drawer", "cupboard", "safe", "shutter",

@@ -30,8 +30,9 @@ class Expected:
     device: tuple[str, ...] = ()  # each must stand in the id
     events: tuple[str, ...] = ()  # any of these must be raised
     rejected: bool = False  # it must be refused
-    installed: list[Device] = field(default_factory=list)  # what devices.toml would say (source "corpus")
-    before: list[tuple[str, bytes]] = field(default_factory=list)  # topic or port, payload: what came first
+    classes: tuple[str, ...] = ()  # the device must be one of these, if any are named
+    installed: list[Device] = field(default_factory=list)  # what devices.toml would say (source "sample")
+    before: list[bytes] = field(default_factory=list)  # what came first on the same topic or port
 
     @property
     def nothing(self) -> bool:
@@ -89,6 +90,7 @@ class Verdict:
 
     outcome: str
     why: str = ""
+    asked: bool = True  # it holds something that has a name of ours
 
 
 OUTCOMES = ("right", "wrong", "missing", "rejected", "unclaimed", "nothing", "unchecked", "down")
@@ -103,7 +105,8 @@ def judge(expected: Expected, decoded: Decoded, *, down: bool) -> Verdict:
     if refused:
         if expected.rejected:
             return Verdict("right")
-        return Verdict("unclaimed" if decoded.unclaimed else "rejected", decoded.rejected or "")
+        outcome = "unclaimed" if decoded.unclaimed else "rejected"
+        return Verdict(outcome, decoded.rejected or "", not expected.nothing)
     contradictions, missing = _compared(expected, decoded)
     if contradictions:
         return Verdict("wrong", "; ".join(contradictions))
@@ -122,13 +125,16 @@ def _compared(expected: Expected, decoded: Decoded) -> tuple[list[str], list[str
         found = [r.fields[one] for r in decoded.readings for one in want.names if one in r.fields]
         if any(equal(want, value) for value in found) or (want.value is None and not found):
             continue
-        if found:
+        if any(value is not None for value in found):  # to say "unknown" contradicts nothing
             contradictions.append(f"{want.names[0]} is {_short(found)}, expected {want.value!r}")
         else:
             missing.append(f"{want.names[0]} is missing, expected {want.value!r}")
     subjects = [reading.subject for reading in decoded.readings]
     strange = [part for part in expected.device if subjects and not any(part in subject for subject in subjects)]
     contradictions += [f"device {_short(subjects)}, expected {part!r}" for part in strange]
+    named = {reading.device_class for reading in decoded.readings} - {"unknown"}
+    if expected.classes and named and not named & set(expected.classes):
+        contradictions.append(f"class {_short(sorted(named))}, expected {' or '.join(expected.classes)}")
     types = {event.type for event in decoded.events}
     if expected.events and not types & set(expected.events):
         missing.append(f"event {' or '.join(expected.events)} is not raised")
