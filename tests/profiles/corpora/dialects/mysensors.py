@@ -20,9 +20,15 @@ def _number(text: str) -> Any:
         return ...
 
 
+def _hpa(text: str) -> Any:
+    """Read a pressure: the API names no unit, and no place on Earth has 2000 hPa."""
+    value = _number(text)
+    return value / 100 if value is not ... and value >= 2000 else value
+
+
 TYPES: dict[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
     "V_TEMP": (("temperature",), _number), "V_HUM": (("humidity",), _number), "V_STATUS": (("on",), _bool),
-    "V_LIGHT": (("on",), _bool), "V_PRESSURE": (("pressure",), _number), "V_WATT": (("power",), _number),
+    "V_LIGHT": (("on",), _bool), "V_PRESSURE": (("pressure",), _hpa), "V_WATT": (("power",), _number),
     "V_UV": (("uv",), _number), "V_VOLTAGE": (("voltage",), _number), "V_CURRENT": (("current",), _number),
     "V_HVAC_SETPOINT_HEAT": (("setpoint.heat",), _number), "V_HVAC_SETPOINT_COOL": (("setpoint.cool",), _number),
     "V_TRIPPED": (("open", "motion", "input"), _bool), "V_LOCK_STATUS": (("locked",), _bool),
