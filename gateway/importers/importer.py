@@ -13,7 +13,7 @@ of a source and remembers which topic belongs to which description.  A new impor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -81,7 +81,7 @@ class Rows:
             self.bytes -= self._sizes.pop(key)
             self.dirty.add(key)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         """Return the keys that begin so."""
         return [key for key in self._values if key.startswith(prefix)]
 
@@ -101,6 +101,10 @@ class Importer(Protocol):
     name: str  # in `importers = [...]` of a source
     rank: int  # 1: knows better than a shipped profile; -1: only where no profile reads the topic
     rows: Rows
+
+    def beside(self, names: Collection[str], is_read: Callable[[Iterable[str]], bool]) -> None:
+        """Hear which importers are on, and whom to ask whether somebody better reads one of some topics."""
+        ...
 
     def filters(self) -> Iterable[str]:
         """Return the topic filters that bring its announcements."""

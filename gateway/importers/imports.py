@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -58,6 +59,9 @@ class Imports:
         for name in (name for name in IMPORTERS if name in names):
             mine = {key.partition("/")[2]: row for key, row in (kept or {}).items() if key.startswith(f"{name}/")}
             self.importers.append(importer_of(name, self.prefixes, mine))
+        self.read_by_profile: Callable[[str], bool] = _nobody  # whether a profile takes all messages of a topic
+        for importer in self.importers:
+            importer.beside([each.name for each in self.importers], partial(self._is_read, importer))
         self._held: dict[tuple[str, str], _Held] = {}
         self._shared: dict[str, _Shared] = {}
         self._by_topic: dict[str, list[tuple[str, str]]] = {}
@@ -106,13 +110,19 @@ class Imports:
     def settle(self) -> News:
         """Make every description that is out of date."""
         news = News()
-        pending, self._pending = self._pending, {}
-        for at, importer in pending.items():
-            description = importer.describe(at[1])
-            old = self._held.get(at)
-            if old is not None and old.description == description:
-                continue
-            self._replace(at, importer, old, description, news)
+        while self._pending:
+            at = max(self._pending, key=lambda one: self._pending[one].rank)
+            rank = self._pending[at].rank
+            pending = {at: importer for at, importer in self._pending.items() if importer.rank == rank}
+            self._pending = {at: importer for at, importer in self._pending.items() if at not in pending}
+            before = len(news.topics)
+            for at, importer in pending.items():
+                description, old = importer.describe(at[1]), self._held.get(at)
+                if old is None or old.description != description:
+                    self._replace(at, importer, old, description, news)
+            if rank > 0 and len(news.topics) != before:  # what lesser ones describe may be read now, or no longer
+                lesser = [importer for importer in self.importers if importer.rank < rank]
+                self._pending |= {(each.name, key): each for each in lesser for key in each.described()}
         for shared_id in [name for name, shared in self._shared.items() if not shared.users]:
             del self._shared[shared_id]
             news.dropped.append(shared_id)
@@ -130,10 +140,13 @@ class Imports:
             (before if rank > 0 else after).extend(e._replace(together=(rank, held.importer.name)) for e in found)
         return before, after
 
-    def read_by_better(self, importer: Importer, topics: Iterable[str]) -> bool:
-        """Return whether an importer of a higher rank describes what is on one of these topics."""
-        held = (self._held[at] for topic in topics for at in self._by_topic.get(topic, ()))
-        return any(each.importer.rank > importer.rank for each in held)
+    def _is_read(self, importer: Importer, topics: Iterable[str]) -> bool:
+        """Return whether a profile or an importer of a higher rank reads one of these topics."""
+        for topic in topics:
+            held = (self._held[at] for at in self._by_topic.get(topic, ()))
+            if any(each.importer.rank > importer.rank for each in held) or self.read_by_profile(topic):
+                return True
+        return False
 
     def changes(self) -> Iterator[tuple[str, Any]]:
         """Yield rows to be kept: (``<importer>/<key>``, row or None)."""
@@ -149,7 +162,9 @@ class Imports:
     def status(self) -> dict[str, object]:
         """Say how many devices are described, what was refused and what is left out, by importer."""
         described = Counter(at[0] for at in self._held)
-        left_out = Counter({at[0]: len(held.description.left_out) for at, held in self._held.items()})
+        left_out: Counter[str] = Counter()
+        for at, held in self._held.items():
+            left_out[at[0]] += len(held.description.left_out)
         return {
             name: {"described": described[name], "refused": self.refused[name], "left_out": left_out[name]}
             for name in (importer.name for importer in self.importers)
@@ -226,6 +241,10 @@ class Imports:
         if why:
             self.refused[importer.name] += 1
             self.last_refusal = f"{importer.name}: {description.name or description.device}: {why}"
+
+
+def _nobody(_topic: str) -> bool:
+    return False
 
 
 def names(wanted: Sequence[str] | None) -> tuple[str, ...]:

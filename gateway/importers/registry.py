@@ -10,6 +10,7 @@ from gateway.importers.importer import Importer
 
 IMPORTERS: dict[str, str] = {
     "zigbee2mqtt": "gateway.importers.zigbee2mqtt:Zigbee2Mqtt",
+    "home-assistant": "gateway.importers.discovery:Discovery",
 }
 """By name. The order counts: of two that describe one device the first does."""
 

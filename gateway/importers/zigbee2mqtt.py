@@ -8,7 +8,7 @@ of its model, without descriptions and labels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -41,6 +41,9 @@ class Zigbee2Mqtt:
         self.rows = Rows(kept)
         self._topic = f"{self.base}/bridge/devices"
         self._documents: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {}  # model's key -> document, left out
+
+    def beside(self, names: Collection[str], is_read: Callable[[Iterable[str]], bool]) -> None:
+        """Know nothing of the others: a bridge knows its devices best."""
 
     def filters(self) -> Iterable[str]:
         """Return where the bridge lists its devices, and what they say."""

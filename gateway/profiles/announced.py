@@ -9,14 +9,14 @@ installation's `aliases`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from gateway.errors import DecodeError
 from gateway.event import Event
-from gateway.profiles.catalogue import Entry
+from gateway.profiles.catalogue import Catalogue, Entry
 from gateway.profiles.compiled import Compiled
 from gateway.profiles.context import Decoded, Received
 from gateway.profiles.report import NOTES, notes_of
@@ -53,6 +53,9 @@ class Announcing(Protocol):
 
     @property
     def pending(self) -> bool: ...  # noqa: D102
+
+    read_by_profile: Callable[[str], bool]
+
     def filters(self) -> list[str]: ...  # noqa: D102
     def wants(self, topic: str) -> Any: ...  # noqa: D102
     def take(self, importer: Any, topic: str, payload: bytes, now_ns: int) -> Any: ...  # noqa: D102
@@ -93,11 +96,29 @@ def take(decoder: Decoder, imports: Announcing, delivery: Received, out: Decoded
 
 
 def restore(decoder: Decoder) -> None:
-    """Lead the stable ids to those that were chosen in earlier runs."""
+    """Lead the stable ids to those that were chosen in earlier runs, and tell importers what profiles read."""
+    if decoder.imports is not None:
+        decoder.imports.read_by_profile = lambda topic: _takes_all(decoder.entries, topic)
     for subject in decoder.known_at_start:
         stable = decoder.values[subject].get(NOTES, {}).get("is")
         if stable:
             decoder.devices.aliases[f"{decoder.source}/{stable}"] = subject
+
+
+def among(imports: Announcing, topic: str, entries: Sequence[Entry], catalogue: Catalogue) -> list[Entry]:
+    """Put what devices said among the profiles: behind a person's file, before or behind those of the gateway."""
+    before, after = imports.entries(topic)
+    if not before:
+        return [*entries, *after]
+    own = [entry for entry in entries if catalogue.by_a_person(entry.profile)]
+    return [*own, *before, *(entry for entry in entries if entry not in own), *after]
+
+
+def _takes_all(entries: Sequence[Entry], topic: str) -> bool:
+    """Return whether a profile reads whatever comes on a topic, state or event."""
+    levels = topic.split("/")
+    found = (entry.message for entry in entries if entry.match(levels) is not None)
+    return any(m is not None and not m.when and m.availability is None for m in found)
 
 
 def settle(decoder: Decoder, imports: Announcing, out: Decoded, now_ns: int) -> None:

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles import announced, command, learned, messages
+from gateway.profiles import announced, command, learned, messages, presence
 from gateway.profiles.bind import Bound, BoundField, Plan, note_alias
 from gateway.profiles.catalogue import Catalogue, Entry
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
@@ -20,8 +20,9 @@ from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
 from gateway.profiles.repeats import Repeats
 from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge
-from gateway.profiles.route import Candidate, Claim, Route, holds, route_of
+from gateway.profiles.route import Candidate, Claim, Route, holds, route_of, which_profile
 from gateway.profiles.template import covers
+from gateway.profiles.watch import Watch
 from gateway.topic import is_name
 
 ROUTES_MAX = 8_192  # topics whose route is kept; the one kept longest goes first
@@ -56,16 +57,11 @@ class Decoder(Context):
         announced.restore(self)
         names = None if profiles is None else catalogue.named(profiles)
         self._filters = catalogue.filters(self.prefixes, names)
-        self._entries = catalogue.entries(self.prefixes, names)
-        self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self._entries)
+        self.entries = catalogue.entries(self.prefixes, names)
+        self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self.entries)
         self._routes: dict[str, Route] = {}
         self.repeats = Repeats()
-        self._held: set[tuple[str, str]] = {
-            (subject, name)
-            for subject, known in values.items()
-            if subject.startswith(f"{source}/")
-            for name in known.get(NOTES, {}).get("pending", ())
-        }
+        self.watch = Watch(self)
 
     @property
     def filters(self) -> list[str]:
@@ -77,7 +73,7 @@ class Decoder(Context):
     def installed(self, devices: Devices) -> None:
         """Take a new installation model: names, kinds and `invert` apply from the next message."""
         self.devices = devices
-        self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self._entries)
+        self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self.entries)
         self._routes.clear()
 
     def decode(self, delivery: Received) -> Decoded:
@@ -106,13 +102,15 @@ class Decoder(Context):
         """Return what a device reports when it has done what a command says; see `command.expected`."""
         return command.expected(self.catalogue, self.values.get(device_id), name, value)
 
-    def release(self, now_ns: int) -> Decoded:
-        """Report the values that a `min_interval` held back and whose time has come. Cheap when there are none."""
+    def release(self, now_ns: int, boot_ns: int | None = None) -> Decoded:
+        """Do what time alone makes due: held values, impulses, silence. Cheap when there is none.
+
+        `boot_ns` is the time since boot; without it the wall clock is taken for one that never steps.
+        """
         out = Decoded()
         if self.imports is not None and self.imports.pending:
             announced.settle(self, self.imports, out, now_ns)
-        if self._held:
-            messages.release(self, self._held, now_ns, out)
+        self.watch.look(now_ns, now_ns if boot_ns is None else boot_ns, out)
         return out
 
     # -- claiming ------------------------------------------------------------------------------------------
@@ -158,7 +156,7 @@ class Decoder(Context):
                 return
         if refused:
             out.unclaimed = True
-            raise DecodeError(_which(refused, self.devices))
+            raise DecodeError(which_profile(refused, self.devices))
         self._unclaimed(route.candidates, documents, delivery, out, failed)
 
     def _together(
@@ -263,8 +261,16 @@ class Decoder(Context):
         if message.time is not None and message.time.historical is not None and message.time.historical(whole):
             messages.past(self, bound, member, whole, delivery, out)
             return
+        plain = message.event is None and message.blob is None
+        if (
+            bound.silence_ns
+            and not plain
+            and not delivery.retained
+            and (known := self.values.get(bound.subject)) is not None
+        ):
+            self.watch.heard(bound.subject, known, bound.silence_ns, delivery.received_ns, out)
         if message.availability is not None:
-            messages.availability(self, bound, message.availability, member, delivery, out)
+            presence.availability(self, self.watch, bound, message.availability, member, delivery, out)
         elif message.blob is not None:
             messages.blob(self, bound, message.blob, member, delivery, out)
         elif message.event is not None:
@@ -283,6 +289,8 @@ class Decoder(Context):
         if known is None:
             self.admit(subject)
             known = {NOTES: {}}
+        if bound.silence_ns and not delivery.retained:
+            self.watch.heard(subject, known, bound.silence_ns, delivery.received_ns, out)
         fields: dict[str, Any] = {}
         silent_until = bound.silent_until
         when = ""
@@ -339,6 +347,10 @@ class Decoder(Context):
     ) -> str:
         """Decide about a value that may be news; returns the event's time, made once a message."""
         name, subject = field.name, bound.subject
+        if field.reset_ns:
+            self.watch.impulse(subject, known, field, value)
+            if old == value:
+                return when
         if field.policy is EVERY_CHANGE and value is not None and old is not None:
             known[name] = value
             verdict = Verdict.CHANGED
@@ -355,7 +367,7 @@ class Decoder(Context):
             note_alias(bound, known, field, key)
         if verdict is Verdict.KEPT:
             if field.policy.min_interval_ns:
-                self._held.add((subject, name))
+                self.watch.hold(subject, name)
             return when
         retained = delivery.retained and bound.message.retained == "state"
         if old is ABSENT and (retained or (field.quiet and value is False)):
@@ -373,28 +385,14 @@ class Decoder(Context):
 
     def route(self, topic: str) -> Route:
         """Return what reads a topic."""
-        if (found := self._routes.get(topic)) is not None:
+        found = self._routes.get(topic)
+        if found is not None:
             return found
-        entries: Sequence[Entry] = self._entries if is_name(topic) else ()
+        entries: Sequence[Entry] = self.entries if is_name(topic) else ()
         if entries and self.imports is not None:
-            before, after = self.imports.entries(topic)
-            if before:  # a person's file, then what the device said, then the files that came with the gateway
-                own = [entry for entry in entries if self.catalogue.by_a_person(entry.profile)]
-                entries = [*own, *before, *(entry for entry in entries if entry not in own)]
-            entries = [*entries, *after]
+            entries = announced.among(self.imports, topic, entries, self.catalogue)
         route = route_of(entries, topic, self.source, self.devices, self.values)
         while len(self._routes) >= ROUTES_MAX:
             del self._routes[next(iter(self._routes))]
         self._routes[topic] = route
         return route
-
-
-def _which(refused: Mapping[str, Sequence[str]], devices: Devices) -> str:
-    """Say why nobody reads a device whose messages do not say what it is."""
-    device, profiles = next(iter(refused.items()))
-    installed = devices.get(device)
-    if installed is not None and installed.profile:
-        return f"{device}: devices.toml says {installed.profile!r}, which does not read this"
-    return (
-        f"{device}: its messages do not say what it is; devices.toml can: profile = {' or '.join(map(repr, profiles))}"
-    )
