@@ -12,6 +12,7 @@ from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.lines import line_of
+from gateway.profiles.units import units_of
 from gateway.sources.source import Source
 from gateway.targets.target import Target
 
@@ -41,6 +42,8 @@ class Building:
             return self._serial(name, options)
         if type(options).__name__.startswith("HttpSource"):
             return self._http(name, options)
+        if type(options).__name__.startswith("Bus"):
+            return self._bus(name, options)
         return self._mqtt(name, options)
 
     def _listener(self, name: str, options: Any) -> Source:
@@ -59,9 +62,17 @@ class Building:
     def _serial(self, name: str, options: Any) -> Source:
         from gateway.sources.serial import SerialSource
 
-        line = line_of(self._catalogue, options.profiles)
-        settings = msgspec.structs.replace(options, baud=options.baud or line.baud, mode=options.mode or line.mode)
+        line = line_of(self._catalogue, options.profiles, options.baud, options.mode)
+        settings = msgspec.structs.replace(options, baud=line.baud, mode=line.mode)
         return SerialSource(name, settings, line.framing, self._clock)
+
+    def _bus(self, name: str, options: Any) -> Source:
+        from gateway.polling.rtu import Rtu
+        from gateway.sources.bus import BusSource
+
+        line = line_of(self._catalogue, options.profile, options.baud, options.mode)
+        settings = msgspec.structs.replace(options, baud=line.baud, mode=line.mode)
+        return BusSource(name, settings, Rtu(), units_of(self._catalogue, options.units), self._clock)
 
     def _mqtt(self, name: str, options: Any) -> Source:
         from gateway.sources.mqtt import MqttSource

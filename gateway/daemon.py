@@ -50,6 +50,7 @@ from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
+from gateway.profiles.units import OfUnits
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
 from gateway.rules.language.calendar import Place
@@ -105,7 +106,6 @@ class Daemon:
         self.outlet = Outlet(self.decoders, self.sources, self.values, config.devices)
         self.pipeline.on_pressure = self._press
         self.pipeline.on_unclaimed = self.installation.unknown.note
-        self.pipeline.on_unclaimed = self.installation.unknown.note
         self.rules = self._rules()
         self.pipeline.rules = self.rules
         self.gates = self.pipeline.gates = self._gates()
@@ -129,6 +129,7 @@ class Daemon:
             gateway=self.name, observe=config.gateway.commands == "observe",
             observed=acting(config).observed_devices,
         )  # fmt: skip
+        self.outlet.tell_refusals(self.commands.refused)
         self.notifier = self._notifier()
         self.pipeline.on_outputs = self.notifier.take
         self.web_calls = WebCalls(
@@ -156,6 +157,7 @@ class Daemon:
         options = config.sources[source]
         prefixes, profiles = getattr(options, "prefixes", {}), profile_words(options)
         zone = _zone(config)
+        catalogue = OfUnits(catalogue, options.units) if hasattr(options, "units") else catalogue
         return Decoder(catalogue, self.name, source, config.devices, values, prefixes, zone, imports, profiles)
 
     def _keep(self, table: str, key: str, row: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.commands.confirmations import Expected
@@ -33,6 +33,12 @@ class Outlet:
     def send(self, device: str, topic: str, payload: bytes) -> bool:
         """Send a command's bytes through the device's source."""
         return bool(self._part(device, self._sources).send(topic, payload))
+
+    def tell_refusals(self, refused: Callable[[str, str, str, bool], None]) -> None:
+        """Have sources that learn what became of a command say so: device, command, why not, whether that is final."""
+        for source in self._sources.values():
+            if hasattr(source, "refuse"):
+                source.refuse = refused
 
     def expected(self, device: str, command: str, value: Any) -> Expected | None:
         """Return what a device says when it has done a command."""

@@ -234,6 +234,22 @@ class Commands:
         for command_id, older in self.awaited.overtaken(device, field):
             self._ended(command_id, older, "command_superseded", why)
 
+    def refused(self, device: str, command: str, why: str, final: bool) -> None:
+        """Take note that what was sent could not be done: its source knows more than that nothing came of it.
+
+        What may be sent again is, unless the answer is `final`; else it has failed now. What nobody awaits has failed,
+        too, and that is said.
+        """
+        awaited = self.awaited.of(device, command)
+        for command_id, awaiting in awaited:
+            if final or not awaiting.left:
+                self.failed += 1
+                self.awaited.give_up(command_id)
+                self._ended(command_id, awaiting, "command_failed", why)
+        if not awaited:
+            self.failed += 1
+            self._record(self._about(device, "", "command_failed", why, {"command": command}))
+
     def _look(self) -> None:
         """See what devices say that are awaited, and tell those again that did not do it."""
         now_ns = self._clock.boot_ns()
@@ -307,7 +323,7 @@ class Commands:
             subject=device,
             time=rfc3339(self._clock.wall_ns()),
             actor="gateway",
-            cause=cause,
+            cause=cause or None,
             data={
                 **({"reason": reason} if reason else {}),
                 **{key: data[key] for key in ("command", "value", "field", "by", "observe") if key in data},

@@ -94,6 +94,12 @@ class Confirmations:
             self._end(command_id)
         return found
 
+    def of(self, device: str, command: str) -> list[tuple[str, Awaiting]]:
+        """Return what is awaited of a command to a device."""
+        return [
+            (key, each) for key, (each, _) in self._awaited.items() if (each.device, each.command) == (device, command)
+        ]
+
     def look(self, reported: Callable[[str, str], Any], now_ns: int) -> list[tuple[str, Awaiting, Step]]:
         """Return what is over or has to be sent again; `reported(device, field)` is what a device last said.
 

@@ -194,14 +194,15 @@ def unreadable_sources(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
 
 def _lines(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
     """Find serial sources whose profiles cannot share a port, and ports that two sources want."""
-    from gateway.profiles.lines import line_of
+    from gateway.profiles.lines import check_asking, line_of
 
     owners: dict[str, str] = {}
     for name, options in config.sources.items():
         port, words = getattr(options, "serial", ""), profile_words(options) or ()
         if words and all(map(catalogue.has, words)):
             try:
-                line_of(catalogue, words)
+                line_of(catalogue, words, options.baud, options.mode)
+                check_asking(catalogue, words, asks=hasattr(options, "units"))
             except ValueError as error:
                 yield config.document.fault(("sources", name, "profile"), str(error))
         port = port.lower() if port.startswith("usb:") else port

@@ -257,7 +257,7 @@ class Reading:
             self._listener(at, value, "http", 'write "127.0.0.1:8480", or "0.0.0.0:8480" and token or users')
             return "http"
         if "serial" in value:
-            return "serial"
+            return "bus" if "unit" in value else "serial"
         if "url" not in value:
             self._fault(at, f"source {at[-1]!r} has no url, listen, http or serial", 'write url = "mqtt://localhost"')
             return None

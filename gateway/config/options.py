@@ -27,6 +27,7 @@ KINDS: dict[str, dict[str, str]] = {  # a new source or target is one line here 
         "listener": "gateway.sources.listener:ListenerOptions",
         "serial": "gateway.sources.serial:SerialSourceOptions",
         "http": "gateway.sources.http:HttpSourceOptions",
+        "bus": "gateway.sources.bus:BusOptions",
     },
     "targets": {"mqtt": "gateway.targets.mqtt:MqttTargetOptions", "http": "gateway.targets.http:HttpTargetOptions"},
 }

@@ -244,7 +244,7 @@ class Master:
         if answer.refused:
             unit.exceptions += 1
             unit.last_error = f"{_what(work)}: {answer.refused}"
-            self._end(work, unit.last_error)
+            self._end(work, unit.last_error, final=answer.final)
             return
         if work.due is not None:
             if work.write is None:
@@ -333,16 +333,16 @@ class Master:
             self._end(work, "")
             return False
         except Refused as error:
-            self._end(work, str(error))
+            self._end(work, str(error), final=True)
             return False
         work.tries_left = 0 if write.once and work.due is None else unit.unit.retries
         work.begun, work.tried = True, False
         return True
 
-    def _end(self, work: _Work, refused: str) -> None:
+    def _end(self, work: _Work, refused: str, *, final: bool = False) -> None:
         """Say what became of a write. One that was done stays done when it could not be read back."""
         if work.write is not None:
-            self.outcomes.append(Written(work.unit.unit.address, work.write, "" if work.done else refused))
+            self.outcomes.append(Written(work.unit.unit.address, work.write, "" if work.done else refused, final))
 
 
 def _polled(unit: Unit) -> Unit:

@@ -29,6 +29,7 @@ class Written(NamedTuple):
     address: int
     write: Write
     refused: str
+    final: bool = False  # it will be refused again
 
 
 Outcome = Polled | Presence | Written

@@ -25,6 +25,7 @@ class Answer(NamedTuple):
     data: bytes
     refused: str = ""  # the exception in words
     absent: bool = False  # somebody else answered that the unit does not
+    final: bool = False  # the same request will be refused again
 
 
 class Wire(Protocol):

@@ -32,6 +32,8 @@ EXCEPTIONS = {
 }
 ABSENT = frozenset({10, 11})  # a gateway on the bus says that the unit is not there
 
+FINAL = frozenset({1, 2, 3})  # what was asked for cannot be done at all
+
 _REFUSED = 0x80
 _REFUSAL_BYTES = 5
 
@@ -79,7 +81,7 @@ class Rtu:
             elif received.startswith(bad, at):
                 frame = received[at : at + _REFUSAL_BYTES]
                 if crc(frame[:-2]) == frame[-2:]:
-                    return Answer(b"", exception_name(frame[2]), frame[2] in ABSENT)
+                    return Answer(b"", exception_name(frame[2]), frame[2] in ABSENT, frame[2] in FINAL)
         return None
 
     def why(self, received: bytes, request: Request) -> str:

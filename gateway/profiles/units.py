@@ -1,0 +1,55 @@
+"""The units of a bus and their profiles: what the master shall ask each, and which messages each one's answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gateway.clock import NS_PER_S
+from gateway.polling.plan import Poll, Unit
+from gateway.polling.request import Request
+from gateway.profiles.catalogue import Catalogue, Entry, entries_of
+from gateway.profiles.polls import AFTER_FAILURES
+from gateway.profiles.template import TopicTemplate
+from gateway.profiles.times import duration_ns
+
+ADDRESS = "{address}"
+
+
+def units_of(catalogue: Catalogue, units: Mapping[int, str]) -> list[Unit]:
+    """Return what the master shall do with units (address -> profile)."""
+    return [_unit(catalogue, address, profile) for address, profile in units.items()]
+
+
+class OfUnits(Catalogue):
+    """The profiles as one bus reads them: each unit's messages are those of its own profile."""
+
+    def __init__(self, catalogue: Catalogue, units: Mapping[int, str]) -> None:
+        """Take the profile of each address."""
+        super().__init__(catalogue.profiles.values())
+        self._units = units
+
+    def entries(self, prefixes: Mapping[str, str], names: Iterable[str] | None = None) -> list[Entry]:  # noqa: ARG002
+        """Return the messages of each unit's profile, for the topics of its address only."""
+        found = []
+        for address, profile in self._units.items():
+            for entry in entries_of(self.profiles[profile], {}):
+                text = entry.template.text.replace(ADDRESS, f"{{address:{address}}}")
+                found.append(entry._replace(template=TopicTemplate(text).bound({})))
+        return found
+
+
+def _unit(catalogue: Catalogue, address: int, profile: str) -> Unit:
+    source = catalogue.profiles[profile].source
+    link, availability = source.link, source.availability
+    polls = (
+        Poll(poll.name, duration_ns(poll.every) / NS_PER_S, Request(address, poll.function, poll.start, poll.count))
+        for poll in source.poll
+    )
+    return Unit(
+        address,
+        tuple(polls),
+        (availability.after_failures if availability else None) or AFTER_FAILURES,
+        duration_ns(link.timeout) / NS_PER_S,
+        link.retries,
+        duration_ns(link.pause) / NS_PER_S if link.pause else 0.0,
+    )
