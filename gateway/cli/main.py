@@ -32,6 +32,7 @@ from gateway.cli import (
     run,
     send,
     serial,
+    setup,
     simulate,
     status,
     verb,
@@ -41,6 +42,7 @@ from gateway.cli.verb import Parser
 from gateway.errors import ConfigError, GatewayError, NewerFormat
 
 GROUPS = (
+    setup,
     run,
     check,
     status,

@@ -154,7 +154,9 @@ def _hindrance(compiled: Compiled, message: CompiledMessage, samples: Sequence[S
 
 def _conditions(compiled: Compiled, message: CompiledMessage) -> Sequence[Any]:
     source = compiled.source
-    return source.message[message.order].when if source.message else source.decode.when
+    if not source.message:
+        return source.decode.when
+    return source.message[message.order].when if message.order < len(source.message) else ()
 
 
 # ---- for a person --------------------------------------------------------------------------------------------------

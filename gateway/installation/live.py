@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25
 EVENTS_MAX = 1000  # of one change
 EXPECTED_MAX = 20  # texts that somebody is known to be about to save
+FITS_MAX = 25  # devices for which a profile is looked for in one answer
 NAMED_MAX = 5  # devices that the log names
 BY_HAND = "file"  # actor of a change found on the disk
 NEW = Device(id="new/new:new")  # what is so with a device that nobody has decided anything about
@@ -85,7 +86,9 @@ class Installation:
     async def strangers(self) -> list[Mapping[str, Any]]:
         """Return the devices that no profile reads, with the profile that may fit."""
         found, catalogue = list(self.unknown.strangers()), self._daemon.catalogue
-        return await asyncio.to_thread(lambda: [described(each, fit_of(each, catalogue)) for each in found])
+        fits = await asyncio.to_thread(lambda: [fit_of(each, catalogue) for each in found[:FITS_MAX]])
+        fits += [None] * (len(found) - len(fits))
+        return [described(each, fit) for each, fit in zip(found, fits, strict=True)]
 
     # ---- the watch ----------------------------------------------------------------------------------
 
