@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pkgutil
+import re
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -278,3 +280,15 @@ def test_options_as_a_profile_writes_them() -> None:
 
 class _Link(msgspec.Struct, forbid_unknown_fields=True):
     framing: Framing
+
+
+def test_the_guide_shows_framings_that_work() -> None:
+    """Each framing that the guide writes is one, and every type of framing stands in it."""
+    guide = (Path(__file__).parents[2] / "docs/guides/serial-framing.md").read_text(encoding="utf-8")
+    shown = re.findall(r"`(framing = \{.*\})`", guide)
+    options = [Document(f"{line}\n", "guide").convert(_Link).framing for line in shown]
+    assert {type(each) for each in options} == set(FRAMINGS)
+    heatmiser = next(each for each in options if isinstance(each, Length) and each.offset)
+    body = b"\x81\x05\x00" + bytes(9)
+    whole = body[:1] + (len(body) + 4).to_bytes(2, "little") + body[1:]
+    assert framer_of(heatmiser).feed(whole + wires.ccitt(whole).to_bytes(2, "little")) == [body]
