@@ -48,7 +48,9 @@ class SentRow(msgspec.Struct, frozen=True):
     at: float = 0.0  # seconds from the start of the house
 
 
-class _Arrived(msgspec.Struct):
+class Arrived(msgspec.Struct):
+    """An event at the far end."""
+
     id: str
     type: str
     subject: str = ""
@@ -103,7 +105,7 @@ class _Said:
 
 
 _sent = msgspec.json.Decoder(SentRow).decode
-_arrived = msgspec.json.Decoder(_Arrived).decode
+_arrived = msgspec.json.Decoder(Arrived).decode
 
 
 def verify_files(received: Path, sent: Path) -> Verdict:
@@ -112,7 +114,7 @@ def verify_files(received: Path, sent: Path) -> Verdict:
     return judge(_lines(sent, _sent, verdict), _lines(received, _arrived, verdict), verdict)
 
 
-def judge(sent: Iterable[SentRow], received: Iterable[_Arrived], verdict: Verdict | None = None) -> Verdict:
+def judge(sent: Iterable[SentRow], received: Iterable[Arrived], verdict: Verdict | None = None) -> Verdict:
     """Compare what was sent, in order, with what arrived, in order."""
     verdict = verdict or Verdict()
     said: dict[tuple[str, str], list[_Said]] = defaultdict(list)
@@ -136,7 +138,7 @@ def judge(sent: Iterable[SentRow], received: Iterable[_Arrived], verdict: Verdic
     return verdict
 
 
-def _once(received: Iterable[_Arrived], verdict: Verdict) -> Iterator[_Arrived]:
+def _once(received: Iterable[Arrived], verdict: Verdict) -> Iterator[Arrived]:
     """Yield each event of a device the first time it arrives; count the rest."""
     ids: set[str] = set()
     for event in received:
