@@ -43,6 +43,8 @@ class BoundField(NamedTuple):
     quiet: bool
     policy: Policy
     fallback: Any
+    reset_ns: int = 0  # so long after it became true it is false by itself
+    counter: Read | None = None  # of a momentary field: no news unless this has moved
 
 
 Step = tuple[str, str | None, Convert | None, bool, bool, BoundField]
@@ -56,7 +58,7 @@ class Bound:
 
     __slots__ = (
         "aliases", "captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "plans",
-        "refused", "silent_until", "subject",
+        "refused", "silence_ns", "silent_until", "subject", "via",
     )  # fmt: skip
 
     def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
@@ -68,6 +70,8 @@ class Bound:
         self.name = message.name.render(captures) if message.name else name.partition(":")[2]
         self.device_class = message.device_class
         self.refused = False  # devices.toml says that another profile reads this device, or does not say this one
+        self.silence_ns = message.silence_ns
+        self.via = f"{source}/{message.via.render(captures)}" if message.via else ""
         self.fields: tuple[BoundField, ...] = ()
         self.momentary: tuple[BoundField, ...] = ()
         self.known = False  # its profile is noted among the values
@@ -120,6 +124,11 @@ def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -
     return name
 
 
+def found_by(template: NameTemplate, member: Any) -> dict[str, str]:
+    """Return what the paths of an id found in a message, by path: ``{/node}`` in a command is that."""
+    return {path: text_of(_pointer(path)(member)) for path in template.paths}
+
+
 def types_of(means: Meaning, kind: str) -> tuple[str | None, str | None]:
     """Return the types (changed or true, false) of a field of a device of this kind."""
     return (
@@ -141,7 +150,7 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
     return BoundField(
         name,
         _inverted(field.convert) if invert and field.invertible else field.convert,
-        field.policy.timed and not silent,
+        (field.policy.timed or field.reset_ns > 0) and not silent,
         silent or field.policy.never,
         read,
         top,
@@ -153,6 +162,8 @@ def _bound_field(field: CompiledField, captures: Mapping[str, str], kind: str, *
         means.quiet,
         Policy(never=True) if silent else field.policy,
         field.fallback,
+        field.reset_ns,
+        field.counter,
     )
 
 

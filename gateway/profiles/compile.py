@@ -31,6 +31,7 @@ from gateway.profiles.pointer import first_of, segments_of
 from gateway.profiles.polls import without_polls
 from gateway.profiles.repeats import CompiledDedup
 from gateway.profiles.template import NameTemplate, Segment, TopicTemplate
+from gateway.profiles.times import duration_ns
 from gateway.profiles.vocabulary import EVENTS_OF_MESSAGES
 from gateway.profiles.writes import compile_writes
 
@@ -75,13 +76,15 @@ class _Compilation:
         self._check_link(profile.link)
         self._empty = self.check.conditions(profile.decode.skip, ("decode", "skip"))
         check_learned(self.check, profile)
+        heartbeat = profile.availability.heartbeat if profile.availability else ""
+        self._silence_ns: int = self.check.attempt(("availability", "heartbeat"), duration_ns, heartbeat) or 0
         messages = [self._learn(table, i) for i, table in enumerate(profile.learn)]
         messages += [self._message(m, ("message", i), i) for i, m in enumerate(profile.message)]
         plain: list[lang.Message] = []
         if profile.link.topics or (profile.link.kind == "serial" and not profile.message):
             plain = [lang.Message(topics=profile.link.topics, when=profile.decode.when)]
             messages.append(self._message(plain[0], ("decode",), len(messages), topics_at=("link", "topics")))
-        if profile.availability:
+        if profile.availability and (profile.availability.map or not profile.availability.heartbeat):
             messages.append(self._availability_message(profile.availability, len(messages)))
         if not messages:
             self.check.fault((), "no topics: a profile has [link] topics or [[message]]")
@@ -94,6 +97,7 @@ class _Compilation:
             compile_commands(self.check, profile),
             {f.name: f for m in [*profile.message, *plain] for f in profile.fields_of(m)},
             frozenset(name for command in profile.command for name in captures_of(command)),
+            self._silence_ns,
             writes,
         )
 
@@ -175,6 +179,8 @@ class _Compilation:
             availability=self._online(message.availability, (*at, "availability")) if message.availability else None,
             dedup=self._dedup(message, at),
             learn=None,
+            silence_ns=self._silence_ns,
+            via=self.check.name(profile.device.via, ("device", "via"), captures) if profile.device.via else None,
             asks_learned=self._asks_learned(message, fields, at),
         )
 
@@ -268,4 +274,5 @@ class _Compilation:
             online.removed,
             online.scope,
             online.agree,
+            online.sleepy,
         )

@@ -7,7 +7,7 @@ from gateway.errors import probably_meant
 from gateway.profiles import language as lang
 from gateway.profiles.check import Check, pointers_of
 from gateway.profiles.compiled import CompiledField, CompiledTime
-from gateway.profiles.pointer import first_of, top_segment
+from gateway.profiles.pointer import Read, compile_pointer, first_of, top_segment
 from gateway.profiles.report import Policy, policy_of
 from gateway.profiles.template import NameTemplate
 from gateway.profiles.times import duration_ns
@@ -47,6 +47,8 @@ def compile_field(check: Check, field: lang.Field, at: Place, captures: frozense
         fallback=field.fallback,
         invertible=field.invertible,
         momentary=field.momentary,
+        reset_ns=_reset_ns(check, field, known, at),
+        counter=_counter(check, field, at),
         event=field.event,
         if_kind=field.if_kind,
     )
@@ -60,3 +62,20 @@ def compile_time(check: Check, time: lang.Time, at: Place) -> CompiledTime:
         check.attempt((*at, "max_skew"), duration_ns, time.max_skew) or 0,
         check.attempt((*at, "historical"), condition, time.historical) if time.historical else None,
     )
+
+
+def _reset_ns(check: Check, field: lang.Field, known: Meaning, at: Place) -> int:
+    if not field.auto_reset:
+        return 0
+    if known.type != "bool" or field.momentary:
+        check.fault((*at, "auto_reset"), "`auto_reset` is for a state that is true or false")
+    return check.attempt((*at, "auto_reset"), duration_ns, field.auto_reset) or 0
+
+
+def _counter(check: Check, field: lang.Field, at: Place) -> Read | None:
+    if field.counter is None:
+        return None
+    if not field.momentary:
+        check.fault((*at, "counter"), "`counter` needs `momentary = true`")
+    read: Read | None = check.attempt((*at, "counter"), compile_pointer, field.counter)
+    return read

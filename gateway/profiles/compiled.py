@@ -32,6 +32,8 @@ class CompiledField(NamedTuple):
     fallback: Any
     invertible: bool
     momentary: bool
+    reset_ns: int
+    counter: Read | None
     event: str | None
     if_kind: dict[str, str]
 
@@ -63,6 +65,7 @@ class CompiledAvailability(NamedTuple):
     removed: str | None
     scope: str
     agree: str
+    sleepy: bool
 
 
 Teach = Callable[[Mapping[str, str], Any], str]
@@ -105,6 +108,8 @@ class CompiledMessage(NamedTuple):
     availability: CompiledAvailability | None
     dedup: CompiledDedup | None
     learn: CompiledLearn | None
+    silence_ns: int  # so long without a message, and the device is offline; 0: no matter
+    via: NameTemplate | None  # the device it is behind
     asks_learned: bool  # conditions ask for what was learned of the device
 
 
@@ -118,14 +123,15 @@ class Compiled(NamedTuple):
     commands: dict[str, tuple[lang.Command, ...]]  # of one name: the first whose captures the device has
     fields: dict[str, lang.Field]  # by name, for the inverse of commands
     needed: frozenset[str]  # the captures its commands need
+    silence_ns: int  # so long without a message, and its devices are offline; 0: no matter
     writes: dict[str, tuple[CompiledWrite | None, ...]]  # beside `commands`: those to polled units
 
 
-_CAPTURE = re.compile(r"\{(\w+)\}")
+_CAPTURE = re.compile(r"\{(\w+|/[\w/]+)\}")
 
 
 def captures_of(command: lang.Command) -> frozenset[str]:
-    """Return the captures a command's topic and payload need."""
+    """Return the captures (or paths of the device's id) a command's topic and payload need."""
     if command.write is not None:
         return frozenset({"address"})
     return frozenset([*command.needs, *_CAPTURE.findall(f"{command.topic} {command.text} {command.json}")])

@@ -99,6 +99,7 @@ class Field(_Table, frozen=True):
 
     name: str  # of the vocabulary; may hold {captures} of the topic
     source: Pointers = msgspec.field(name="from", default="")  # first one present wins
+    value: bool | int | float | str | None = None  # this, whenever `when` holds: a sensor that only says "open"
     type: FieldType | RegisterType | None = None  # default: the vocabulary's, or a register as it stands
     words: Words | None = None  # of a register type; default: the poll's
     mask: Annotated[int, msgspec.Meta(gt=0)] | None = None  # of a register: these bits, moved down to bit 0
@@ -121,6 +122,8 @@ class Field(_Table, frozen=True):
     if_kind: dict[str, str] = {}  # family of the device's kind -> the field this is then
     force: list[Force] = []  # of a field with a `map`: the first that holds
     momentary: bool = False  # an event each time, no state (buttons)
+    counter: str | None = None  # of a momentary field: where its count stands; no event unless that has moved
+    auto_reset: str = ""  # true is false again after this long without another true (a motion that never clears)
     event: str | None = None  # raise this instead of the vocabulary's type
     report: Report | Literal["never"] | None = None
     group: str = ""  # of a [[field]] that only messages with `fields = "<group>"` read
@@ -143,7 +146,9 @@ class Availability(_Table, frozen=True):
     after_failures: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None  # polls in a row without an answer
     source: Pointers = msgspec.field(name="from", default="")
     device: str | None = None  # id; default: the profile's
-    scope: Literal["device", "parent"] = "device"  # parent: everything behind it is gone with it
+    scope: Literal["device", "parent"] = "device"  # parent: everything behind it (`via`) is gone with it
+    heartbeat: str = ""  # silent for so long is offline, whatever it said; heard again is online
+    sleepy: bool = False  # it says "offline" whenever it sleeps: that is no news, only silence is
     removed: str | None = None  # this text says the device was removed
     agree: Literal["latest", "all", "any"] = "latest"  # several topics: which of them must say that it is online
     retained: Retained = "state"
@@ -234,6 +239,7 @@ class Device(_Table, frozen=True):
 
     id: str
     name: str | None = None
+    via: str | None = None  # id of the device it is behind (its bridge, its gateway): offline when that is
     installed: bool = False  # messages cannot say what it is: devices.toml must name this profile for the device
 
 

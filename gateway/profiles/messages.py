@@ -12,52 +12,13 @@ import msgspec
 
 from gateway.errors import DecodeError
 from gateway.event import Event
-from gateway.profiles.bind import Bound, BoundField, types_of
-from gateway.profiles.compiled import CompiledAvailability, CompiledEvent
+from gateway.profiles.bind import Bound, BoundField
+from gateway.profiles.compiled import CompiledEvent
 from gateway.profiles.context import Context, Decoded, Reading, Received
 from gateway.profiles.language import Blob
 from gateway.profiles.pointer import ABSENT
-from gateway.profiles.report import NOTES, Known, Policy, Verdict, accept, episode_changed, judge, notes_of
+from gateway.profiles.report import NOTES, Known, episode_changed, notes_of
 from gateway.profiles.values import shown, text_of
-from gateway.profiles.vocabulary import FIELDS, KIND_OF_CLASS, Meaning, meaning
-
-_ONLINE = FIELDS["online"]
-
-
-def availability(
-    context: Context, bound: Bound, spec: CompiledAvailability, member: Any, delivery: Received, out: Decoded
-) -> None:
-    """Online or offline, of one device or of everything behind a parent. DecodeError for an unknown word."""
-    raw = spec.read(member)
-    text = text_of(raw) if raw is not ABSENT and raw.__class__ not in (dict, list) else None
-    if text is not None and text == spec.removed:
-        _removed(context, bound, delivery, out)
-        return
-    online = spec.map.get(text) if text is not None else None
-    if text is None or online is None:
-        raise DecodeError(f"availability {shown(raw)} is none of {', '.join(spec.map)}")
-    known = context.introduce(bound, None, out)
-    if spec.agree != "latest":
-        votes = notes_of(known).setdefault("votes", {})  # of as many topics as the profile has, and no others
-        votes[delivery.topic] = online
-        online = all(votes.values()) if spec.agree == "all" else any(votes.values())
-    _reading(bound, known, {"online": online}, out)
-    old = known.get("online", ABSENT)
-    if judge(known, "online", online, Policy(), delivery.received_ns) is not Verdict.CHANGED:
-        return
-    out.changed.append(bound.subject)
-    retained = delivery.retained and bound.message.retained == "state"
-    if retained and old is ABSENT:
-        return
-    data: dict[str, Any] = {"online": online}
-    if text not in ("online", "offline", "true", "false"):
-        data["state"] = text
-    if old is not ABSENT:
-        data["previous"] = old
-    if spec.scope == "parent":
-        data["scope"] = "parent"
-    kind = _ONLINE.event if online else _ONLINE.off
-    out.events.append(_event(context, kind or "", bound, delivery, data, resync=retained))
 
 
 def momentary(context: Context, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
@@ -66,11 +27,25 @@ def momentary(context: Context, bound: Bound, member: Any, whole: Any, delivery:
         if value is not None:
             when = context.time(bound, whole, delivery)
             known = context.introduce(bound, None, out)
+            if field.counter is not None and not _counted(bound, field, field.counter(member), known, out):
+                continue
             out.events.append(context.change(field, bound.subject, value, ABSENT, when))
             if out.readings and out.readings[-1].subject == bound.subject:
                 out.readings[-1].fields[field.name] = value
             else:
-                _reading(bound, known, {field.name: value}, out)
+                note_reading(bound, known, {field.name: value}, out)
+
+
+def _counted(bound: Bound, field: BoundField, count: Any, known: Known, out: Decoded) -> bool:
+    """Return whether the counter of a button has moved; the first count of a device is only where it stands."""
+    if count is ABSENT or count is None:
+        return True
+    counters, said = notes_of(known).setdefault("counters", {}), text_of(count)[:64]
+    before = counters.get(field.name)
+    if before != said:
+        counters[field.name] = said
+        out.changed.append(bound.subject)
+    return before is not None and before != said
 
 
 def past(context: Context, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
@@ -81,7 +56,7 @@ def past(context: Context, bound: Bound, member: Any, whole: Any, delivery: Rece
     for field, value in found:
         if value is not None and field.event is not None and not field.never:
             out.events.append(context.change(field, bound.subject, value, ABSENT, when, resync=True))
-    _reading(bound, context.values[bound.subject], {field.name: value for field, value in found}, out)
+    note_reading(bound, context.values[bound.subject], {field.name: value for field, value in found}, out)
 
 
 def event(
@@ -95,7 +70,7 @@ def event(
     known = context.values.get(bound.subject)
     if known is None or not bound.known:
         known = context.introduce(bound, None, out)
-    _reading(bound, known, fields, out)
+    note_reading(bound, known, fields, out)
     if delivery.retained:
         out.ignored = f"{bound.message.profile}: a retained copy"
         return
@@ -108,7 +83,7 @@ def event(
             return
         out.changed.append(bound.subject)
     data = {name: value for name, value in fields.items() if value is not None}
-    out.events.append(_event(context, kind, bound, delivery, data, when=context.time(bound, whole, delivery)))
+    out.events.append(event_of(context, kind, bound, delivery, data, when=context.time(bound, whole, delivery)))
 
 
 def blob(context: Context, bound: Bound, spec: Blob, payload: bytes, delivery: Received, out: Decoded) -> None:
@@ -129,51 +104,8 @@ def blob(context: Context, bound: Bound, spec: Blob, payload: bytes, delivery: R
     if bound.message.label:
         data["label"] = bound.message.label.render(bound.captures)
     known = context.introduce(bound, None, out)
-    _reading(bound, known, dict(data), out)
-    out.events.append(_event(context, "snapshot_taken", bound, delivery, data))
-
-
-def release(context: Context, held: set[tuple[str, str]], now_ns: int, out: Decoded) -> None:
-    """Report held values whose interval is over. The interval is the profile's; after a restart it is over."""
-    for subject, name in list(held):
-        known = context.values.get(subject, {})
-        notes = known.get(NOTES, {})
-        if name not in notes.get("pending", {}):
-            held.discard((subject, name))
-            continue
-        field = _held_field(context, subject, name, notes)
-        since = now_ns - notes.get("at", {}).get(name, 0)
-        if 0 <= since < field.policy.min_interval_ns:
-            continue
-        held.discard((subject, name))
-        value, old = notes["pending"][name], known.get(name, ABSENT)
-        accept(known, name, value, field.policy, now_ns)
-        out.changed.append(subject)
-        out.events.append(context.change(field, subject, value, old, context.moment(now_ns)))
-
-
-def _held_field(context: Context, subject: str, name: str, notes: dict[str, Any]) -> BoundField:
-    means = meaning(name) or Meaning("text")
-    profile = context.catalogue.profiles.get(notes.get("profile", ""))
-    fields = [f for m in profile.messages for f in m.fields] if profile else []
-    policy = next((f.policy for f in fields if f.name.text == name), Policy())
-    device = context.devices.get(subject)
-    kind = (device.kind if device else None) or KIND_OF_CLASS.get(notes.get("class", ""), "device")
-    event, off = types_of(means, kind)
-    nothing: Any = None
-    return BoundField(
-        name, nothing, True, False, nothing, None, False, event, off, means.unit, means.lane, means.quiet, policy, None
-    )
-
-
-def _removed(context: Context, bound: Bound, delivery: Received, out: Decoded) -> None:
-    if context.values.pop(bound.subject, None) is None:
-        out.ignored = f"{bound.message.profile}: a device nobody knew was removed"
-        return
-    bound.known = False
-    out.changed.append(bound.subject)
-    _reading(bound, {}, {}, out)
-    out.events.append(_event(context, "device_removed", bound, delivery, {}))
+    note_reading(bound, known, dict(data), out)
+    out.events.append(event_of(context, "snapshot_taken", bound, delivery, data))
 
 
 def _type_of(spec: CompiledEvent, member: Any) -> str | None:
@@ -214,14 +146,15 @@ def _planned(bound: Bound, member: Any, whole: Any, out: Decoded) -> dict[str, A
     return fields
 
 
-def _reading(bound: Bound, known: Known, fields: dict[str, Any], out: Decoded) -> None:
+def note_reading(bound: Bound, known: Known, fields: dict[str, Any], out: Decoded) -> None:
+    """Note what a message said about a device."""
     device_class = bound.device_class
     if bound.message.availability is not None:  # says nothing of what the device is; maybe it is known
         device_class = known.get(NOTES, {}).get("class", device_class)
     out.readings.append(Reading(bound.subject, bound.name, device_class, bound.message.profile, fields))
 
 
-def _event(
+def event_of(
     context: Context,
     kind: str,
     bound: Bound,
@@ -231,6 +164,7 @@ def _event(
     when: str = "",
     resync: bool = False,
 ) -> Event:
+    """Make an event about a device."""
     return Event(
         source=context.address,
         type=kind,

@@ -10,6 +10,11 @@ survives restarts. Each device's entry holds its fields and, under `NOTES`, what
 * ``pending``  field -> value held back by `min_interval` (JOURNAL: a held value is journalled as pending)
 * ``keys``     episode -> digest of what was last reported about it, at most `EPISODES_MAX`
 * ``alias``    field -> key under which the device last reported it
+* ``via``      the device it is behind; ``own``: what it was itself when that went offline
+* ``silent``   it is offline because nothing was heard of it; ``votes``: what each of several topics says
+* ``resets``   fields that are true and will be false by themselves
+* ``counters`` button -> the count of its last press
+* ``learned``  words that [[learn]] tables remember
 """
 
 from __future__ import annotations

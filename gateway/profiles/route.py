@@ -6,11 +6,11 @@ there are, and which members an `each` visits, is remembered by those keys (`SHA
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, identity
+from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, found_by, identity
 from gateway.profiles.catalogue import Entry
 from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.devices import Devices
@@ -46,6 +46,7 @@ class Candidate:
         name = identity(self.message.device, captures, member)
         bound = self.members.get(name)
         if bound is None:
+            captures = {**captures, **found_by(self.message.device, member)}
             bound = Bound(self.message, source, captures, name).fields_for(devices)
             _bounded(self.members, MEMBERS_MAX)
             self.members[name] = bound
@@ -213,3 +214,14 @@ def _is_plain(message: CompiledMessage | None, bound: Bound | None) -> bool:
     if message.dedup or message.learn or message.asks_learned or (message.time and message.time.historical):
         return False
     return not (message.availability or message.blob or message.event)
+
+
+def which_profile(refused: Mapping[str, Sequence[str]], devices: Devices) -> str:
+    """Say why nobody reads a device whose messages do not say what it is."""
+    device, profiles = next(iter(refused.items()))
+    installed = devices.get(device)
+    if installed is not None and installed.profile:
+        return f"{device}: devices.toml says {installed.profile!r}, which does not read this"
+    return (
+        f"{device}: its messages do not say what it is; devices.toml can: profile = {' or '.join(map(repr, profiles))}"
+    )

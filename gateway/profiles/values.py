@@ -104,6 +104,8 @@ def condition(wanted: Condition) -> Test:
 
 def converter(field: Field, meaning: Meaning) -> Convert:
     """Compile a field. Raises Misfit with the key that is wrong in the profile."""
+    if field.value is not None:
+        return _constant(field, meaning)
     kind = field.type or meaning.type
     if field.map and kind in ("number", "text"):
         kind = "enum"
@@ -147,6 +149,18 @@ def reader(field: Field, read: Read) -> Read:
 def _forced(number: int) -> str:
     """Return the raw value that stands for a `force` in the field's map; no device sends it."""
     return f"\0force {number}"
+
+
+def _constant(field: Field, meaning: Meaning) -> Convert:
+    """Return what gives the same value whenever it is asked."""
+    value = field.value
+    said = "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+    wanted = "text" if meaning.type in ("enum", "text") else meaning.type
+    if said != wanted or ((allowed := ENUMS.get(field.name)) and value not in allowed):
+        raise Misfit("value", f"{value!r} is no value of {field.name!r}")
+    if field.source or field.map:
+        raise Misfit("value", "`value` stands alone: no `from` and no `map` beside it")
+    return lambda _raw, _message: value
 
 
 def _number_converter(field: Field, meaning: Meaning) -> Convert:

@@ -83,6 +83,15 @@ def test_a_family_is_named_by_its_beginning() -> None:
         decoder(catalogue, profiles=["boat"])
 
 
+def test_a_command_names_the_device_as_its_frames_do() -> None:
+    """What a frame said in the paths of the device's id stands in the bytes of a command, and survives a restart."""
+    order = '[[command]]\nname = "set_on"\ntopic = "{port}"\ntext = "{/node};on;$value\\n"\narg = { type = "bool" }\n'
+    values: dict[str, Any] = {}
+    decoder(compiled(BOARD + order), values=values, profiles=["board"]).decode(delivery("house", b"7;door;1"))
+    made = decoder(compiled(BOARD + order), values=json.loads(json.dumps(values)), profiles=["board"])
+    assert made.encode("house/board:7", "set_on", value=True) == ("house", b"7;on;true\n")
+
+
 def test_a_broker_is_not_asked_for_what_comes_by_wire() -> None:
     """The decoder of an MQTT source leaves serial profiles out: no filter and no claim."""
     made = decoder(compiled(BOARD, MQTT))
