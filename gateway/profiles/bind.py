@@ -57,8 +57,8 @@ class Bound:
     """One message and one device."""
 
     __slots__ = (
-        "aliases", "captures", "device_class", "fields", "id", "known", "message", "momentary", "name", "plans",
-        "refused", "silence_ns", "silent_until", "subject", "via",
+        "aliases", "captures", "device_class", "fields", "id", "known", "listed", "message", "momentary", "name",
+        "plans", "refused", "silence_ns", "silent_until", "subject", "via",
     )  # fmt: skip
 
     def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
@@ -69,6 +69,7 @@ class Bound:
         self.subject = f"{source}/{name}"
         self.name = message.name.render(captures) if message.name else name.partition(":")[2]
         self.device_class = message.device_class
+        self.listed = False  # devices.toml says which profile reads it
         self.refused = False  # devices.toml says that another profile reads this device, or does not say this one
         self.silence_ns = message.silence_ns
         self.via = f"{source}/{message.via.render(captures)}" if message.via else ""
@@ -87,6 +88,7 @@ class Bound:
         invert = bool(device and device.invert)
         said = device.profile if device else ""
         self.refused = said != self.message.profile and bool(said or self.message.installed)
+        self.listed = bool(said)
         bound = [_bound_field(field, self.captures, kind, invert=invert) for field in self.message.fields]
         momentary = [field.momentary for field in self.message.fields]
         self.fields = tuple(f for f, m in zip(bound, momentary, strict=True) if not m)

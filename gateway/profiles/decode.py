@@ -145,7 +145,7 @@ class Decoder(Context):
             if certain or self._holds(candidate, document):
                 if self._chosen and candidate.bound is None:
                     about = candidate.about(self.source, self.devices, document)
-                    if about is not None and about.refused:
+                    if about is not None and learned.refuses(self, about):
                         refused.setdefault(about.subject, []).append(message.profile)
                         continue
                 if candidate.says_little and self._known(route.candidates, documents, delivery, out, candidate):
@@ -253,7 +253,7 @@ class Decoder(Context):
 
     def _one(self, bound: Bound, member: Any, whole: Any, delivery: Received, out: Decoded) -> None:
         message = bound.message
-        if bound.refused:
+        if bound.refused and learned.refuses(self, bound):
             return
         if message.learn is not None:
             learned.learn(self, bound, message.learn, member, out)

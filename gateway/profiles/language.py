@@ -276,7 +276,10 @@ class LearnFrom(_Table, frozen=True):
 
 
 class Learn(_Table, frozen=True):
-    """A message that says what later ones do not: remembered for the device, also over restarts."""
+    """A message that says what later ones do not: remembered for the device, also over restarts.
+
+    A word called `profile` names the profile that reads the device, where `[device] installed` asks for one.
+    """
 
     set: dict[_Key, str | LearnFrom]  # name -> a word, also with {captures} and {/pointers}, or where it stands
     when: list[Condition] = []

@@ -204,3 +204,24 @@ def test_samples_of_a_serial_profile(folder: Path) -> None:
     )
     count, wrong = samples.run(Catalogue([load_profile(folder / "board.toml")]), "board")
     assert (count, [mismatch.line for mismatch in wrong]) == (2, [2])
+
+
+TEACHER = BOARD.replace('id = "board"', 'id = "radio"').replace('"board:{/node}"', '"radio:{/node}"').replace(
+    "[[message]]", '[[learn]]\nwhen = [{ path = "/what", equals = "i am" }]\n'
+    'set = { profile = { from = "/value", map = { T1 = "radio-1", else = "" } } }\n[[message]]', 1
+)  # fmt: skip
+
+
+def test_a_teach_in_says_what_a_device_is_unless_devices_toml_says_another() -> None:
+    """The learned word `profile` binds a device as devices.toml would, over restarts; a person's word stands above."""
+    split = 'names = ["sender", "what", "raw"], sep = ";", types = { raw = "number" }'
+    one = LEARNED.replace('names = ["sender", "raw"], types = { raw = "int" }', split).replace("{n}", "1")
+    catalogue = compiled(TEACHER, one, one.replace("radio-1", "radio-2").replace("scale = 1", "scale = 2"))
+    values: dict[str, Any] = {}
+    made = decoder(catalogue, values=values, profiles=["radio"])
+    assert made.decode(delivery("house", b"7;t;20")).unclaimed
+    assert made.decode(delivery("house", b"7;i am;T1")).ignored == "radio: learned profile = radio-1"
+    made = decoder(catalogue, values=json.loads(json.dumps(values)), profiles=["radio"])
+    assert made.decode(delivery("house", b"7;t;20")).readings[0].fields == {"temperature": 20}
+    made.installed(Devices([Device(id="house/radio:7", profile="radio-2")]))
+    assert made.decode(delivery("house", b"7;t;20")).readings[0].fields == {"temperature": 40}

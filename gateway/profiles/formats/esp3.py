@@ -1,10 +1,10 @@
 """``esp3``: EnOcean Serial Protocol 3 packets, as the framer verified them, from 0x55 to the last CRC.
 
 A radio telegram (ERP1, packet type 1) becomes ``rorg`` (two hexadecimal digits), ``data`` (the bytes after it),
-``sender``, ``status``, ``hops``, ``learn``; from the optional data ``subtelegrams``, ``destination``, ``dbm`` and
-``security``. What kind of device it is the telegram does not say (its EEP is agreed on when it is taught in); where it
-does, ``eep`` names it: a 4BS teach-in with profile, a universal teach-in (D4), and 1BS, which has one profile.
-All other packet types are named in ``packet`` and carry their bytes in ``data``.
+``sender``, ``status``, ``hops``, ``learn`` and, of RPS, ``n_message``; from the optional data ``subtelegrams``,
+``destination``, ``dbm`` and ``security``. What kind of device it is the telegram does not say (its EEP is agreed on
+when it is taught in); where it does, ``eep`` names it: a 4BS teach-in with profile, a universal teach-in (D4), and 1BS,
+which has one profile. All other packet types are named in ``packet`` and carry their bytes in ``data``.
 
 Source: EnOcean Serial Protocol 3 specification (packet types, ERP1); EnOcean Equipment Profiles (teach-in).
 """
@@ -29,6 +29,8 @@ TELEGRAMS = {
 _HEADER_BYTES = 6  # 0x55, two of data length, optional length, packet type, CRC
 _TAIL_BYTES = 5  # of ERP1 data: four of sender, one of status
 _ONE_BS_LEARN = 0x08  # of 1BS data and of 4BS data byte 0: 0 is a teach-in
+_RPS = 0xF6
+_N_MESSAGE = 0x10  # of an RPS telegram's status
 _WITH_PROFILE = 0x80  # of 4BS data byte 0 in a teach-in: function and type are given
 
 
@@ -72,6 +74,8 @@ def _radio(data: bytes, optional: bytes) -> dict[str, Any]:
         "hops": status & 0x0F,
     }
     document.update(_learned(rorg, body))
+    if rorg == _RPS:
+        document["n_message"] = bool(status & _N_MESSAGE)  # buttons by name; a U-message only counts them
     if len(optional) >= 7:
         document["subtelegrams"] = optional[0]
         document["destination"] = optional[1:5].hex().upper()
