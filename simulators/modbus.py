@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import select
 import threading
 import time
 import tty
@@ -183,23 +184,17 @@ class PtyBus:
         self._thread.start()
 
     def _serve(self) -> None:
-        silent_since = time.monotonic()
         while not self._end.is_set():
+            readable, _, _ = select.select([self._ours], [], [], SILENCE_S)
             try:
-                data = os.read(self._ours, READ_BYTES)
+                data = os.read(self._ours, READ_BYTES) if readable else b""
             except BlockingIOError:
-                data = b""
+                continue
             except OSError:
                 return
-            if not data:
-                if time.monotonic() - silent_since > SILENCE_S:
-                    with self.lock:
-                        self.bus.forget()
-                    silent_since = time.monotonic()
-                self._end.wait(0.002)
-                continue
-            silent_since = time.monotonic()
             with self.lock:
+                if not data:
+                    self.bus.forget()
                 answers = self.bus.feed(data)
             for delay_s, answer in answers:
                 time.sleep(delay_s + self._character_s * (len(answer) + len(data)))

@@ -168,6 +168,10 @@ class BusSource:
             said.setdefault("last_error", error)
         return said
 
+    def lost_s(self, address: int) -> float:
+        """Return how many seconds of the bus a unit took without an answer."""
+        return self._master.units[address].lost_s if self._master is not None else 0.0
+
     def _unit_status(self, address: int) -> dict[str, object]:
         assert self._master is not None
         state = self._master.units[address]
