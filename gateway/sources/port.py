@@ -10,6 +10,9 @@ without a thread. Whoever uses a port is its `PortOwner`:
 A port that is away is looked for again after `REOPEN_FIRST_S`, later up to `REOPEN_LONGEST_S`, under whatever name it
 then has. Nothing that was read is lost by that; what the device sent meanwhile nobody received.
 
+DTR stays as it is when the gateway ends (HUPCL is off), so that a board which restarts at its edge does so when it is
+plugged in, and not with every restart of the gateway.
+
 Exclusive: flock, which every decent program asks for, and TIOCEXCL, which keeps the others out (not on a pseudo
 terminal, where it would outlive a gateway that was killed).
 
@@ -56,8 +59,8 @@ class LineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     baud: Baud | None = None  # default: the profile's
     mode: Mode | None = None  # data bits, parity (N E O M S), stop bits; default: the profile's
     flow: Literal["none", "hardware", "software"] = "none"  # RTS/CTS, XON/XOFF
-    dtr: bool | None = None  # false: do not raise DTR at opening, which restarts many Arduinos
-    rts: bool | None = None  # false: do not raise RTS at opening
+    dtr: bool | None = None  # false: lower DTR behind the opening, at which the kernel raises it
+    rts: bool | None = None  # the same for RTS
     write_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 65_536  # of commands that wait for the line
     write_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0  # without a byte taken; then they are dropped
 
@@ -128,7 +131,10 @@ class Port:
     @property
     def unwritten_bytes(self) -> int:
         """Return how many bytes have not left the machine: here and in the kernel."""
-        return self._waiting_bytes + (self._line.out_waiting if self.open else 0)
+        try:
+            return self._waiting_bytes + (self._line.out_waiting if self.open else 0)
+        except OSError:  # it is going; the reader says so
+            return self._waiting_bytes
 
     async def run(self) -> None:
         """Open the port, and again whenever it is lost, until cancelled. What the owner raises ends it."""
@@ -333,9 +339,20 @@ def opened(path: Path, settings: LineSettings, ports: Ports) -> Any:
         line.open()
     except (serial.SerialException, termios.error, OSError, ValueError) as error:
         raise PortRefused(_why_not(path, error, ports)) from None
+    _keep_modem_lines(line.fileno())
     if not line.port.startswith(PSEUDO):
         _ioctl(line.fileno(), termios.TIOCEXCL)
     return line
+
+
+def _keep_modem_lines(fd: int) -> None:
+    """Have DTR and RTS left alone when the port is closed."""
+    try:
+        settings = termios.tcgetattr(fd)
+        settings[2] &= ~termios.HUPCL
+        termios.tcsetattr(fd, termios.TCSANOW, settings)
+    except termios.error as error:
+        log.debug("HUPCL: %s", error)
 
 
 def _why_not(path: Path, error: Exception, ports: Ports) -> str:

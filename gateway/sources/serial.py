@@ -20,11 +20,12 @@ from typing import Final
 
 from gateway.clock import Clock
 from gateway.framing.options import Framing, framer_of
-from gateway.sources.port import LineSettings, Port
+from gateway.sources.port import BAUD, MODE, LineSettings, Port
 from gateway.sources.ports import Ports
 from gateway.sources.source import Delivery, Inbox
 
 PROFILES_MAX: Final = 64  # words in `profile`
+NOISE_MIN: Final = 20  # refusals without one frame that make one think of the wrong speed
 
 
 class SerialSourceOptions(LineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,8 +96,12 @@ class SerialSource:
         """Say what `edge-gateway status` shows."""
         said = self._port.status()
         said["received"] = self.frames
-        if self.framer.rejected:
-            said["rejected_by_framing"] = dict(self.framer.rejected)
+        rejected = self.framer.rejected
+        if rejected:
+            said["rejected_by_framing"] = dict(rejected)
+        if not self.frames and rejected.total() >= NOISE_MIN:
+            line = f"{self.options.baud or BAUD} baud, {self.options.mode or MODE}"
+            said.setdefault("last_error", f"bytes come, but no frame is right: is the line really {line}?")
         return said
 
     def acknowledge(self, delivery: Delivery) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+import termios
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -276,6 +277,47 @@ def test_an_inbox_that_raises_ends_the_source(tmp_path: Path, framing: Framing) 
         await send_all(plug, b"x\n")
         with pytest.raises(RuntimeError, match="a bug"):
             await asyncio.wait_for(task, 60)
+
+    asyncio.run(scene())
+    plug.unplug()
+
+
+def test_how_the_line_is_set(tmp_path: Path) -> None:
+    """Speed, mode and flow control of the options are those of the line, and DTR survives the gateway."""
+    plug, inbox = Plug(tmp_path / "port"), Inbox()
+    attic = source(tmp_path / "port", baud=57_600, mode="7E2", flow="software", dtr=False, rts=False)
+
+    async def scene() -> None:
+        async with running([attic], inbox):
+            await until(lambda: opened(attic))
+            iflag, _oflag, cflag, lflag, ispeed, ospeed, cc = termios.tcgetattr(plug.master)
+            assert (ispeed, ospeed) == (termios.B57600, termios.B57600)
+            assert not cflag & (termios.CRTSCTS | termios.HUPCL)
+            assert cflag & termios.CSTOPB
+            assert iflag & termios.IXON
+            assert not lflag & (termios.ICANON | termios.ECHO)
+            assert cc[termios.VMIN] in (1, b"\x01")
+            line = attic._port._line  # a pseudo terminal has eight bits and no parity, whatever it is told
+            assert (line.bytesize, line.parity, line.stopbits) == (7, "E", 2)
+
+    asyncio.run(scene())
+    plug.unplug()
+
+
+def test_the_wrong_speed_is_thought_of(tmp_path: Path) -> None:
+    """Bytes without one whole frame make the status ask whether the line is set right."""
+    plug, inbox = Plug(tmp_path / "port"), Inbox()
+    attic = source(tmp_path / "port", framing=Line(checksum="sum-hex"), baud=19_200)
+
+    async def scene() -> None:
+        async with running([attic], inbox):
+            await until(lambda: opened(attic))
+            await send_all(plug, b"\xf8\x80\n" * 19)
+            await until(lambda: attic.framer.rejected.total() == 19)
+            assert "last_error" not in attic.status()
+            await send_all(plug, b"\xf8\x80\n")
+            said = await until(lambda: attic.status().get("last_error"))
+            assert said == "bytes come, but no frame is right: is the line really 19200 baud, 8N1?"
 
     asyncio.run(scene())
     plug.unplug()
