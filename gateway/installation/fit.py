@@ -123,7 +123,7 @@ def _by_values(samples: Sequence[Sample], catalogue: Catalogue) -> Fit | None:
 
 def _could_read(message: CompiledMessage, sample: Sample) -> Iterator[str]:
     """Yield the fields that a message of a profile would read, were it asked."""
-    if message.format == "blob" or not message.fields or message.each is not None or message.per is not None:
+    if message.format not in ("json", "auto") or message.each is not None or message.per is not None:
         return
     document = message.parse(sample.payload)
     if isinstance(document, DecodeError):
