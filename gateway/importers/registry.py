@@ -10,6 +10,8 @@ from gateway.importers.importer import Importer
 
 IMPORTERS: dict[str, str] = {
     "zigbee2mqtt": "gateway.importers.zigbee2mqtt:Zigbee2Mqtt",
+    "homie": "gateway.importers.homie:Homie",
+    "sparkplug": "gateway.importers.sparkplug:Sparkplug",
     "home-assistant": "gateway.importers.discovery:Discovery",
 }
 """By name. The order counts: of two that describe one device the first does."""

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-ImporterName = Literal["zigbee2mqtt", "home-assistant"]
+ImporterName = Literal["zigbee2mqtt", "homie", "sparkplug", "home-assistant"]
 """Dialects whose devices describe themselves (gateway/importers/registry.py)."""
 
 
