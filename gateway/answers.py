@@ -23,6 +23,7 @@ from gateway.api.rules import RuleAnswers
 from gateway.api.shadow import ShadowAnswers
 from gateway.api.status import (
     AlertStatus,
+    BlobStatus,
     DeviceStatus,
     DiskStatus,
     LaneStatus,
@@ -145,6 +146,7 @@ class Answers:
             alerts=AlertStatus(*self.alerts.counts),
             notifications=self._notifications(),
             disk=self._disk(),
+            blobs=BlobStatus(**daemon.blobs.status()),
             warnings=[str(fault) for fault in daemon.config.warnings],
             devices=self._devices(),
             unread=await asyncio.to_thread(self.changes.since_start),

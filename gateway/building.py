@@ -29,10 +29,11 @@ class Building:
         catalogue: Catalogue,
         keep: Callable[[str, str, Any], None],
         filters: Callable[[str], Sequence[str]],
+        read_blob: Callable[[str], bytes | None],
     ) -> None:
         """Take what they need: `keep` puts a row of a durable table, `filters` are topics that a source shall bring."""
         self._gateway, self._journal, self._committer, self._clock = gateway, journal, committer, clock
-        self._catalogue, self._keep, self._filters = catalogue, keep, filters
+        self._catalogue, self._keep, self._filters, self._read_blob = catalogue, keep, filters, read_blob
 
     def source(self, name: str, options: Any) -> Source:
         """Build a source by the type of its options."""
@@ -102,7 +103,7 @@ class Building:
         if type(options).__name__.startswith("Http"):
             from gateway.targets.http import HttpTarget
 
-            return HttpTarget(name, options, self._clock)
+            return HttpTarget(name, options, self._clock, self._read_blob)
         from gateway.targets.mqtt import MqttTarget
 
         return MqttTarget(name, options, self._gateway, self._clock)

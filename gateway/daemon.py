@@ -13,6 +13,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, tzinfo
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,10 @@ from gateway.announcements import Announcements
 from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
+from gateway.blobs.keeper import BlobKeeper
+from gateway.blobs.store import FOLDER as BLOBS
+from gateway.blobs.store import BlobStore
+from gateway.blobs.store import read as read_blob
 from gateway.building import Building
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands.commands import Commands
@@ -92,14 +97,9 @@ class Daemon:
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
         building = Building(
-            self.name,
-            self.journal,
-            self.committer,
-            self.clock,
-            self.catalogue,
-            self.pipeline.keep,
-            lambda name: self.decoders[name].filters,
-        )
+            self.name, self.journal, self.committer, self.clock, self.catalogue, self.pipeline.keep,
+            lambda name: self.decoders[name].filters, partial(read_blob, config.places.state / BLOBS),
+        )  # fmt: skip
         self.sources: dict[str, Source] = {
             name: building.source(name, options) for name, options in config.sources.items()
         }
@@ -140,6 +140,8 @@ class Daemon:
     def _build_past(self) -> None:
         """Build what looks back: history, replays, dead letters."""
         config = self.config
+        self.blobs = BlobKeeper(BlobStore(config.places.state / BLOBS, config.blobs))
+        self.pipeline.blobs = None if self.blobs.off else self.blobs
         self.history = Keeper(self.journal.store, self.journal.log_id, config.places.state / HISTORY_NAME,
                               config.history, lambda: self.journal.durable_sequence)  # fmt: skip
         self.past = Past(self.journal.store, lambda: self.journal.durable_sequence,
@@ -258,6 +260,7 @@ class Daemon:
             _named("http", self.web_calls.run()),
             _named("tick", self._tick()),
             _named("history", self.history.run()),
+            _named("blobs", self.blobs.run()),
             _named("replays", self.replays.run()),
             _named("dead letters", self.dead_letters.run()),
             _named("rules", self.rules.run()),

@@ -14,6 +14,9 @@ came before it, because an equal value may hide an earlier message that is not o
 Nothing waits behind a message that can't be taken: whatever decoding or appending raises, it becomes a dead
 letter (its traceback goes to the log when it is a bug of ours) and the next message has its turn.
 
+A message with a picture is appended when the picture is on the disk, beside the journal; what comes behind it is
+appended meanwhile, and acknowledged in order.
+
 Bounds: at most `UNACKNOWLEDGED_BYTES_MAX` of payload wait for a commit; above it the sources pause
 (pings are still answered), below half of it they go on.
 """
@@ -25,7 +28,10 @@ import hashlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Protocol
+
+import msgspec
 
 from gateway.clock import Clock, rfc3339
 from gateway.errors import JournalError
@@ -55,6 +61,23 @@ class RuleFeed(Protocol):
         ...
 
 
+class Blobs(Protocol):
+    """What keeps pictures and the like."""
+
+    def keep(self, sha256: str, content: bytes, then: Callable[[bool], None]) -> None:
+        """Write a blob beside the event loop; `then(kept)` follows on the loop when it is on the disk, or won't be."""
+        ...
+
+
+class _Unacknowledged:
+    """Deliveries that wait for what is on the disk up to a sequence, and for blobs."""
+
+    __slots__ = ("blobs", "deliveries", "sequence", "size")
+
+    def __init__(self, sequence: int, deliveries: Sequence[Delivery], size: int, blobs: int) -> None:
+        self.sequence, self.deliveries, self.size, self.blobs = sequence, deliveries, size, blobs
+
+
 class Pipeline:
     """Decode, append, acknowledge; and append what rules made of it. Lives on the event loop's thread."""
 
@@ -75,13 +98,14 @@ class Pipeline:
         self._values = values
         self._clock = clock
         self._dirty: set[str] = set()  # devices whose last values changed since the last seal
-        self._waiting: deque[tuple[int, Sequence[Delivery], int]] = deque()  # (sequence, deliveries, bytes)
+        self._waiting: deque[_Unacknowledged] = deque()
         self._waiting_bytes = 0
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
         self._said: set[str] = set()  # what the log has had: tables that are full, sources with a fault
         self.paused = False
         self.rules: RuleFeed | None = None
         self.gates: Gates | None = None
+        self.blobs: Blobs | None = None  # None: pictures are only described
         self.on_pressure: Callable[[bool], None] = _ignore
         self.on_unclaimed: Callable[[Delivery, Decoded], None] | None = None  # is told what no profile reads
         self.on_outputs: Callable[[Sequence[Event]], None] = _ignore  # is told what rules put out, in the same batch
@@ -96,6 +120,7 @@ class Pipeline:
         decode = self._decoders[deliveries[0].source].decode
         events: list[Event] = []
         raws: list[bytes] = []
+        with_blobs: list[tuple[Delivery, Decoded]] = []
         urgent, changed, gates = False, False, self.gates
         size = sum([len(delivery.payload) for delivery in deliveries])
         self._journal.make_room(size * GROWTH + len(deliveries) * EVENT_BYTES)
@@ -107,7 +132,9 @@ class Pipeline:
             except Exception as error:  # a bug in decoding, or a profile that brings one out: it costs one message
                 log.exception("message on %r of source %s: a fault of the gateway", delivery.topic, delivery.source)
                 decoded = Decoded(rejected=f"a fault of the gateway: {type(error).__name__}: {error}")
-            if decoded.events:
+            if decoded.blobs and self.blobs is not None:
+                with_blobs.append((delivery, decoded))
+            elif decoded.events:
                 if gates is not None and gates.types:
                     gates.hold(decoded.events)
                 raws += self._append_message(delivery, decoded.events, events)
@@ -120,13 +147,46 @@ class Pipeline:
                 self._dirty.update(decoded.changed)
                 changed = True
         self._count(deliveries)
-        self._acknowledge_when_durable(deliveries, size)
+        unacknowledged = self._acknowledge_when_durable(deliveries, size, len(with_blobs))
         if events or changed:
             self._committer.wake(urgent)
         if events and gates is not None and gates.types:
             gates.took(events, raws)
         if events and self.rules is not None:
             self.rules.feed(events, raws)
+        for delivery, decoded in with_blobs:
+            self._keep_blobs(unacknowledged, delivery, decoded)
+
+    def _keep_blobs(self, unacknowledged: _Unacknowledged, delivery: Delivery, decoded: Decoded) -> None:
+        """Append the events of a message when what they refer to is on the disk; or say in them that it is not."""
+        assert self.blobs is not None
+        left = len(decoded.blobs)
+        lost: list[str] = []
+
+        def then(sha256: str, kept: bool) -> None:
+            nonlocal left
+            left -= 1
+            lost.extend([] if kept else [sha256])
+            if left == 0:
+                unacknowledged.blobs -= 1
+                self._append_late(delivery, [_not_kept(event, lost) for event in decoded.events])
+                unacknowledged.sequence = self._appended
+                self.durable()
+
+        for sha256, content in decoded.blobs:
+            self.blobs.keep(sha256, content, partial(then, sha256))
+
+    def _append_late(self, delivery: Delivery, new: list[Event]) -> None:
+        """Append the events of a message whose blobs were waited for."""
+        events: list[Event] = []
+        if self.gates is not None:
+            self.gates.hold(new)
+        raws = self._append_message(delivery, new, events)
+        if self.gates is not None:
+            self.gates.took(events, raws)
+        if events and self.rules is not None:
+            self.rules.feed(events, raws)
+        self._committer.wake(any(event.lane == "alarm" for event in events))
 
     def _count(self, deliveries: Sequence[Delivery]) -> None:
         """Count messages by QoS; what only releases an identifier of QoS 2 is none and has no topic."""
@@ -140,23 +200,25 @@ class Pipeline:
     def durable(self, _batch: int = 0) -> None:
         """Acknowledge, in order of receipt, all deliveries that wait for nothing but what is on the disk."""
         waiting, durable = self._waiting, self._journal.durable_sequence
-        while waiting and waiting[0][0] <= durable:
-            _, deliveries, size = waiting.popleft()
-            self._waiting_bytes -= size
-            for delivery in deliveries:
+        while waiting and waiting[0].sequence <= durable and not waiting[0].blobs:
+            over = waiting.popleft()
+            self._waiting_bytes -= over.size
+            for delivery in over.deliveries:
                 delivery.ack()
         if self.paused and self._waiting_bytes < UNACKNOWLEDGED_BYTES_MAX // 2:
             self.paused = False
             self.on_pressure(False)
 
-    def _acknowledge_when_durable(self, deliveries: Sequence[Delivery], size: int) -> None:
-        self._waiting.append((self._appended, deliveries, size))
+    def _acknowledge_when_durable(self, deliveries: Sequence[Delivery], size: int, blobs: int) -> _Unacknowledged:
+        unacknowledged = _Unacknowledged(self._appended, deliveries, size, blobs)
+        self._waiting.append(unacknowledged)
         self._waiting_bytes += size
-        if self._appended <= self._journal.durable_sequence:
+        if not blobs and self._appended <= self._journal.durable_sequence:
             self.durable()  # nothing new in it, and what came before is safe
         elif not self.paused and self._waiting_bytes > UNACKNOWLEDGED_BYTES_MAX:
             self.paused = True
             self.on_pressure(True)
+        return unacknowledged
 
     def _append_message(self, delivery: Delivery, new: list[Event], events: list[Event]) -> list[bytes]:
         """Append the events of one message to one batch: after a crash there are all of them or none."""
@@ -307,6 +369,13 @@ def raw_payload(payload: bytes) -> dict[str, object]:
         "payload_sha256": hashlib.sha256(payload).hexdigest(),
         "payload_head_b64": base64.b64encode(payload[:DEAD_LETTER_HEAD_BYTES]).decode(),
     }
+
+
+def _not_kept(event: Event, lost: Sequence[str]) -> Event:
+    """Return an event that says so when what it refers to is not kept."""
+    if event.data.get("sha256") not in lost:
+        return event
+    return msgspec.structs.replace(event, data={**event.data, "kept": False})
 
 
 def _too_large(event: Event, reason: str) -> Event:

@@ -105,6 +105,8 @@ class CloudHttp:
         self.secret = secret
         self.accepted: list[dict[str, Any]] = []  # in order, repeats included
         self.requests: list[Taken] = []
+        self.put: dict[str, bytes] = {}  # by path
+        self.put_status = 201
         self.connections = 0
         self.port = port
         self.plain = plain  # takes any object in JSON, such as a notification
@@ -253,6 +255,14 @@ class _Requests(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Say nothing."""
+
+    def do_PUT(self) -> None:
+        """Keep what is put, under its path; or refuse it."""
+        cloud = self.server.cloud
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        if cloud.put_status < 300:
+            cloud.put[self.path] = body
+        self._say(cloud.put_status, b"{}")
 
     def do_POST(self) -> None:
         """Take events."""

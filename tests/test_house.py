@@ -39,7 +39,7 @@ LAYERS: list[set[str]] = [
     {"polling"},  # masters of buses, sans-io
     {"profiles", "journal"},
     {"importers"},
-    {"sources", "rules", "targets", "history"},
+    {"sources", "rules", "targets", "history", "blobs"},
     {"routes", "gates"},
     {"forward", "commands", "notify"},
     {"replay"},

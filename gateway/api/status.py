@@ -91,6 +91,17 @@ class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     enforced: Enforced = Enforced()  # what keeps rules in, and what only asks them to stay
 
 
+class BlobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Pictures of cameras and the like."""
+
+    count: int = 0  # kept now
+    bytes: int = 0
+    bytes_max: int = 0
+    evicted: int = 0  # made way since start
+    failed: int = 0  # could not be kept since start
+    last_error: str | None = None
+
+
 class AlertStatus(msgspec.Struct, frozen=True):
     """Alerts."""
 
@@ -174,6 +185,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     notifications: NotificationStatus = NotificationStatus()
     devices: DeviceStatus = DeviceStatus()
     disk: DiskStatus
+    blobs: BlobStatus = BlobStatus()
     warnings: list[str] = []  # faults of the config that do not stop the gateway
     unread: list[str] = []  # files of the installation that were changed since the start, and need a restart
 

@@ -18,6 +18,7 @@ import gateway
 from gateway.cli import (
     alerts,
     backup,
+    blobs,
     catalogue,
     check,
     completion,
@@ -54,6 +55,7 @@ GROUPS = (
     replay,
     alerts,
     notifications,
+    blobs,
     journal,
     backup,
     send,

@@ -50,6 +50,7 @@ Exit codes: 0 ok, 1 the thing asked about is bad, 2 usage, 78 configuration, 130
 
 def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     """Yield (table as it stands in gateway.toml, its options type)."""
+    from gateway.blobs.store import BlobOptions
     from gateway.commands.web_services import WebServiceOptions
     from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
     from gateway.history.keeper import HistoryOptions
@@ -62,6 +63,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     yield "[api]", ApiOptions
     yield "[journal]", journal_table()
     yield "[history]", HistoryOptions
+    yield "[blobs]", BlobOptions
     for kind in KINDS["sources"]:
         yield f"[sources.NAME] ({SOURCES.get(kind, f'with `{kind}`')})", options_of("sources", kind)
     for kind in KINDS["targets"]:

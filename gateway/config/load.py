@@ -48,6 +48,7 @@ from gateway.overlay import Overlaid, read_overlaid
 from gateway.texts import read_texts
 
 if TYPE_CHECKING:
+    from gateway.blobs.store import BlobOptions
     from gateway.commands.web_services import WebServiceOptions
     from gateway.history.keeper import HistoryOptions
     from gateway.journal.options import JournalOptions
@@ -71,6 +72,7 @@ class Config:
     places: Places
     journal: JournalOptions
     history: HistoryOptions
+    blobs: BlobOptions
     rules: RuleOptions
     notify: Directory
     sources: Mapping[str, Any]  # options of the kind, by name
@@ -116,6 +118,7 @@ class Reading:
 
     def config(self) -> Config:
         """Convert every section; what has a fault is at its default, so that the rest is still checked."""
+        from gateway.blobs.store import BlobOptions
         from gateway.config.acting import read_inputs, read_services
         from gateway.config.recipients import read_directory
         from gateway.history.keeper import HistoryOptions
@@ -134,6 +137,7 @@ class Reading:
             places=places_of(options.state, journal.folder, api.socket),
             journal=journal,
             history=self.table(HistoryOptions, ("history",)),
+            blobs=self.table(BlobOptions, ("blobs",)),
             rules=self._rules(rules, options),
             notify=read_directory(self, self._names("notify")),
             sources=self._sources(),

@@ -17,7 +17,20 @@ from gateway.rules.options import Location
 STATE = Path("/var/lib/edge-gateway")
 EMBEDDED = "house"  # name of the listener's source when none is configured; a broker that comes later keeps the ids
 SECTIONS = (
-    *("gateway", "api", "journal", "history", "sources", "targets", "routes", "rules", "notify", "inputs", "http"),
+    *(
+        "gateway",
+        "api",
+        "journal",
+        "history",
+        "blobs",
+        "sources",
+        "targets",
+        "routes",
+        "rules",
+        "notify",
+        "inputs",
+        "http",
+    ),
     "variables",
 )
 

@@ -68,6 +68,7 @@ class Decoded(msgspec.Struct):
     unclaimed: bool = False  # rejected because no profile reads it, which is no fault of the message
     ignored: str | None = None
     readings: list[Reading] = []
+    blobs: list[tuple[str, bytes]] = []  # SHA-256 and content, of what the events refer to
     faults: list[str] = []
 
 

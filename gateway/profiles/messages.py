@@ -96,16 +96,14 @@ def blob(context: Context, bound: Bound, spec: Blob, payload: bytes, delivery: R
         raise DecodeError("an empty payload")
     if not content.startswith(bytes.fromhex(spec.magic)):
         raise DecodeError(f"not {spec.mime}: it begins with {content[:4].hex()}, not {spec.magic}")
-    data: dict[str, Any] = {
-        "mime": spec.mime,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    sha256 = hashlib.sha256(content).hexdigest()
+    data: dict[str, Any] = {"mime": spec.mime, "bytes": len(content), "sha256": sha256}
     if bound.message.label:
         data["label"] = bound.message.label.render(bound.captures)
     known = context.introduce(bound, None, out)
     note_reading(bound, known, dict(data), out)
     out.events.append(event_of(context, "snapshot_taken", bound, delivery, data))
+    out.blobs.append((sha256, content))
 
 
 def _type_of(spec: CompiledEvent, member: Any) -> str | None:

@@ -33,6 +33,7 @@ from gateway.errors import ConfigError, ProtocolError, TargetDown
 from gateway.mqtt.options import TlsOptions
 from gateway.secrets import Secret
 from gateway.targets.http_answer import outcome_of, reason_of, results_of
+from gateway.targets.http_blobs import ReadBlob, Uploads
 from gateway.targets.http_connection import Answer
 from gateway.targets.http_pool import HttpPool, Server
 from gateway.targets.http_request import Requests
@@ -55,6 +56,7 @@ class HttpTargetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     bearer: Secret | None = None  # token, sent as Authorization: Bearer
     signature: Secret | None = None  # shared secret; "whsec_..." is base64 as in Standard Webhooks
     headers: dict[str, str] = {}  # sent as they are; not for secrets
+    blobs: str | None = None  # path with {sha256}: pictures are PUT there before the events that refer to them
     tls: TlsOptions = TlsOptions()  # for https://
     batch_max: int = 200  # events a request (batched) or a send
     body_bytes_max: int = 900_000  # of a batch, before compression; a larger single event goes alone
@@ -77,6 +79,8 @@ class HttpTargetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError("batch_max, body_bytes_max and connections must be over 0")
         if min(self.connect_timeout_s, self.answer_timeout_s, self.idle_timeout_s, self.reconnect_first_s) <= 0:
             raise ValueError("timeouts and waits must be over 0")
+        if self.blobs is not None and not (self.blobs.startswith("/") and "{sha256}" in self.blobs):
+            raise ValueError(f'blobs = {self.blobs!r} is no path of this server: write "/blobs/{{sha256}}"')
         for name, value in self.headers.items():
             if not name.isascii() or not name.replace("-", "").isalnum() or not value.isprintable():
                 raise ValueError(f"{name!r}: {value!r} is no header")
@@ -87,7 +91,7 @@ class HttpTarget:
 
     windows = 1  # a lane's sends; within one, devices are spread over connections
 
-    def __init__(self, name: str, options: HttpTargetOptions, clock: Clock) -> None:
+    def __init__(self, name: str, options: HttpTargetOptions, clock: Clock, read_blob: ReadBlob | None = None) -> None:
         self.name = name
         self.options = options
         self.batch_max = options.batch_max
@@ -106,6 +110,7 @@ class HttpTarget:
             signature=options.signature,
             clock=clock,
         )
+        self._uploads = Uploads(options.blobs, read_blob, self._put, clock) if options.blobs and read_blob else None
         self._clock = clock
         self._backoff = Backoff(options.reconnect_first_s, options.reconnect_max_s)
         self._coming_back = asyncio.Lock()
@@ -146,6 +151,9 @@ class HttpTarget:
     async def post(self, events: Sequence[Outgoing]) -> list[Outcome] | Answer:
         """Send one request; return an outcome for each event, or the answer when it is to find out who is to blame."""
         try:
+            trouble = await self._uploads.before(events) if self._uploads is not None else None
+            if trouble is not None:
+                return self._failed(trouble.verdict, f"a picture: {trouble.reason}", len(events))
             answer = await self._answer(events)
         except TargetDown as error:
             self._set_down(down=True)
@@ -172,6 +180,7 @@ class HttpTarget:
             "since": rfc3339(self._since_ns),
             "connections": self._pool.open,
             "requests": self._pool.requests,
+            **({} if self._uploads is None else self._uploads.counts()),
             "last_error": self._last_error,
         }
 
@@ -182,6 +191,9 @@ class HttpTarget:
         if answer.status in (401, 403) and self._requests.renewed(secrets):
             answer = await self._pool.request(await self._requests.make(events))
         return answer
+
+    async def _put(self, path: str, mime: str, content: bytes) -> Answer:
+        return await self._pool.request(self._requests.put(path, mime, content))
 
     def _failed(self, verdict: Verdict, why: str, count: int) -> list[Outcome]:
         self._last_error = why

@@ -54,9 +54,11 @@ class Requests:
         self._fixed = [
             (b"host", parts.netloc.encode("ascii")),
             (b"user-agent", f"edge-gateway/{__version__}".encode()),
+            *((name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in headers.items()),
+        ]
+        self._of_events = [
             (b"content-type", BATCHED if batched else STRUCTURED),
             *([(b"content-encoding", b"gzip")] if compress else []),
-            *((name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in headers.items()),
         ]
         self.secrets = ("", b"")  # bearer token and signing key as read last
         self._secrets_at_ns: int | None = None  # boot clock
@@ -69,14 +71,22 @@ class Requests:
         elif self._compress:
             body = _gzip(body)
         key = idempotency_key(events) if self._batched else events[0].id
+        return Request(self._path, self._headers([*self._fixed, *self._of_events], key, body), body)
+
+    def put(self, path: str, content_type: str, content: bytes) -> Request:
+        """Make a request that keeps something under its own path. ConfigError when a secret cannot be read."""
+        kind = (b"content-type", content_type.encode("latin-1", "replace"))
+        return Request(path, self._headers([*self._fixed, kind], path, content), content, "PUT")
+
+    def _headers(self, headers: list[tuple[bytes, bytes]], key: str, body: bytes) -> list[tuple[bytes, bytes]]:
         self._read_secrets()
-        headers = [*self._fixed, (b"idempotency-key", key.encode())]
+        headers.append((b"idempotency-key", key.encode()))
         token, signing = self.secrets
         if token:
             headers.append((b"authorization", b"Bearer " + token.encode()))
         if signing:
             headers += signed(signing, key, self._clock.wall_ns() // NS_PER_S, body)
-        return Request(self._path, headers, body)
+        return headers
 
     def renewed(self, used: tuple[str, bytes]) -> bool:
         """Return whether the secrets are others than those `used`, read anew if need be."""
