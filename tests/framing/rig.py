@@ -16,6 +16,7 @@ from random import Random
 from types import FrameType
 
 from tests.framing.fuzz import FramerFault, Tally, run
+from tests.framing.port_cost import cost
 from tests.framing.wires import WIRES, Wire
 
 HANG_S = 60  # for `BATCH` trials, which take a fraction of a second
@@ -73,8 +74,17 @@ def main() -> int:
     words.add_argument(
         "--only", action="append", default=[], metavar="TYPE", help="a type of framing, or one way of it"
     )
+    words.add_argument("--port", action="store_true", help="only what a line costs between a port and the inbox")
     words.add_argument("--json", action="store_true")
     said = words.parse_args()
+    if said.port:
+        for how, lines, at_once, pause_s in (
+            ("100 lines a write", 200_000, 100, 0.0),
+            ("line by line", 2_000, 1, 0.002),
+        ):
+            us, per_s = cost(lines, at_once, pause_s)
+            print(f"port, {how:20} {us:6.2f} us a line of 80 bytes, {per_s:9,.0f} lines a second")
+        return 0
     signal.signal(signal.SIGALRM, _hangs)
     chosen = {
         name: wire
