@@ -17,7 +17,8 @@ from tests.sources.plugs import Plug
 
 LINE = b"20;e5;Oregon BTHR;ID=5a6d;TEMP=00be;HUM=40;BARO=03d7;BAT=OK;" + b"x" * 14 + b"\r\n"  # 80 bytes
 WRITER = """import os, sys, time
-fd, line, lines, at_once, pause = int(sys.argv[1]), sys.argv[2].encode() + b"\\r\\n", *map(int, sys.argv[3:5]), float(sys.argv[5])
+fd, lines, at_once, pause = int(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
+line = sys.argv[2].encode() + b"\\r\\n"
 os.set_blocking(fd, True)
 for _ in range(lines // at_once):
     data = line * at_once
