@@ -114,7 +114,7 @@ class Heard:
         """Begin with nothing heard."""
         self.devices = devices or Devices()
         self.values: dict[str, dict[str, Any]] = {}
-        self._decoder = Decoder(catalogue, "gateway", SOURCE, self.devices, self.values)
+        self._decoder: Decoder | None = None  # of topics; made when one comes
         self._ports = Ports(catalogue, self._serial)
         self._catalogue = catalogue
 
@@ -126,12 +126,15 @@ class Heard:
         received = incoming(message, at_ns)
         if message.port:
             return self._ports.decode(message.port, received.payload, at_ns, message.topic)
+        if self._decoder is None:
+            self._decoder = Decoder(self._catalogue, "gateway", SOURCE, self.devices, self.values)
         return self._decoder.decode(received)
 
     def forget(self) -> None:
         """Begin anew."""
         self.values.clear()
-        self._decoder.installed(self.devices)  # forgets what it learned of topics too
+        if self._decoder is not None:
+            self._decoder.installed(self.devices)  # forgets what it learned of topics too
         self._ports.forget()
 
 
