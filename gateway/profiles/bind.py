@@ -109,16 +109,16 @@ class Bound:
         return found
 
 
+def _part(pointer: str, member: Any) -> str:
+    value = _pointer(pointer)(member)
+    if value is ABSENT or value is None or value == "" or value.__class__ in (dict, list):
+        raise DecodeError(f"no device: {pointer} is {'missing' if value is ABSENT else text_of(value)}")
+    return text_of(value)
+
+
 def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -> str:
     """Return a device's id from captures and the message. DecodeError when it has none that can be used."""
-
-    def path(pointer: str) -> str:
-        value = _pointer(pointer)(member)
-        if value is ABSENT or value is None or value == "" or value.__class__ in (dict, list):
-            raise DecodeError(f"no device: {pointer} is {'missing' if value is ABSENT else text_of(value)}")
-        return text_of(value)
-
-    name = template.render(captures, path)
+    name = template.render(captures, lambda pointer: _part(pointer, member))
     if len(name) > NAME_CHARS_MAX:
         raise DecodeError(f"a device's id of {len(name)} characters, the limit is {NAME_CHARS_MAX}")
     if not name.isprintable() or name.endswith(":"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,8 @@ from gateway.errors import DecodeError, probably_meant
 from gateway.polling.plan import encoded
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compiled import Compiled, captures_of
-from gateway.profiles.language import Argument, Command
+from gateway.profiles.language import Argument, Command, Confirm
+from gateway.profiles.outgoing import filled, inverse_of, line_bytes, serial_bytes
 from gateway.profiles.polls import WRITE
 from gateway.profiles.report import NOTES
 from gateway.profiles.template import NameTemplate
@@ -31,10 +32,25 @@ from gateway.topic import is_name
 TEXT_CHARS_MAX = 1024  # of a text argument
 
 
-def encode(
-    catalogue: Catalogue, known: Mapping[str, Any] | None, device_id: str, name: str, value: Any
-) -> tuple[str, bytes]:
-    """Return topic and payload. Raises DecodeError saying why the command cannot be sent."""
+class Terms(NamedTuple):
+    """What counts for a command beside its bytes. Seconds; 0 is: nothing said."""
+
+    rate_s: float  # at least so long between two of them to one device; of several that wait, the newest
+    expires_s: float  # it may wait so long for the device
+    once: bool  # never sent again: doing it twice is something else
+    confirm: Confirm | None
+
+
+def terms(catalogue: Catalogue, known: Mapping[str, Any] | None, device_id: str, name: str) -> Terms:
+    """Return what counts for a command. Raises DecodeError when the device does not take it."""
+    _, command = _found(catalogue, known, device_id, name)
+    rate, expires = duration_ns(command.rate) / NS_PER_S, duration_ns(command.expires) / NS_PER_S
+    return Terms(rate, expires, command.once, command.confirm)
+
+
+def _found(
+    catalogue: Catalogue, known: Mapping[str, Any] | None, device_id: str, name: str
+) -> tuple[Compiled, Command]:
     notes = (known or {}).get(NOTES, {})
     profile = catalogue.profiles.get(notes.get("profile", ""))
     if profile is None:
@@ -44,16 +60,30 @@ def encode(
         takes = sorted(commands_of(profile, notes))
         hint = probably_meant(name, takes) or (f"it takes {', '.join(takes)}" if takes else "it takes none")
         raise DecodeError(f"{profile.source.id} has no command {name!r} for this device ({hint})")
+    return profile, command
+
+
+def encode(
+    catalogue: Catalogue, known: Mapping[str, Any] | None, device_id: str, name: str, value: Any
+) -> tuple[str, bytes]:
+    """Return topic and payload. Raises DecodeError saying why the command cannot be sent."""
+    profile, command = _found(catalogue, known, device_id, name)
+    notes = (known or {}).get(NOTES, {})
     captures = notes.get("captures", {})
     if command.write is not None:
         return _write(profile, command, checked(command.arg, value), captures, device_id)
-    sent = _sent(command, checked(command.arg, value))
-    topic = NameTemplate(command.topic).render(captures)
+    sent = _sent(profile, command, checked(command.arg, value))
+    # what goes down a serial line goes to its source, whatever the topic
+    topic = NameTemplate(command.topic).render(captures) if command.topic else device_id.partition("/")[0]
     if not is_name(topic):
         raise DecodeError(f"{topic!r} is no topic to publish to")
+    if command.hex is not None:
+        return topic, serial_bytes(command.hex, captures, sent)
+    if command.line is not None:
+        return topic, line_bytes(profile.source.link.framing, command.line, captures, sent)
     if command.text is not None:
         text = text_of(sent) if command.text == "$value" else command.text.replace("$value", text_of(sent))
-        return topic, _filled(text, captures).encode()
+        return topic, filled(text, captures).encode()
     content = _fill(command.json, sent, notes.get("alias", {}), profile, captures)
     return topic, json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -145,8 +175,10 @@ def _number(argument: Argument, value: Any) -> float | int:
     return int(given) if float(given).is_integer() else given
 
 
-def _sent(command: Command, value: Any) -> Any:
+def _sent(profile: Compiled, command: Command, value: Any) -> Any:
     """Turn a canonical value into the device's own: the inverse map, unit and scale."""
+    if command.inverse:
+        return inverse_of(profile.fields[command.field or ""], value)
     if command.map:
         text = text_of(value)
         if text not in command.map:
@@ -168,15 +200,9 @@ def _fill(template: Any, value: Any, alias: Mapping[str, str], profile: Compiled
     if isinstance(template, list):
         return [_fill(member, value, alias, profile, captures) for member in template]
     if isinstance(template, str) and template.startswith("{") and template.endswith("}"):
-        text = _filled(template, captures)
+        text = filled(template, captures)
         return int(text) if text.isdigit() else text  # a component's number is a number
     return template
-
-
-def _filled(text: str, captures: Mapping[str, str]) -> str:
-    for name, captured in captures.items():
-        text = text.replace(f"{{{name}}}", captured)
-    return text
 
 
 def _key(key: str, alias: Mapping[str, str], profile: Compiled) -> str:

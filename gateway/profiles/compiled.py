@@ -134,4 +134,5 @@ def captures_of(command: lang.Command) -> frozenset[str]:
     """Return the captures (or paths of the device's id) a command's topic and payload need."""
     if command.write is not None:
         return frozenset({"address"})
-    return frozenset([*command.needs, *_CAPTURE.findall(f"{command.topic} {command.text} {command.json}")])
+    texts = f"{command.topic} {command.text} {command.line} {command.hex} {command.json}"
+    return frozenset([*command.needs, *_CAPTURE.findall(texts)])

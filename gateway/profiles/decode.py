@@ -20,7 +20,7 @@ from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
 from gateway.profiles.repeats import Repeats
 from gateway.profiles.report import EVERY_CHANGE, NOTES, Known, Verdict, judge
-from gateway.profiles.route import Candidate, Claim, Route, holds, route_of, which_profile
+from gateway.profiles.route import Candidate, Claim, Route, holds, is_empty, route_of, which_profile
 from gateway.profiles.template import covers
 from gateway.profiles.watch import Watch
 from gateway.topic import is_name
@@ -97,6 +97,10 @@ class Decoder(Context):
     def encode(self, device_id: str, name: str, value: Any = None) -> tuple[str, bytes]:
         """Return topic and payload of a command to a device. Raises DecodeError with why it cannot be."""
         return command.encode(self.catalogue, self.values.get(device_id), device_id, name, value)
+
+    def terms(self, device_id: str, name: str) -> command.Terms:
+        """Return what counts for a command beside its bytes. Raises DecodeError when the device does not take it."""
+        return command.terms(self.catalogue, self.values.get(device_id), device_id, name)
 
     def expected(self, device_id: str, name: str, value: Any = None) -> tuple[str, Any, float, float] | None:
         """Return what a device reports when it has done what a command says; see `command.expected`."""
@@ -188,11 +192,8 @@ class Decoder(Context):
         """Give a partial message to the profile its device is known by, else say why nobody reads it."""
         if self._known(route, documents, delivery, out):
             return
-        for candidate in route:
-            document = documents.get(candidate.message.format, ABSENT) if candidate.message else ABSENT
-            readable = document is not ABSENT and document.__class__ is not DecodeError
-            if readable and candidate.message and any(test(document) for test in candidate.message.empty):
-                return  # nothing to report
+        if is_empty(route, documents):
+            return
         if not is_name(delivery.topic):
             raise DecodeError("not a topic name")
         if failed is not None and all(document.__class__ is DecodeError for document in documents.values()):

@@ -299,12 +299,19 @@ class Argument(_Table, frozen=True):
 
 
 class Confirm(_Table, frozen=True):
-    """How one knows that the device did it."""
+    """How one knows that the device did it. Without one of the four: its `field` says so."""
 
-    within: str
-    field: str | None = None
-    topic: str | None = None
+    within: str  # behind the sending; then it is sent again, or has failed
+    field: str | None = None  # this field has the value; default: the command's
+    topic: str | None = None  # what was sent comes back on this topic
+    echo: bool = False  # serial: the device repeats the frame
     readback: str | None = None  # of a write: the poll that shows it, as "state" or "state/4"
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] | None = None  # default: as often as commands are sent again
+
+    def __post_init__(self) -> None:
+        """Check that it says one thing."""
+        if sum((self.field is not None, self.topic is not None, self.echo, self.readback is not None)) > 1:
+            raise ValueError("`confirm` has one of `field`, `topic`, `echo`, `readback`")
 
 
 class Write(_Table, frozen=True):
@@ -328,31 +335,36 @@ class Write(_Table, frozen=True):
 
 
 class Command(_Table, frozen=True):
-    """A command: argument -> topic and payload. ``"$value"`` stands for the value in a `json` template.
+    """A command: argument -> where to, and bytes. ``$value`` stands for what is sent.
 
-    In a key, ``"$key:setpoint.heat"`` is the key under which the device last reported that field.
+    In a key of `json`, ``"$key:setpoint.heat"`` is the key under which the device last reported that field. ``{name}``
+    is what a topic captured of the device, ``{/node}`` what its id is made of.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-    topic: str = ""
+    topic: str = ""  # mqtt: needed; serial: the port the device was heard on
     arg: Argument | None = None
     field: str | None = None  # the field it sets
     map: dict[str, str | int | float | bool] = {}  # text form of the argument -> what is sent
     unit: str | None = None  # the device's unit, when it is not the canonical one
     scale: float = 1.0  # the field's: the value is divided by it and sent as a whole number
+    inverse: bool = False  # instead of the three: what the `field` would read as the value (map, unit, scale, span)
     json: dict[str, Any] | None = None
     text: str | None = None
+    line: str | None = None  # serial: text, with the line's end
+    hex: str | None = None  # serial: bytes; $value is one byte, $value:2 two, $value:2le two with the low one first
     write: Write | list[Write] | None = None  # to a polled unit
     device_class: str | None = None  # only for devices of this class (a profile with several)
     needs: list[str] = []  # captures a device must have to take it, beside those it uses
     confirm: Confirm | None = None
+    rate: str = ""  # at least so long between two of them to one device: what comes earlier waits, the newest wins
+    expires: str = ""  # it may wait so long for a device that sleeps; default: as long as any command
+    once: bool = False  # doing it twice is something else (toggle, step, ring): never sent again
 
     def __post_init__(self) -> None:
-        """Check that there is one payload, and where it goes."""
-        if sum(each is not None for each in (self.json, self.text, self.write)) != 1:
-            raise ValueError("a command has either `json` or `text` or `write`")
-        if (self.write is None) != bool(self.topic):
-            raise ValueError("a `write` has no `topic`" if self.topic else "missing key 'topic'")
+        """Check that there is one payload."""
+        if sum(each is not None for each in (self.json, self.text, self.line, self.hex, self.write)) != 1:
+            raise ValueError("a command has one of `json`, `text`, `line`, `hex`, `write`")
 
 
 class Profile(_Table, frozen=True):

@@ -216,6 +216,16 @@ def _is_plain(message: CompiledMessage | None, bound: Bound | None) -> bool:
     return not (message.availability or message.blob or message.event)
 
 
+def is_empty(candidates: Sequence[Candidate], documents: Mapping[str, Any]) -> bool:
+    """Return whether a profile says of a message that there is never anything in it to report."""
+    for candidate in candidates:
+        message = candidate.message
+        document = documents.get(message.format, ABSENT) if message else ABSENT
+        if message and document is not ABSENT and any(test(document) for test in message.empty):
+            return True
+    return False
+
+
 def which_profile(refused: Mapping[str, Sequence[str]], devices: Devices) -> str:
     """Say why nobody reads a device whose messages do not say what it is."""
     device, profiles = next(iter(refused.items()))

@@ -165,7 +165,7 @@ def _constant(field: Field, meaning: Meaning) -> Convert:
 
 def _number_converter(field: Field, meaning: Meaning) -> Convert:
     canonical = meaning.unit
-    steps = _steps(field, canonical)
+    steps = steps_of(field, canonical)
     nulls = frozenset(v for v in field.null if isinstance(v, (int, float)))
     low, high = field.range or (-math.inf, math.inf)
     guard = field.guard
@@ -229,8 +229,8 @@ def _hexadecimal(text: str) -> int | None:
     return int(text, 16)
 
 
-def _steps(field: Field, canonical: str | None) -> tuple[float, float]:
-    """Return (scale, offset) of the field's own scale followed by its unit's."""
+def steps_of(field: Field, canonical: str | None) -> tuple[float, float]:
+    """Return (scale, offset) of the field's own scale followed by its unit's. Misfit for a key that cannot be."""
     if field.unit_from and (field.unit or field.scale != 1.0 or field.offset or field.span):
         raise Misfit("unit_from", "`unit_from` stands alone: no `unit`, `scale`, `offset` or `span` beside it")
     scale, offset = _conversion(field.unit, canonical, "unit") if field.unit else (1.0, 0.0)
