@@ -1,0 +1,57 @@
+"""Radio gateways on a serial port: RFLink's lines and EnOcean's packets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.profiles.devices import Device
+from tests.profiles.corpora.expected import Expected, Name, Wanted, name, wanted
+from tests.profiles.corpora.records import Record
+
+_KMH = 1 / 3.6
+_ON = {"on": True, "off": False, "allon": True, "alloff": False}
+RFLINK: dict[str, Name] = {
+    "temperature": name("temperature"), "humidity": name("humidity"), "barometric_pressure": name("pressure"),
+    "windspeed": name("wind.speed", factor=_KMH), "windgusts": name("wind.gust", factor=_KMH),
+    "winddirection": name("wind.direction"), "total_rain": name("rain"), "rain_rate": name("rain.rate"),
+    "battery": name("battery.low", map={"ok": False, "low": True}), "command": name("on", map=_ON),
+    "smokealert": name("smoke", map=_ON), "motion": name("motion", map=_ON), "co2_air_quality": name("co2"),
+    "watt": name("power"), "light_intensity": name("illuminance"),
+}  # fmt: skip
+
+
+def rflink(record: Record) -> Expected:
+    """Read a line. A doorbell is an event; its protocol and id name the device."""
+    found = Expected(wanted(record.fields, RFLINK))
+    if "doorbell_melody" in record.fields:
+        found.wanted = [want for want in found.wanted if want.names != ("on",)]
+        found.events = ("doorbell_pressed",)
+    if found.wanted and "id" in record.fields:
+        words = record.payload.decode().split(";")
+        found.device = (words[2], next(word[3:] for word in words if word.startswith("ID=")))
+    return found
+
+
+def enocean(record: Record) -> Expected:
+    """Read a packet: contacts and rockers say what they are by their kind; for others the record may name the EEP."""
+    expect = record.expect
+    found = Expected()
+    if expect.get("status", "0") != "0" or "error" in expect:
+        found.rejected = True
+        return found
+    fields: dict[str, Any] = record.fields
+    if expect.get("rorg") == "D5" and "CO" in fields:
+        found.wanted.append(Wanted(("open",), fields["CO"] == "open"))
+    if expect.get("rorg") == "F6" and fields.get("EB") == "pressed":
+        found.wanted.append(Wanted(("button",), fields["R1"].removeprefix("Button ")))
+    if expect.get("rorg") == "F6" and fields.get("EB") == "released":
+        found.wanted.append(Wanted(("button",), "released"))
+    sender = expect.get("sender", "").replace(":", "")
+    if str(expect.get("eep", "")).startswith("D2-01") and "OV" in fields:
+        found.installed = [Device(id=f"sample/enocean:{sender}", profile="enocean-actuator")]
+        found.wanted.append(Wanted(("on",), str(fields["OV"]) not in ("0", "Output value 0% or OFF")))
+    found.device = (sender,) if found.wanted else ()
+    return found
+
+
+DIALECTS = {"rflink": rflink, "enocean-esp3": enocean}
