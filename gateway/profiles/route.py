@@ -221,7 +221,9 @@ def is_empty(candidates: Sequence[Candidate], documents: Mapping[str, Any]) -> b
     for candidate in candidates:
         message = candidate.message
         document = documents.get(message.format, ABSENT) if message else ABSENT
-        if message and document is not ABSENT and any(test(document) for test in message.empty):
+        if document is ABSENT or document.__class__ is DecodeError:
+            continue
+        if message and any(test(document) for test in message.empty):
             return True
     return False
 

@@ -127,7 +127,7 @@ def test_what_counts_beside_the_bytes(made: Decoder) -> None:
         ('field = "mode"\n', "", "`inverse` needs the `field` that is read"),
         ('field = "mode"', 'field = "moode"', "no field 'moode' here (did you mean 'mode'?)"),
         ("echo = true }", 'echo = true, field = "mode" }', "`confirm` has one of"),
-        ("echo = true }", "}", "nothing confirms it"),
+        (", echo = true }", " }", "nothing confirms it"),
         ("once = true", 'confirm = { within = "1s", field = "x" }', "no field 'x' here"),
     ],
 )
