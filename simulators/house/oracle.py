@@ -71,7 +71,7 @@ class Verdict:
     wrong: int = 0
     out_of_order: int = 0
     dropped: int = 0  # that the gateway says it has dropped
-    unheard: int = 0  # devices of which nothing arrived, though they spoke
+    unheard: int = 0  # devices of which nothing arrived, though something changed
     devices: int = 0
     unreadable: int = 0  # lines
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -129,13 +129,22 @@ def judge(sent: Iterable[SentRow], received: Iterable[Arrived], verdict: Verdict
             told[event.subject, name].append(value)
     heard = {subject for subject, _ in told}
     spoke = {subject for subject, name in said if name not in SILENT}
-    verdict.devices, verdict.unheard = len(spoke), len(spoke - heard)
-    for subject in sorted(spoke - heard):
+    changed = {subject for (subject, name), values in said.items() if _changes(name, values)}
+    verdict.devices, verdict.unheard = len(spoke), len(changed - heard)
+    for subject in sorted(changed - heard):
         verdict.note("unheard", subject)
     for key, values in said.items():
         if key[0] in heard:
             _compare(key, values, told.get(key, []), verdict)
     return verdict
+
+
+def _changes(name: str, said: list[_Said]) -> bool:
+    """Return whether something was promised that has to be told."""
+    values = [each.value for each in said if each.promised]
+    if not values or name in SILENT:
+        return False
+    return name in MOMENTARY or any(not _near(values[0], value, TOLERANCES.get(name, 0.0)) for value in values)
 
 
 def _once(received: Iterable[Arrived], verdict: Verdict) -> Iterator[Arrived]:
@@ -164,22 +173,23 @@ def _compare(key: tuple[str, str], said: list[_Said], told: list[Value], verdict
     exact, tolerance = EXACT.get(name, 1e-6), TOLERANCES.get(name, 0.0)
     known, sure = None, False  # what the gateway must know by now, and whether it must
     at, due = 0, 0  # place in `told`, and where in `said` that value comes next
-    hurt = False  # damaged messages so far: anything may have come of them
+    hurt = sum(each.damaged for each in said)  # of each of these something may have come
     for number, each in enumerate(said):
-        hurt = hurt or each.damaged
+        if each.damaged:  # nothing is matched with it: what came of it, if anything, is nobody's promise
+            sure = False
+            continue
         while at < len(told) and due <= number and not _near(told[at], each.value, exact):
             later = _next(told[at], said, number + 1, exact)
             if later is not None:
                 due = later
                 break
-            if not hurt:
+            if hurt == 0:
                 _unexplained(place, told[at], said, exact, verdict)
+            hurt = max(0, hurt - 1)
             at += 1
         if at < len(told) and due <= number and _near(told[at], each.value, exact):
             verdict.values += each.promised
             known, sure, at, due = told[at], True, at + 1, 0
-        elif each.damaged:
-            sure = False
         elif each.promised and name not in SILENT:
             if sure and not _near(known, each.value, tolerance):
                 verdict.values += 1
@@ -188,9 +198,8 @@ def _compare(key: tuple[str, str], said: list[_Said], told: list[Value], verdict
                 known = each.value
             elif not sure:
                 known, sure = each.value, True
-    for value in told[at:]:
-        if not hurt:
-            _unexplained(place, value, said, exact, verdict)
+    for value in told[at:][hurt:]:
+        _unexplained(place, value, said, exact, verdict)
 
 
 def _count(place: str, said: list[_Said], told: list[Value], verdict: Verdict) -> None:

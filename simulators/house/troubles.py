@@ -138,14 +138,25 @@ class Troubles:
 
 
 def garbled(said: Said, rng: random.Random) -> Said:
-    """Hurt a message so that nobody can take it for another: bytes that are no text, or an end too early."""
+    """Hurt a message so that nobody can take it for another: bytes that are no text, or an end too early.
+
+    On a line one byte is hurt, and never the end, which would hurt the next message as well.  Bytes that are no text
+    are hurt at their beginning, where every format has its mark.  Only JSON is cut: a bare number would still be one.
+    """
     payload = bytearray(said.payload)
-    if len(payload) < 4 or rng.random() < 0.6:
-        at = rng.randrange(len(payload) + 1)
-        payload[at : at + 1] = b"\xff\xfe"
-    else:
+    if not said.topic:
+        at = rng.randrange(max(1, len(payload) - 2))
+        payload[at] = 0xFF if payload[at] != 0xFF else 0x00
+    elif said.payload.startswith(b"{") and rng.random() < 0.4:
         del payload[rng.randrange(1, len(payload) - 1) :]
+    else:
+        at = rng.randrange(len(payload) + 1) if _is_text(said.payload) else 0
+        payload[at : at + 1] = b"\xff\xfe"
     return replace(said, payload=bytes(payload), clean=False)
+
+
+def _is_text(payload: bytes) -> bool:
+    return all(byte in b"\t\r\n" or byte >= 0x20 for byte in payload)
 
 
 def broken_checksum(said: Said) -> Said:

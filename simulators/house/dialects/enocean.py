@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from simulators.house.gadget import Dialect, Gadget, Said, Value
 
-EEP = {"contact": "d5-00-01", "thermometer": "a5-04-01", "motion": "a5-07-01", "button": "f6-02-01"}
+PROFILES = {"contact": "contact", "thermometer": "a5-04-01", "motion": "a5-07-01", "button": "rocker"}
 _OPTIONAL = bytes.fromhex("03ffffffff3a00")  # sub-telegrams, to everybody, -58 dBm, not encrypted
 
 
@@ -21,7 +21,7 @@ class EnOcean(Dialect):
     """A stick and the sensors in its range."""
 
     name: ClassVar[str] = "enocean"
-    models: ClassVar[Collection[str]] = frozenset(EEP)
+    models: ClassVar[Collection[str]] = frozenset(PROFILES)
     serial: ClassVar[bool] = True
     baud: ClassVar[int] = 57600
     source: ClassVar[str] = "enocean"
@@ -37,8 +37,8 @@ class EnOcean(Dialect):
         return f"enocean:{self.sender(gadget).hex()}"
 
     def bound_to(self, gadget: Gadget) -> str | None:
-        """Name the EEP, which the telegram does not."""
-        return f"enocean-{EEP[gadget.model]}"
+        """Name what the telegram does not: its EEP."""
+        return f"enocean-{PROFILES[gadget.model]}"
 
     def say(self, gadget: Gadget, changed: Collection[str], now_s: float) -> Iterator[Said]:
         """Send a telegram."""

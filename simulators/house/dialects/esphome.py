@@ -12,8 +12,11 @@ from typing import Any, ClassVar
 
 from simulators.house.gadget import Dialect, Facts, Gadget, Order, Said, Value, compact, number_in, switch_in
 
-_BINARY = {"contact": ("open", "door"), "motion": ("motion", "motion"), "leak": ("leak", "moisture"),
+_BINARY = {"contact": ("open", "door"), "motion": ("motion", "motion"), "leak": ("leak", "leak"),
            "smoke": ("smoke", "smoke")}  # fmt: skip
+_CLASS = {"leak": "moisture"}  # Home Assistant's word, where it is another one
+_MAIN = {"contact": "door", "motion": "motion", "leak": "leak", "smoke": "smoke", "plug": "relay",
+         "thermometer": "temperature", "thermostat": "thermostat"}  # fmt: skip
 _SENSOR = {"temperature": "°C", "humidity": "%", "power": "W"}
 
 
@@ -25,8 +28,8 @@ class EspHome(Dialect):
     repeat_s: ClassVar[float] = 900.0
 
     def identity(self, gadget: Gadget) -> str:
-        """Go by the node's name."""
-        return f"esphome:{gadget.name}"
+        """Go by the node and its main object; each object is a device."""
+        return f"esphome:{gadget.name}/{_MAIN[gadget.model]}"
 
     def births(self, now_s: float) -> Iterator[Said]:
         """Discovery, then online."""
@@ -46,7 +49,7 @@ class EspHome(Dialect):
         """Yield component, object, field and what discovery says of it."""
         if gadget.model in _BINARY:
             field, kind = _BINARY[gadget.model]
-            yield "binary_sensor", kind, field, {"dev_cla": kind}
+            yield "binary_sensor", kind, field, {"dev_cla": _CLASS.get(kind, kind)}
         for field, unit in _SENSOR.items():
             if field in gadget.state and gadget.model != "thermostat":
                 yield "sensor", field, field, {"dev_cla": field, "unit_of_meas": unit}
@@ -73,15 +76,15 @@ class EspHome(Dialect):
                 ("mode", str(state["mode"]), "mode", state["mode"]),
             ]
             for part, text, field, value in parts:
-                yield self._state(gadget, f"{name}/climate/thermostat/{part}/state", text, {field: value})
+                yield self._state(gadget, "thermostat", f"{name}/climate/thermostat/{part}/state", text, {field: value})
             return
         for component, entity, field, _ in self._entities(gadget):
             value = state[field]
             text = ("ON" if value else "OFF") if isinstance(value, bool) else str(value)
-            yield self._state(gadget, f"{name}/{component}/{entity}/state", text, {field: value})
+            yield self._state(gadget, entity, f"{name}/{component}/{entity}/state", text, {field: value})
 
-    def _state(self, gadget: Gadget, topic: str, text: str, fields: dict[str, Value]) -> Said:
-        facts: Facts = self.facts(gadget, fields)
+    def _state(self, gadget: Gadget, entity: str, topic: str, text: str, fields: dict[str, Value]) -> Said:
+        facts: Facts = {f"{self.source}/esphome:{gadget.name}/{entity}": fields}
         return Said(topic, text.encode(), gadget.name, facts, retain=True)
 
     def filters(self) -> Sequence[str]:

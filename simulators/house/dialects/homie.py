@@ -40,8 +40,8 @@ class Homie5(Dialect):
         return f"sim-{gadget.model}-{gadget.number}"
 
     def identity(self, gadget: Gadget) -> str:
-        """Go by the device's id."""
-        return f"homie:{self.hardware(gadget)}"
+        """Go by device and node."""
+        return f"homie:{self.hardware(gadget)}/{_NODE}"
 
     def births(self, now_s: float) -> Iterator[Said]:
         """Init, description, ready."""

@@ -71,7 +71,7 @@ class ShellyGen1(Dialect):
             field = gadget.model
             word = "flood" if field == "leak" else field
             values.append((f"sensor/{word}", "true" if state[field] else "false", field, state[field]))
-        if gadget.battery is not None:
+        if gadget.battery is not None and gadget.model not in MAINS:
             values.append(("sensor/battery", str(round(gadget.battery)), "battery", round(gadget.battery)))
         for topic, text, field, value in values:
             yield Said(f"{top}/{topic}", text.encode(), gadget.name, self.facts(gadget, {field: value}))

@@ -1,7 +1,8 @@
 """Sparkplug B 3.0: births name metrics, data carries aliases only, sequence numbers 0 to 255, rebirth on request.
 
 https://sparkplug.eclipse.org/specification/ . The protobuf is written by hand: Payload 1 timestamp, 2 metric, 3 seq;
-Metric 1 name, 2 alias, 3 timestamp, 4 datatype, 12 float, 13 double, 14 boolean, 15 string.
+Metric 1 name, 2 alias, 4 datatype, 9 properties (1 keys, 2 values, of these 1 type, 8 text), 13 double, 14 boolean,
+15 string.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _METRICS = {
     "temperature": "Temperature", "humidity": "Humidity", "power": "Power", "energy": "Energy", "on": "On",
     "open": "Open", "motion": "Motion", "leak": "Leak",
 }  # fmt: skip
+_UNITS = {"temperature": "°C", "humidity": "%", "power": "W", "energy": "Wh"}
 _LENGTH, _VARINT, _EIGHT = 2, 0, 1
 
 
@@ -36,7 +38,7 @@ class SparkplugB(Dialect):
 
     def identity(self, gadget: Gadget) -> str:
         """Group, node and device."""
-        return f"sparkplug:{GROUP}/{NODE}/{gadget.name}"
+        return f"spb:{GROUP}/{NODE}/{gadget.name}"
 
     def will(self) -> Said:
         """Die with the number of the birth."""
@@ -52,11 +54,13 @@ class SparkplugB(Dialect):
 
     def back(self, gadget: Gadget) -> Iterator[Said]:
         """DBIRTH: names, aliases, types and values."""
-        metrics = [_metric(_METRICS[field], value, _type(value), self._alias(gadget, field), named=True)
-                   for field, value in gadget.state.items() if field in _METRICS]  # fmt: skip
-        yield Said(
-            self._topic("DBIRTH", gadget), self._payload(metrics), gadget.name, self._meant(gadget, gadget.state)
-        )
+        metrics = [
+            _metric(_METRICS[field], value, _type(value), self._alias(gadget, field), unit=_UNITS.get(field, ""))
+            for field, value in gadget.state.items()
+            if field in _METRICS
+        ]
+        meant = self._meant(gadget, gadget.state)
+        yield Said(self._topic("DBIRTH", gadget), self._payload(metrics), gadget.name, meant)
 
     def gone(self, gadget: Gadget) -> Iterator[Said]:
         """DDEATH."""
@@ -109,11 +113,13 @@ def _type(value: Value) -> int:
     return _BOOLEAN if isinstance(value, bool) else _STRING if isinstance(value, str) else _DOUBLE
 
 
-def _metric(name: str, value: Value, datatype: int, alias: int | None = None, *, named: bool = False) -> bytes:
-    out = _bytes(1, name.encode()) if name and (named or alias is None) else b""
+def _metric(name: str, value: Value, datatype: int, alias: int | None = None, *, unit: str = "") -> bytes:
+    out = _bytes(1, name.encode()) if name else b""
     if alias is not None:
         out += _number(2, alias)
     out += _number(4, datatype)
+    if unit:
+        out += _bytes(9, _bytes(1, b"engUnit") + _bytes(2, _number(1, _STRING) + _bytes(8, unit.encode())))
     if datatype == _BOOLEAN:
         return out + _number(14, int(bool(value)))
     if datatype == _STRING:

@@ -50,7 +50,7 @@ class Heard:
         for each in payloads:
             out = self.decoder.decode(Message(topic or self.source, each, now_ns))
             events += out.events
-            if out.rejected is not None:
+            if out.rejected is not None and not out.unclaimed:
                 refused.append(f"{topic or self.source}: {out.rejected}")
         return events, refused
 

@@ -24,8 +24,8 @@ def busy(dialect: str, *, each: int = 1, faults: Sequence[FaultTable] = ()) -> S
         for model in sorted(kind.models)
         for number in range(1 if kind.single else each)
     ]
-    day = [Step(at="09:00", leave=True), Step(at="10:00", come=True)]
-    for hour in range(6, 12):
+    day = [Step(at="09:00", leave=True), Step(at="09:40", come=True)]
+    for hour in range(6, 10):
         day += [Step(at=f"{hour:02d}:{minute:02d}", go=ROOMS[minute % 2]) for minute in (4, 35)]
         for table in tables:
             if table.model == "contact":
@@ -35,6 +35,6 @@ def busy(dialect: str, *, each: int = 1, faults: Sequence[FaultTable] = ()) -> S
             elif table.model in ("plug", "light"):
                 day.append(Step(at=f"{hour:02d}:25", switch=table.name, lasts="9m"))
     return Scenario(
-        schema=1, lasts="6h", room=[RoomTable(name=name, holds=3) for name in ROOMS], device=tables,
+        schema=1, lasts="4h", room=[RoomTable(name=name, holds=3) for name in ROOMS], device=tables,
         person=[Person(name="Ada", room="hall", day=day)], fault=list(faults),
     )  # fmt: skip

@@ -66,7 +66,7 @@ def test_a_seed_is_a_house() -> None:
 def test_every_model_speaks(name: str) -> None:
     """Each model of each dialect says something about itself within hours, and means it."""
     house = House(busy(name))
-    meant = {sent.said.device for sent in house.upto(6 * 3600) if sent.said.facts}
+    meant = {sent.said.device for sent in house.upto(4 * 3600) if sent.said.facts}
     mute = {f"{model}0" for model in MUTE.get(name, ())}
     assert meant == {gadget.name for gadget in house.gadgets} - mute
 
