@@ -119,11 +119,14 @@ FIELDS: dict[str, Meaning] = {
     "on": _binary("switched_on", "switched_off"),
     "power": _quantity("W", "power_changed"),
     "power.failed": _alarm("power_failed", "power_restored"),  # the mains, where something else keeps the device going
+    "power.returned": _quantity("W", None),  # to the grid
     "power.apparent": _quantity("VA", None),
     "power.reactive": _quantity("var", None),
     "power.factor": _quantity("/", None),
     "energy": _quantity("Wh", "energy_changed"),
     "energy.returned": _quantity("Wh", "energy_changed"),
+    "energy.tariff.*": _quantity("Wh", "energy_changed"),
+    "energy.returned.tariff.*": _quantity("Wh", "energy_changed"),
     "voltage": _quantity("V", "voltage_changed"),
     "current": _quantity("A", "current_changed"),
     "power.phase.*": _quantity("W", None),
