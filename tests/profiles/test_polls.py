@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +239,16 @@ def test_a_captured_reply_is_told_only_by_its_values() -> None:
     twin = compile_profile(Document(narrow.replace('id = "unit"', 'id = "twin"'), "twin.toml"))
     with pytest.raises(DecodeError, match="it may be of unit or twin"):
         reply_of([*profiles, twin], "bus", head + STATE)
+
+
+def test_the_guide_s_profile_works() -> None:
+    """The profile in the guide compiles, reads what it says it reads and writes its command."""
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "modbus.md"
+    text = next(block for block in guide.read_text().split("```toml\n") if block.startswith("schema")).split("```")[0]
+    one = decoder(Catalogue([compile_profile(Document(text, "boiler-room.toml"))]), profiles=["boiler-room"])
+    answer = bytes.fromhex("00d7 0015 3039 0000 0001 0001 0000 0000")
+    assert fields(one, "house/5/state", answer) == {
+        "temperature": 21.5, "setpoint.heat": 21, "energy": 12_345_000, "mode": "heat",
+    }  # fmt: skip
+    _, payload = one.encode("house/modbus:5", "set_setpoint", 22)
+    assert decoded(payload).steps == (Step(6, 101, choice=Choice("state", 14, {"0": b"\0\x16", "1": b"\0\x48"})),)
