@@ -50,6 +50,8 @@ from gateway.journal.merged import Merged
 from gateway.notify.carriers import Carriers
 from gateway.notify.notifier import Notifier
 from gateway.notify.outbox import Outbox
+from gateway.offers.hearing import HearingDecoder
+from gateway.offers.offers import Offers
 from gateway.outlet import Outlet
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
@@ -91,7 +93,10 @@ class Daemon:
         self.installation = Installation(self)
         self.announcements = Announcements(config.sources, self.journal.table, self._keep)
         self.committer.before_seal.append(self.announcements.before_commit)
+        self.offers = Offers(config.offers, self)
         self.decoders = {name: self._decoder(name, self.catalogue, self.values) for name in config.sources}
+        if isinstance(hearing := self.decoders.get(config.offers.source), HearingDecoder):
+            self.offers.hear(hearing)
         self.pipeline = Pipeline(
             gateway=self.name, journal=self.journal, committer=self.committer,
             decoders=self.decoders, values=self.values, clock=self.clock,
@@ -101,7 +106,8 @@ class Daemon:
             lambda name: self.decoders[name].filters, partial(read_blob, config.places.state / BLOBS),
         )  # fmt: skip
         self.sources: dict[str, Source] = {
-            name: building.source(name, options) for name, options in config.sources.items()
+            name: building.source(name, self.offers.with_will(name, options))
+            for name, options in config.sources.items()
         }
         self.outlet = Outlet(self.decoders, self.sources, self.values, config.devices)
         self.pipeline.on_pressure = self._press
@@ -160,7 +166,8 @@ class Daemon:
         prefixes, profiles = getattr(options, "prefixes", {}), profile_words(options)
         zone = _zone(config)
         catalogue = OfUnits(catalogue, options.units) if hasattr(options, "units") else catalogue
-        return Decoder(catalogue, self.name, source, config.devices, values, prefixes, zone, imports, profiles)
+        kind = HearingDecoder if source == config.offers.source else Decoder
+        return kind(catalogue, self.name, source, config.devices, values, prefixes, zone, imports, profiles)
 
     def _keep(self, table: str, key: str, row: Any) -> None:
         self.pipeline.keep(table, key, row)
@@ -267,6 +274,7 @@ class Daemon:
             _named("devices", self.installation.run()),
         ]
         outer = [
+            _named("offers", self.offers.run()),
             *(_named(f"source[{name}]", source.run(self.pipeline.inbox)) for name, source in self.sources.items()),
             _named("api", self._serve(api)),
         ]

@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
     {"importers"},
     {"sources", "rules", "targets", "history", "blobs"},
     {"routes", "gates"},
-    {"forward", "commands", "notify"},
+    {"forward", "commands", "notify", "offers"},
     {"replay"},
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options

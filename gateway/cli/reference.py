@@ -55,6 +55,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
     from gateway.history.keeper import HistoryOptions
     from gateway.notify.options import RecipientOptions
+    from gateway.offers.options import OfferOptions
     from gateway.routes import Route
     from gateway.rules.language.inputs import InputOptions
     from gateway.rules.options import RuleOptions
@@ -73,6 +74,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     yield '[notify.NAME] (groups: `[notify]` with `NAME = ["anna", "ben"]`)', RecipientOptions
     yield "[inputs.NAME]", InputOptions
     yield "[http.NAME]", WebServiceOptions
+    yield "[offers]", OfferOptions
 
 
 def config_page() -> str:

@@ -36,6 +36,7 @@ class CrossCheck:
         yield from self._ports()
         yield from self._missing_files()
         yield from self._recipients()
+        yield from self._offers()
         if not self._credential():
             yield from self._keys()
 
@@ -135,6 +136,15 @@ class CrossCheck:
         from gateway.config.recipients import unknown_sources
 
         yield from unknown_sources(self._config)
+
+    def _offers(self) -> Iterator[Fault]:
+        """Find a source of [offers] that is none, or that has no topics."""
+        name, sources = self._config.offers.source, self._config.sources
+        if name and name not in (self._document.section("sources") or sources):
+            yield self._fault(("offers", "source"), f"there is no source {name!r}", probably_meant(name, sources))
+        elif name in sources and not type(sources[name]).__name__.startswith(("Mqtt", "Listener")):
+            what = f"source {name!r} has no topics: name a broker, or the own listener"
+            yield self._fault(("offers", "source"), what)
 
     def _credential(self) -> bool:
         """Return whether systemd gives the journal's keys to the service: then a person cannot read them."""

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from gateway.history.keeper import HistoryOptions
     from gateway.journal.options import JournalOptions
     from gateway.notify.options import Directory
+    from gateway.offers.options import OfferOptions
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
     from gateway.rules.language.inputs import InputOptions
@@ -80,6 +81,7 @@ class Config:
     routes: Mapping[str, Route]
     inputs: Mapping[str, InputOptions]
     http: Mapping[str, WebServiceOptions]  # that rules may call
+    offers: OfferOptions
     devices: Devices
     profiles: Sequence[Path]  # folders, the shipped one first
     warnings: Sequence[Fault]  # what does not stop the gateway
@@ -122,6 +124,7 @@ class Reading:
         from gateway.config.acting import read_inputs, read_services
         from gateway.config.recipients import read_directory
         from gateway.history.keeper import HistoryOptions
+        from gateway.offers.options import OfferOptions
         from gateway.profiles.catalogue import BUILTIN
         from gateway.rules.options import RuleOptions
 
@@ -145,6 +148,7 @@ class Reading:
             routes=self._routes(),
             inputs=read_inputs(self, self._names("inputs")),
             http=read_services(self, self._names("http")),
+            offers=self.table(OfferOptions, ("offers",)),
             devices=self._devices(options.devices),
             profiles=[BUILTIN, *options.profiles],
             warnings=self.warnings,

@@ -30,6 +30,7 @@ SECTIONS = (
         "notify",
         "inputs",
         "http",
+        "offers",
     ),
     "variables",
 )

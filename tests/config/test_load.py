@@ -171,7 +171,10 @@ def test_a_table_with_a_fault_is_still_looked_into(tmp_path: Path) -> None:
         ("sources.'a/b' = 'mqtt://h'", "'a/b' is no name"),
         ("[sources.house]\n", "has no url, listen"),
         ("[sources.house]\nserial = '/dev/ttyUSB0'", "missing key 'profile'"),
-        ("[sources.house]\nserial = 'ttyUSB0'\nprofile = 'arduino'", "'ttyUSB0' is no serial port: write usb:1a86:7523"),
+        (
+            "[sources.house]\nserial = 'ttyUSB0'\nprofile = 'arduino'",
+            "'ttyUSB0' is no serial port: write usb:1a86:7523",
+        ),
         ("[sources.house]\nserial = '/dev/ttyUSB0'\nprofile = []", "profile names 1 to 64 profiles"),
         ("[sources.house]\nserial = '/dev/ttyUSB0'\nprofile = 'a'\nmode = '9N1'", "'mode': "),
         ("targets.cloud = 'mqtt://h'", "a target is a table, not a text"),
@@ -179,6 +182,9 @@ def test_a_table_with_a_fault_is_still_looked_into(tmp_path: Path) -> None:
         ("variables = 1", r"\[variables\] must be a table"),
         ("gateway.name = 'a/b'", "'a/b' is no name"),
         ("gateway.devices = 'nowhere.toml'", "there is no file"),
+        ("sources.house = 'mqtt://h'\noffers.source = 'huose'", r"there is no source 'huose' \(did you mean 'house'"),
+        ("offers.source = 'attic'\n[sources.attic]\nserial = '/dev/a'\nprofile = 'arduino'", "'attic' has no topics"),
+        ("offers.topic = 'a/#'", "'a/#' is not the beginning of a topic"),
     ],
 )
 def test_odd_shapes_are_faults(text: str, says: str, tmp_path: Path) -> None:
