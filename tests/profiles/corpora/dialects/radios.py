@@ -54,4 +54,28 @@ def enocean(record: Record) -> Expected:
     return found
 
 
-DIALECTS = {"rflink": rflink, "enocean-esp3": enocean}
+RFXTRX: dict[str, Name] = {
+    "Temperature": name("temperature", "temperature.probe"), "Temperature2": name("temperature"),
+    "Humidity": name("humidity"), "Barometer": name("pressure"), "UV": name("uv"),
+    "Wind direction": name("wind.direction"),
+    "Wind average speed": name("wind.speed"), "Wind gust": name("wind.gust"), "Rain total": name("rain"),
+    "Rain rate": name("rain.rate"), "Tamper": name("tamper"), "Energy usage": name("power"),
+    "Total usage": name("energy", within=1), "Voltage": name("voltage"),
+    **{f"Current Ch. {n}": name(f"current.phase.{n}") for n in (1, 2, 3)},
+    "Command": name("on", map={"On": True, "Off": False, "Group on": True, "Group off": False, "All on": True}),
+    "Sensor Status": name("open", map={"Normal": False, "Normal Delayed": False, "Alarm": True, "Alarm Delayed": True}),
+}  # fmt: skip
+
+
+def rfxtrx(record: Record) -> Expected:
+    """Read a packet. A humidity of 0 and a pressure of 36 hPa are what a sensor without them sends."""
+    if record.expect.get("invalid"):
+        return Expected(rejected=True)
+    fields = dict(record.fields)
+    for key, least in (("Humidity", 1), ("Barometer", 300)):
+        if key in fields and fields[key] < least:
+            fields[key] = None
+    return Expected(wanted(fields, RFXTRX))
+
+
+DIALECTS = {"rflink": rflink, "enocean-esp3": enocean, "rfxtrx": rfxtrx}
