@@ -28,6 +28,7 @@ from gateway.api.status import (
     DiskStatus,
     LaneStatus,
     NotificationStatus,
+    ProfileStatus,
     Quarantined,
     RouteStatus,
     RuleStatus,
@@ -149,6 +150,7 @@ class Answers:
             blobs=BlobStatus(**daemon.blobs.status()),
             warnings=[str(fault) for fault in daemon.config.warnings],
             devices=self._devices(),
+            profiles=self._profiles(),
             unread=await asyncio.to_thread(self.changes.since_start),
         )
 
@@ -255,6 +257,11 @@ class Answers:
             since=installation.since or None,
             faults=installation.faults,
         )
+
+    def _profiles(self) -> ProfileStatus:
+        files = self._daemon.profiles
+        loaded = len(self._daemon.catalogue.profiles)
+        return ProfileStatus(loaded=loaded, since=files.since or None, faults=files.faults, waiting=files.waiting)
 
     def _notifications(self) -> NotificationStatus:
         notifier = self._daemon.notifier

@@ -44,6 +44,7 @@ from gateway.history.file import NAME as HISTORY_NAME
 from gateway.history.keeper import Keeper
 from gateway.history.query import Past
 from gateway.installation.live import Installation
+from gateway.installation.profiles import ProfileFiles
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.journal.merged import Merged
@@ -112,6 +113,7 @@ class Daemon:
         self.outlet = Outlet(self.decoders, self.sources, self.values, config.devices)
         self.pipeline.on_pressure = self._press
         self.pipeline.on_unclaimed = self.installation.unknown.note
+        self.profiles = ProfileFiles(self)
         self.rules = self._rules()
         self.pipeline.rules = self.rules
         self.gates = self.pipeline.gates = self._gates()
@@ -272,6 +274,7 @@ class Daemon:
             _named("dead letters", self.dead_letters.run()),
             _named("rules", self.rules.run()),
             _named("devices", self.installation.run()),
+            _named("profiles", self.profiles.run()),
         ]
         outer = [
             _named("offers", self.offers.run()),

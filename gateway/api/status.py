@@ -145,6 +145,15 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[str] = []  # why the file on the disk is not what counts
 
 
+class ProfileStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Device profiles."""
+
+    loaded: int = 0
+    since: str | None = None  # when those took effect that count; None: at the start
+    faults: list[str] = []  # why the files on the disk are not what counts
+    waiting: list[str] = []  # profiles whose serial line or polls have changed: that counts from the next start
+
+
 class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The journal's folder."""
 
@@ -184,6 +193,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     alerts: AlertStatus = AlertStatus()
     notifications: NotificationStatus = NotificationStatus()
     devices: DeviceStatus = DeviceStatus()
+    profiles: ProfileStatus = ProfileStatus()
     disk: DiskStatus
     blobs: BlobStatus = BlobStatus()
     warnings: list[str] = []  # faults of the config that do not stop the gateway
@@ -291,6 +301,14 @@ def _devices(status: Status) -> Iterator[Finding]:
         more = f" (and {_count(len(devices.faults) - 1, 'more fault')})" if len(devices.faults) > 1 else ""
         since = f" of {devices.since}" if devices.since else " as they were at the start"
         yield Finding("bad", f"{devices.faults[0]}{more}; the devices{since} count", "edge-gateway check")
+    profiles = status.profiles
+    if profiles.faults:
+        more = f" (and {_count(len(profiles.faults) - 1, 'more fault')})" if len(profiles.faults) > 1 else ""
+        since = f" of {profiles.since}" if profiles.since else " as they were at the start"
+        yield Finding("bad", f"{profiles.faults[0]}{more}; the profiles{since} count", "edge-gateway check")
+    if profiles.waiting:
+        text = f"The serial line of {', '.join(profiles.waiting)} has changed: that counts from the next start"
+        yield Finding("warning", text)
     if devices.unknown:
         text = f"{_count(devices.unknown, 'device')} that no profile reads"
         yield Finding("warning", text, "edge-gateway devices list --unknown")

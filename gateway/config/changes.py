@@ -1,6 +1,6 @@
 """Which files of an installation are others than when the gateway read them: it has to be restarted for them.
 
-Rule files and devices.toml are not among them: those go live by themselves.
+Rule files, device profiles and devices.toml are not among them: those go live by themselves.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ def _signature(config: Config) -> Signature:
     rules, devices = config.rules.folder, config.gateway.devices
     with suppress(GatewayError):  # more files than can be looked at: said by those who have to read them
         for part in parts(config):
-            if not (
-                part.secret or part.path == devices or part.path.is_relative_to(rules)
-            ):  # secrets are read when they are needed
+            live = part.path == devices or part.path.is_relative_to(rules) or part.path.parent in config.profiles
+            if not (part.secret or live):  # secrets are read when they are needed
                 with suppress(OSError):
                     status = part.path.stat()
                     found[part.path] = (status.st_mtime_ns, status.st_size)

@@ -11,6 +11,7 @@ import msgspec
 from gateway.clock import NS_PER_S
 from gateway.errors import DecodeError
 from gateway.event import Event
+from gateway.profiles import command
 from gateway.profiles.bind import Bound, BoundField
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.devices import Devices
@@ -90,6 +91,18 @@ class Context:
         self.zone = zone
         self.synced = True
         self._stamp = Stamp()
+
+    def encode(self, device_id: str, name: str, value: Any = None) -> tuple[str, bytes]:
+        """Return topic and payload of a command to a device. Raises DecodeError with why it cannot be."""
+        return command.encode(self.catalogue, self.values.get(device_id), device_id, name, value)
+
+    def terms(self, device_id: str, name: str) -> command.Terms:
+        """Return what counts for a command beside its bytes. Raises DecodeError when the device does not take it."""
+        return command.terms(self.catalogue, self.values.get(device_id), device_id, name)
+
+    def expected(self, device_id: str, name: str, value: Any = None) -> tuple[str, Any, float, float] | None:
+        """Return what a device reports when it has done what a command says; see `command.expected`."""
+        return command.expected(self.catalogue, self.values.get(device_id), name, value)
 
     def change(
         self, field: BoundField, subject: str, value: Any, old: Any, when: str, *, resync: bool = False, raw: Any = None

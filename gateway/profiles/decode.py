@@ -12,7 +12,7 @@ from datetime import tzinfo
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles import announced, command, learned, messages, presence
+from gateway.profiles import announced, learned, messages, presence
 from gateway.profiles.bind import Bound, BoundField, Plan, note_alias
 from gateway.profiles.catalogue import Catalogue, Entry
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
@@ -49,19 +49,30 @@ class Decoder(Context):
         profiles: Iterable[str] | None = None,
     ) -> None:
         """Prepare; nothing is decoded yet. KeyError for a word in `profiles` that names none."""
-        own = Catalogue(catalogue.profiles.values())  # what devices say about themselves is theirs alone
-        super().__init__(own, f"/{gateway}/{source}", source, devices, values, zone)
+        super().__init__(Catalogue(), f"/{gateway}/{source}", source, devices, values, zone)
         self.prefixes = dict(prefixes or {})
         self.imports = imports
+        self._words = None if profiles is None else list(profiles)
+        self._files: frozenset[str] = frozenset()
         self.known_at_start = frozenset(subject for subject in values if subject.startswith(f"{source}/"))
-        announced.restore(self)
-        names = None if profiles is None else catalogue.named(profiles)
-        self._filters = catalogue.filters(self.prefixes, names)
-        self.entries = catalogue.entries(self.prefixes, names)
-        self._chosen = devices.profiled or any(entry.message and entry.message.installed for entry in self.entries)
         self._routes: dict[str, Route] = {}
+        self.read(catalogue)
+        announced.restore(self)
         self.repeats = Repeats()
         self.watch = Watch(self)
+
+    def read(self, catalogue: Catalogue) -> None:
+        """Read by these profiles from the next message on. KeyError for a word that names none of them.
+
+        What is known of the devices stays, and what they said about themselves.
+        """
+        names = None if self._words is None else catalogue.named(self._words)
+        self._filters = catalogue.filters(self.prefixes, names)
+        self.entries = catalogue.entries(self.prefixes, names)
+        said = [compiled for name, compiled in self.catalogue.profiles.items() if name not in self._files]
+        self._files = frozenset(catalogue.profiles)
+        self.catalogue = Catalogue([*catalogue.profiles.values(), *said])  # what devices say is of this source alone
+        self.installed(self.devices)
 
     @property
     def filters(self) -> list[str]:
@@ -93,18 +104,6 @@ class Decoder(Context):
         if out.faults and out.rejected is None and not any(reading.fields for reading in out.readings):
             out.rejected = "; ".join(out.faults)
         return out
-
-    def encode(self, device_id: str, name: str, value: Any = None) -> tuple[str, bytes]:
-        """Return topic and payload of a command to a device. Raises DecodeError with why it cannot be."""
-        return command.encode(self.catalogue, self.values.get(device_id), device_id, name, value)
-
-    def terms(self, device_id: str, name: str) -> command.Terms:
-        """Return what counts for a command beside its bytes. Raises DecodeError when the device does not take it."""
-        return command.terms(self.catalogue, self.values.get(device_id), device_id, name)
-
-    def expected(self, device_id: str, name: str, value: Any = None) -> tuple[str, Any, float, float] | None:
-        """Return what a device reports when it has done what a command says; see `command.expected`."""
-        return command.expected(self.catalogue, self.values.get(device_id), name, value)
 
     def release(self, now_ns: int, boot_ns: int | None = None) -> Decoded:
         """Do what time alone makes due: held values, impulses, silence. Cheap when there is none.

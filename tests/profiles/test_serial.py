@@ -225,3 +225,16 @@ def test_a_teach_in_says_what_a_device_is_unless_devices_toml_says_another() -> 
     assert made.decode(delivery("house", b"7;t;20")).readings[0].fields == {"temperature": 20}
     made.installed(Devices([Device(id="house/radio:7", profile="radio-2")]))
     assert made.decode(delivery("house", b"7;t;20")).readings[0].fields == {"temperature": 40}
+
+
+def test_other_profiles_from_the_next_message_on() -> None:
+    """Profiles are swapped between two messages: what is known stays, what was heard under the old ones is compared."""
+    made = decoder(compiled(MQTT))
+    made.decode(delivery("attic/x", {"t": 5, "u": 50}))
+    made.read(compiled(MQTT.replace('"/t"', '"/u"'), MQTT.replace('"attic"', '"loft"').replace("attic", "loft")))
+    assert made.filters == ["attic/+", "loft/+"]
+    (event,) = made.decode(delivery("attic/x", {"t": 5, "u": 50})).events
+    assert event.data == {"temperature": 50, "unit": "Cel", "previous": 5}
+    assert made.decode(delivery("attic/x", {"t": 6, "u": 50})).events == []
+    made.read(compiled(BOARD))
+    assert made.decode(delivery("attic/x", {"u": 50})).unclaimed

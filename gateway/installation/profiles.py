@@ -1,0 +1,155 @@
+"""The profiles of a running gateway: read again when a file changes, live from the next message on.
+
+Files are looked at every `LOOK_S`; two looks that see the same find them quiet. What changed is compiled beside what
+runs, and all of it is swapped between two messages or none: a file with a fault, or profiles that a source of the
+config cannot do with, keep what runs, and log and status say file and line. Devices keep what is known of them, and
+what they said about themselves stays.
+
+What a serial line is opened with (baud, framing, polls) counts from the next start; it is said when it has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.clock import rfc3339
+from gateway.config.crosscheck import unknown_prefixes, unreadable_sources
+from gateway.document import raise_faults
+from gateway.errors import ConfigError, DiskRefused, Fault, JournalError
+from gateway.event import Event
+from gateway.profiles.catalogue import PROFILES_MAX, Catalogue, load_profile
+from gateway.profiles.compiled import Compiled
+from gateway.profiles.units import OfUnits
+
+if TYPE_CHECKING:
+    from gateway.daemon import Daemon
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+NAMED_MAX = 100  # profiles in an event `profiles_changed`
+
+Signature = tuple[int, int, int]
+Seen = dict[Path, Signature]
+
+
+class ProfileFiles:
+    """Watches the folders of profiles. Belongs to the event loop's thread."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        """Begin with what the daemon has loaded."""
+        self._daemon = daemon
+        self.since = ""  # when the profiles took effect that count; empty: at the start
+        self.faults: list[str] = []  # why the files on the disk are not what counts
+        self.waiting: list[str] = []  # profiles whose line has changed: that counts from the next start
+        self._seen = self._judged = self._look_at_files()
+        self._compiled: dict[Path, tuple[Signature, Compiled]] = {
+            Path(compiled.file): (self._seen[Path(compiled.file)], compiled)
+            for compiled in daemon.catalogue.profiles.values()
+            if Path(compiled.file) in self._seen
+        }
+        self._links = {name: (p.source.link, p.source.poll) for name, p in daemon.catalogue.profiles.items()}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = self._look_at_files()
+            quiet, self._seen = now == self._seen, now
+            if quiet and now != self._judged:
+                self._judged = now
+                await self._take(now)
+
+    def _look_at_files(self) -> Seen:
+        found: Seen = {}
+        for folder in self._daemon.config.profiles:
+            for file in sorted(folder.glob("*.toml"))[:PROFILES_MAX]:
+                try:
+                    status = file.stat()
+                except OSError:
+                    continue  # removed this moment
+                found[file] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        return found
+
+    async def _take(self, files: Seen) -> None:
+        try:
+            catalogue = await asyncio.to_thread(self._compile, files)
+            raise_faults(self._unfit(catalogue))
+        except ConfigError as error:
+            self.faults = [str(fault) for fault in error.faults]
+            for fault in self.faults:
+                log.error("%s; the profiles as they were still count", fault)
+            return
+        self.faults = []
+        self._swap(catalogue)
+
+    def _compile(self, files: Seen) -> Catalogue:
+        """Compile what changed; the rest is as it was. Raises ConfigError with the faults of all files."""
+        compiled: dict[Path, tuple[Signature, Compiled]] = {}
+        faults: list[Fault] = []
+        for file, signature in files.items():
+            before = self._compiled.get(file)
+            try:
+                compiled[file] = before if before and before[0] == signature else (signature, load_profile(file))
+            except ConfigError as error:
+                faults += error.faults
+        raise_faults(faults)
+        self._compiled = compiled
+        return Catalogue(profile for _, profile in compiled.values())
+
+    def _unfit(self, catalogue: Catalogue) -> Iterator[Fault]:
+        """Find what the sources of the config cannot do without."""
+        config = self._daemon.config
+        yield from unknown_prefixes(config, catalogue.prefixes)
+        yield from unreadable_sources(config, catalogue)
+
+    def _swap(self, catalogue: Catalogue) -> None:
+        """Let other profiles count, between two messages."""
+        daemon = self._daemon
+        before, after = daemon.catalogue.profiles, catalogue.profiles
+        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) is not after.get(name))
+        if not changed:
+            return
+        daemon.catalogue = catalogue
+        for name, decoder in daemon.decoders.items():
+            units = getattr(daemon.config.sources[name], "units", None)
+            decoder.read(catalogue if units is None else OfUnits(catalogue, units))
+            daemon.announcements.by_source[name].moved = True  # its filters may be others
+        self.waiting = sorted(
+            name for name, was in self._links.items() if name in after and _line(*was) != _line(*_of(after[name]))
+        )
+        self.since = rfc3339(daemon.clock.wall_ns())
+        self._record(changed)
+        log.info("profiles took effect: %s", ", ".join(changed[:NAMED_MAX]))
+        for name in self.waiting:
+            log.warning("profile %s: its serial line or its polls have changed; that counts from the next start", name)
+
+    def _record(self, changed: list[str]) -> None:
+        daemon = self._daemon
+        data = {"profiles": changed[:NAMED_MAX], "more": max(0, len(changed) - NAMED_MAX)}
+        event = Event(
+            source=f"/{daemon.name}/installation",
+            type="profiles_changed",
+            time=rfc3339(daemon.clock.wall_ns()),
+            actor="file",
+            data=data,
+        )
+        try:
+            daemon.pipeline.record_all([event])
+        except (JournalError, DiskRefused) as error:
+            log.error("profiles: what changed is in effect, and not in the journal: %s", error)
+
+
+def _of(compiled: Compiled) -> tuple[Any, Any]:
+    return compiled.source.link, compiled.source.poll
+
+
+def _line(link: Any, poll: Any) -> tuple[Any, ...]:
+    """Return what is only read when a serial source begins."""
+    if link.kind != "serial":
+        return ()
+    return link.baud, link.mode, link.framing, link.timeout, link.retries, poll
