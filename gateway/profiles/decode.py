@@ -230,7 +230,7 @@ class Decoder(Context):
             about = candidate.about(self.source, self.devices, document)
             whose = (candidate.profile, about.subject if about else delivery.topic)
             said = delivery.payload if message.blob else member
-            if self.repeats.again(message.dedup, whose, said, delivery.received_ns):
+            if self.repeats.again(message.dedup, whose, said, delivery.received_ns, delivery):
                 out.ignored = f"{candidate.profile}: the same again within {message.dedup.text}"
                 return
         if message.per is not None:

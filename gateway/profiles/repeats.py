@@ -42,18 +42,27 @@ class Repeats:
     def __init__(self) -> None:
         """Begin with none open."""
         self._opened: dict[bytes, int] = {}
+        self._delivery: object = None  # the last one, and the windows it opened: its other messages are no repeats
+        self._mine: set[bytes] = set()
         self.count = 0  # repeats so far
 
-    def again(self, spec: CompiledDedup, whose: Sequence[str], document: Any, at_ns: int) -> bool:
-        """Return whether this was said before, within the window; else it opens one."""
+    def again(
+        self, spec: CompiledDedup, whose: Sequence[str], document: Any, at_ns: int, delivery: object = None
+    ) -> bool:
+        """Return whether this was said before, within the window and by another delivery; else it opens one."""
+        if delivery is not self._delivery or delivery is None:
+            self._delivery, self._mine = delivery, set()
         said = f"{whose!r}{spec.of(document)!r}".encode("utf-8", "surrogatepass")
         key = hashlib.blake2b(said, digest_size=12).digest()
+        if key in self._mine:
+            return False
         since = self._opened.pop(key, None)
         if since is not None and 0 <= at_ns - since < spec.window_ns:  # less than 0: the wall clock stepped back
             self._opened[key] = since
             self.count += 1
             return True
         self._opened[key] = at_ns
+        self._mine.add(key)
         while len(self._opened) > REPEATS_MAX:
             del self._opened[next(iter(self._opened))]
         return False

@@ -124,6 +124,16 @@ def test_radio_that_repeats_itself_is_heard_once() -> None:
     assert made.repeats.count == 18
 
 
+def test_several_messages_read_one_delivery_within_a_window() -> None:
+    """A delivery that two messages of a profile read repeats nothing; the next one with the same in it does."""
+    more = '[[message]]\ntopics = ["t/{device}/radio"]\ndedup = { ignore = ["/rssi", "/more/noise"], window = "1s" }\n'
+    made = decoder(compiled(BUTTON + more + 'fields = [{ name = "temperature", from = "/t" }]\n'))
+    both = made.decode(delivery("t/r/radio", {"code": "0a", "t": 20, "rssi": 1, "more": {}}))
+    assert [e.type for e in both.events] == ["button_pressed", "temperature_changed"]
+    again = made.decode(delivery("t/r/radio", {"code": "0a", "t": 20, "rssi": 2, "more": {}}))
+    assert (again.events, again.ignored) == ([], "t: the same again within 1s")
+
+
 def test_windows_are_bounded() -> None:
     """Who makes up messages cannot fill the memory with windows."""
     made = decoder(compiled(BUTTON))
