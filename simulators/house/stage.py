@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,9 @@ name = "simulated"
 state = "state"
 timezone = "UTC"
 profiles = [{profiles}]
+
+[api]
+socket = {socket}
 
 [journal]
 bytes_max = "64MB"
@@ -68,6 +72,8 @@ class Stage:
         self.cloud = CloudHttp(ledger=self.received)
         self.broker = Mosquitto(folder / "broker") if broker else None
         self._listen = free_port()
+        self._beside = Path(tempfile.mkdtemp(prefix="egw-"))  # a socket's path is short, `folder` may be deep
+        self._socket = self._beside / "api.sock"
         self._here = here
         self._slow_s = 0.0
         self._go: float | None = None
@@ -122,7 +128,7 @@ class Stage:
 
     def ask(self, what: str, **arguments: Any) -> Any:
         """Ask the gateway."""
-        with ApiClient(self.folder / "state" / "api.sock") as client:
+        with ApiClient(self._socket) as client:
             return client.ask(what, **arguments)
 
     def status(self) -> dict[str, Any]:
@@ -155,6 +161,7 @@ class Stage:
         self.cloud.stop()
         if self.broker:
             self.broker.stop()
+        shutil.rmtree(self._beside, ignore_errors=True)
         return code
 
     def log(self) -> str:
@@ -176,7 +183,8 @@ class Stage:
         where = f'url = "{self.broker.url}"' if self.broker else f'listen = "127.0.0.1:{self._listen}"'
         text = CONFIG.format(
             profiles=", ".join(json.dumps(str((self._here / each).resolve())) for each in table.profiles),
-            source=where, ports="\n".join(self._ports()), cloud=self.cloud.url, more=table.more,
+            source=where, ports="\n".join(self._ports()), cloud=self.cloud.url, socket=_quoted(str(self._socket)),
+            more=table.more,
         )  # fmt: skip
         (self.folder / "gateway.toml").write_text(text)
         (self.folder / "devices.toml").write_text(devices_toml(self.house))
