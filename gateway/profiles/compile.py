@@ -56,7 +56,7 @@ def _is_plain(segments: Sequence[Segment] | None) -> bool:
 
 
 def _asks(when: Sequence[lang.Condition]) -> tuple[str, ...] | None:
-    if any(wanted.equals is not None or not wanted.path or "{" in _parent(wanted.path) for wanted in when):
+    if any(not (wanted.exists is not None and wanted.path) or "{" in _parent(wanted.path) for wanted in when):
         return None  # also for what was learned: it is not in the message
     return tuple(_parent(wanted.path) for wanted in when)
 

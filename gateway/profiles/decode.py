@@ -130,20 +130,20 @@ class Decoder(Context):
                     self._state(usual[0], document, document, delivery, out, usual[1])
                     return
             claims = route.claims_of(document)
-        failed: DecodeError | None = None
+        failed: dict[str, DecodeError] = {}  # profile -> why it cannot read this at all
         refused: dict[str, list[str]] = {}
         for candidate, certain in claims:
             message = candidate.message
             if message is None:
-                if failed is not None:
-                    raise failed
+                if candidate.profile in failed:
+                    raise failed[candidate.profile]
                 out.ignored = f"{candidate.profile}: nothing to report"
                 return
             document = documents.get(message.format, ABSENT)
             if document is ABSENT:
                 document = documents[message.format] = message.parse(delivery.payload)
             if document.__class__ is DecodeError:
-                failed = document
+                failed[candidate.profile] = document
                 continue
             if certain or self._holds(candidate, document):
                 if self._chosen and candidate.bound is None:
@@ -160,7 +160,7 @@ class Decoder(Context):
         if refused:
             out.unclaimed = True
             raise DecodeError(which_profile(refused, self.devices))
-        self._unclaimed(route.candidates, documents, delivery, out, failed)
+        self._unclaimed(route.candidates, documents, delivery, out, next(iter(failed.values()), None))
 
     def _together(
         self, claims: list[Claim], first: Candidate, documents: dict[str, Any], delivery: Received, out: Decoded

@@ -38,19 +38,20 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Condition(_Table, frozen=True):
-    """True when what is at `path` exists (or not), or equals one of these, compared in text form."""
+    """True when what is at `path` exists (or not), equals one of these as text, or is a number of this range."""
 
     path: str | None = None
     learned: _Key | None = None  # instead of a path: what a [[learn]] has remembered of the device
     exists: bool | None = None
     equals: str | int | float | bool | list[str | int | float | bool] | None = None
+    within: Annotated[list[float], msgspec.Meta(min_length=2, max_length=2)] | None = None  # both ends belong to it
 
     def __post_init__(self) -> None:
         """Check that it says one thing."""
         if (self.path is None) == (self.learned is None):
             raise ValueError("a condition has either `path` or `learned`")
-        if (self.exists is None) == (self.equals is None):
-            raise ValueError("a condition has either `exists` or `equals`")
+        if [self.exists, self.equals, self.within].count(None) != 2:
+            raise ValueError("a condition has one of `exists`, `equals` and `within`")
 
 
 class UnitFrom(_Table, frozen=True):

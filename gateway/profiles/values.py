@@ -91,6 +91,8 @@ def plain_number(raw: Any, _: Any) -> float | int | None:
 def condition(wanted: Condition) -> Test:
     """Compile a condition to a function of the message. ValueError for a bad pointer."""
     read = first_of([f"/{LEARNED}/{wanted.learned}" if wanted.learned else wanted.path or ""])
+    if wanted.within is not None:
+        return _within(read, *wanted.within)
     if wanted.equals is None:
         return (lambda m: read(m) is not ABSENT) if wanted.exists else (lambda m: read(m) is ABSENT)
     allowed = frozenset(map(text_of, wanted.equals if isinstance(wanted.equals, list) else [wanted.equals]))
@@ -98,6 +100,17 @@ def condition(wanted: Condition) -> Test:
     def test(message: Any) -> bool:
         value = read(message)
         return value is not ABSENT and text_of(value) in allowed
+
+    return test
+
+
+def _within(read: Read, low: float, high: float) -> Test:
+    def test(message: Any) -> bool:
+        try:
+            value = number(read(message))
+        except DecodeError:
+            return False
+        return value is not None and low <= value <= high
 
     return test
 

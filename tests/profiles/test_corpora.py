@@ -15,7 +15,11 @@ from tests.profiles.deliveries import decoder, delivery
 
 FOLDER = folder()
 RIGHT_PERCENT_MIN = 99.0
-HELD = ("frigate",)  # dialects that have reached it
+HELD = (
+    "aws-shadow", "ecowitt", "esphome", "frigate", "mysensors-mqtt", "neolink", "onvif2mqtt", "openmqttgateway-ble",
+    "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2", "tasmota", "thingsboard", "valetudo", "zigbee2mqtt",
+    "zwave-js-ui",
+)  # fmt: skip
 
 
 @cache

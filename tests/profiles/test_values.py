@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from gateway.clock import rfc3339, wall_ns_of
 from gateway.errors import DecodeError
-from gateway.profiles.language import Field
+from gateway.profiles.language import Condition, Field
 from gateway.profiles.times import Stamp, duration_ns, wall_ns
-from gateway.profiles.values import converter, number, text_of
+from gateway.profiles.values import condition, converter, number, text_of
 from gateway.profiles.vocabulary import FIELDS
 from tests.profiles.deliveries import NOW
 
@@ -57,6 +57,15 @@ def test_any_value_is_a_finite_number_or_refused(raw: Any) -> None:
     except DecodeError:
         return
     assert value is None or math.isfinite(value)
+
+
+def test_a_condition_may_be_a_range() -> None:
+    """What is a number of the range holds, both ends too, also as text; no number, and nothing at all, does not."""
+    holds = condition(Condition(path="/p", within=[20, 33]))
+    assert [holds({"p": value}) for value in (20, "29.92", 33, 33.1, "no", None, True)] == [True] * 3 + [False] * 4
+    assert not holds({})
+    with pytest.raises(ValueError, match="one of"):
+        Condition(path="/p", within=[1, 2], exists=True)
 
 
 def test_units_scale_and_guard() -> None:

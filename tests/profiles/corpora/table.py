@@ -16,7 +16,7 @@ from gateway.profiles import samples
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
 from gateway.profiles.devices import Devices
-from gateway.profiles.samples import NOW_NS, Heard, Line
+from gateway.profiles.samples import Line
 from tests.profiles.corpora import dialects
 from tests.profiles.corpora.expected import OUTCOMES, Expected, Verdict, judge
 from tests.profiles.corpora.records import Record

@@ -72,6 +72,10 @@ THEENGS: dict[str, Name] = {
 def theengs(record: Record) -> Expected:
     """Bluetooth advertisements as Theengs decodes them. A weight in pounds is left to the profile's own samples."""
     fields = dict(record.fields)
+    if fields.get("type") == "WCVR":  # how far a blind is tilted, and whether it moves
+        fields = {key: value for key, value in fields.items() if key not in ("open", "motion")}
+    if fields.get("type") == "TIRE":  # bar, of a tyre
+        fields.pop("pres", None)
     if fields.get("unit") not in (None, "kg"):
         fields.pop("weight", None)
     return Expected(wanted({key: v for key, v in fields.items() if is_number(v) or isinstance(v, bool)}, THEENGS))
