@@ -208,6 +208,38 @@ def test_a_device_that_takes_nothing(tmp_path: Path) -> None:
     plug.unplug()
 
 
+def test_a_slow_device_gets_every_command(tmp_path: Path) -> None:
+    """What waits for a slow line arrives whole and in order, and makes room for more as it goes."""
+    plug, inbox = Plug(tmp_path / "port"), Inbox()
+    attic = source(tmp_path / "port", write_bytes_max=50_000, write_timeout_s=60)
+    sent, arrived = bytearray(), bytearray()
+
+    port = attic._port
+
+    def drained_some() -> bool:
+        before = len(arrived)
+        return drained() or len(arrived) > before
+
+    def drained() -> bool:
+        arrived.extend(plug.read())
+        return len(arrived) >= len(sent)
+
+    async def scene() -> None:
+        async with running([attic], inbox):
+            await until(lambda: opened(attic))
+            for number in range(5_000):
+                command = b"%07d\n" % number * 4
+                while not attic.send("any", command):
+                    await until(drained_some)
+                    assert port._waiting_bytes == sum(map(len, port._waiting)), "what was written makes room"
+                sent.extend(command)
+            await until(drained)
+
+    asyncio.run(scene())
+    plug.unplug()
+    assert arrived == sent
+
+
 def test_reading_stops_and_goes_on(tmp_path: Path) -> None:
     """Paused, nothing is delivered and the line fills up; afterwards everything is there, and no silence was heard."""
     plug, inbox = Plug(tmp_path / "port"), Inbox()
