@@ -30,6 +30,11 @@ class Outlet:
         topic, payload = self._part(device, self._decoders).encode(device, command, value)
         return topic, payload
 
+    def terms(self, device: str, command: str) -> tuple[float, float, bool]:
+        """Return the profile's `rate` and `expires` of a command, in seconds, and whether it is `once`."""
+        said = self._part(device, self._decoders).terms(device, command)
+        return said.rate_s, said.expires_s, said.once
+
     def send(self, device: str, topic: str, payload: bytes) -> bool:
         """Send a command's bytes through the device's source."""
         return bool(self._part(device, self._sources).send(topic, payload))

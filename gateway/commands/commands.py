@@ -11,8 +11,11 @@ Some are awaited behind that (confirmations.py): until the device says that it i
 sent again, as often as they may be, and then have failed.  What only shall be observed (all commands, those of a
 device, those of a rule) is recorded as `command_observed` and not sent.
 
+A profile may say how often a device takes a command (`rate`): what comes earlier waits, and of several the newest goes;
+how long one waits for a device that sleeps (`expires`); and that it is never to be repeated (`once`).
+
 Bounds: at most `WAITING_MAX` commands wait for a source to come back, each no longer than its
-``expires`` or `LIFETIME_S`; later ones are read from the journal when there is room.
+``expires``, its profile's, or `LIFETIME_S`; later ones are read from the journal when there is room.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any, Protocol
 
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
 from gateway.commands.confirmations import Awaiting, Confirmations, Expected, Step, awaiting_of
+from gateway.commands.pace import Pace
 from gateway.commands.position import Position
 from gateway.errors import DiskRefused, GatewayError
 from gateway.event import Event, Lane, decode
@@ -50,6 +54,10 @@ class Outlet(Protocol):
 
     def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
         """Return topic and payload; DecodeError says why the device can't do that."""
+        ...
+
+    def terms(self, device: str, command: str) -> tuple[float, float, bool]:
+        """Return at least how many seconds apart, how many it may wait (0: nothing said), and whether never again."""
         ...
 
     def send(self, device: str, topic: str, payload: bytes) -> bool:
@@ -97,6 +105,7 @@ class Commands:
         self._retry_at = 0.0  # loop time before which waiting commands are left alone
         self._look_at = 0.0  # the same for what is awaited
         self._more = asyncio.Event()
+        self._pace = Pace()
         self.awaited = Confirmations(
             journal.table("confirming"), lambda key, row: journal.put("confirming", key, row), clock.boot_ns()
         )
@@ -153,6 +162,8 @@ class Commands:
                         self._marked[record.sequence] = event.id
                         del self._found[event.id]
                 elif event.type == REQUESTED:
+                    if event.subject in blocked:
+                        self._overtake(event)
                     await self._offer(record.sequence, event, blocked)
                 elif event.type == WITHDRAWN:
                     self._supersede(event.subject, str(event.data.get("field")), "nobody wants it any more")
@@ -186,14 +197,18 @@ class Commands:
         if mark is not None:
             self._marked[sequence] = event.id
             return mark == SENT or self._over(event, "command_uncertain", "cut off while it was sent")
-        if self._is_past(_until(event)):
+        command, value, now_ns = event.data.get("command", ""), event.data.get("value"), self._clock.boot_ns()
+        rate_s, expires_s, never_again = self._outlet.terms(event.subject, command)
+        until = _until(event, expires_s or LIFETIME_S)
+        if self._is_past(until):
             return self._over(event, "command_failed", "expired before it could be sent")
         why = self._only_observed(event)
         if why:
             return self._over(event, "command_observed", why)
-        command, value = event.data.get("command", ""), event.data.get("value")
+        if self._pace.too_soon(event.subject, command, rate_s, now_ns):
+            return False
         topic, payload = self._outlet.encode(event.subject, command, value)
-        once = bool(event.data.get("once"))
+        once = bool(event.data.get("once")) or never_again
         if once:
             self._journal.put("sending", event.id, event.subject)
             await self._committer.flush()
@@ -204,8 +219,24 @@ class Commands:
             self._marked[sequence] = event.id
         self.sent += sent
         if sent:
-            self._await(event)
+            self._pace.sent(event.subject, command, now_ns)
+            self._await(event, until)
         return sent
+
+    def _overtake(self, event: Event) -> None:
+        """Let a command that waits for its turn go for a newer one of its device."""
+        command = event.data.get("command")
+        for sequence, older in list(self._waiting.items()):
+            if (older.subject, older.data.get("command")) == (event.subject, command) and self._is_paced(older):
+                self._over(older, "command_superseded", "a newer command took its place")
+                del self._waiting[sequence]
+
+    def _is_paced(self, event: Event) -> bool:
+        try:
+            rate_s, _, never_again = self._outlet.terms(event.subject, event.data.get("command", ""))
+        except GatewayError:
+            return False
+        return rate_s > 0 and not never_again and not event.data.get("once")
 
     def _only_observed(self, event: Event) -> str:
         """Return why a command is only recorded; nothing when it is to be sent."""
@@ -217,14 +248,14 @@ class Commands:
 
     # ---- what becomes of them ------------------------------------------------------------------------
 
-    def _await(self, event: Event) -> None:
+    def _await(self, event: Event, until: str) -> None:
         """Wait for the device to say that it is so, where that is wanted and can be known."""
         command, value, now_ns = event.data.get("command", ""), event.data.get("value"), self._clock.boot_ns()
         expected = self._outlet.expected(event.subject, command, value)
         field = event.data.get("field", command) if expected is None else expected.field
         self._supersede(event.subject, field, "a newer command took its place")
         reported = None if expected is None else self._outlet.reported(event.subject, expected.field)
-        awaiting = awaiting_of(event, expected, reported, _until(event))
+        awaiting = awaiting_of(event, expected, reported, until)
         if awaiting is not None and not self.awaited.begin(event.id, awaiting, now_ns):
             log.warning("command %s to %r is not awaited: too many are", event.id, event.subject)
         if expected is None and event.data.get("confirm_s"):
@@ -272,11 +303,16 @@ class Commands:
 
     def _again(self, awaiting: Awaiting) -> bool:
         """Send a command once more; False when its device can't be told now."""
+        device, command, now_ns = awaiting.device, awaiting.command, self._clock.boot_ns()
         try:
-            topic, payload = self._outlet.encode(awaiting.device, awaiting.command, awaiting.value)
-            return self._outlet.send(awaiting.device, topic, payload)
+            if self._pace.too_soon(device, command, self._outlet.terms(device, command)[0], now_ns):
+                return False
+            sent = self._outlet.send(device, *self._outlet.encode(device, command, awaiting.value))
         except GatewayError:
             return False
+        if sent:
+            self._pace.sent(device, command, now_ns)
+        return sent
 
     def _ended(self, command_id: str, awaiting: Awaiting, outcome: str, reason: str) -> None:
         """Record how an awaited command ended, in the block in which it stops being awaited."""
@@ -338,13 +374,13 @@ class Commands:
                 self._journal.put("sending", self._marked.pop(sequence), None)
 
 
-def _until(event: Event) -> str:
+def _until(event: Event, lifetime_s: float) -> str:
     """Return when a command is too late."""
     expires = event.data.get("expires")
     if expires:
         return str(expires)
     try:
-        return rfc3339(wall_ns_of(event.time) + int(LIFETIME_S * NS_PER_S))
+        return rfc3339(wall_ns_of(event.time) + int(lifetime_s * NS_PER_S))
     except ValueError:
         return ""
 

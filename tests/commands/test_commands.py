@@ -28,6 +28,7 @@ class House:
         self.away: set[str] = set()
         self.got: list[tuple[str, str, bytes]] = []
         self.values: dict[tuple[str, str], Any] = {}
+        self.said: dict[str, tuple[float, float, bool]] = {}  # rate, expires, once of commands
 
     def encode(self, device: str, command: str, value: Any) -> tuple[str, bytes]:
         """Encode, but for a command nobody knows."""
@@ -36,6 +37,10 @@ class House:
         if command == "bug":
             raise ZeroDivisionError("a profile's bug")
         return f"{device}/{command}", str(value).encode()
+
+    def terms(self, device: str, command: str) -> tuple[float, float, bool]:
+        """Say what a profile would."""
+        return self.said.get(command, (0.0, 0.0, False))
 
     def send(self, device: str, topic: str, payload: bytes) -> bool:
         """Take it, when there."""
@@ -287,5 +292,62 @@ def test_a_bug_costs_one_command(tmp_path: Path) -> None:
         [failed] = scene.results
         assert failed.type == "command_failed"
         assert failed.data["reason"] == "a fault of the gateway: ZeroDivisionError: a profile's bug"
+
+    play(tmp_path, house, act)
+
+
+def test_a_device_is_told_no_more_often_than_its_profile_says(tmp_path: Path) -> None:
+    """The first goes at once, the newest when the time is over; what lies between is superseded, and that is said."""
+    house = House()
+    house.said["turn"] = (0.5, 0.0, False)
+
+    async def act(scene: Scene) -> None:
+        for value in (1, 2, 3):
+            scene.want("house/z2m:cover", "turn", value)
+        scene.want("house/z2m:lamp", "turn", 4)
+        await scene.until(lambda: len(house.got) == 3)
+
+    play(tmp_path, house, act)
+    assert [payload for _, _, payload in house.got] == [b"1", b"4", b"3"]
+
+
+def test_what_lies_between_is_said_to_be_superseded(tmp_path: Path) -> None:
+    """Nobody has to guess why a command was not sent."""
+    house = House()
+    house.said["turn"] = (0.3, 0.0, False)
+
+    async def act(scene: Scene) -> None:
+        for value in (1, 2, 3):
+            scene.want("house/z2m:cover", "turn", value)
+        await scene.until(lambda: len(house.got) == 2)
+        assert [(event.type, event.data["value"]) for event in scene.results] == [("command_superseded", 2)]
+
+    play(tmp_path, house, act)
+
+
+def test_a_device_that_sleeps_may_be_waited_for(tmp_path: Path) -> None:
+    """A profile's `expires` counts where the command says nothing: longer than usual, or shorter."""
+    house = House()
+    house.said |= {"wake": (0.0, 3600.0, False), "now": (0.0, 10.0, False)}
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "wake", 1, age_s=300)
+        scene.want("house/z2m:trv", "now", 2, age_s=20)
+        await scene.until(lambda: bool(scene.results))
+        assert [(event.type, event.data["command"]) for event in scene.results] == [("command_failed", "now")]
+
+    play(tmp_path, house, act)
+    assert [payload for _, _, payload in house.got] == [b"1"]
+
+
+def test_what_a_profile_says_is_never_repeated(tmp_path: Path) -> None:
+    """`once` of a profile is as good as one of the rule: it is marked before it leaves."""
+    house = House()
+    house.said["ring"] = (0.0, 0.0, True)
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:bell", "ring", 1)
+        await scene.until(lambda: bool(house.got))
+        assert list(scene.journal.table("sending").values()) == [""]
 
     play(tmp_path, house, act)
