@@ -49,6 +49,13 @@ def _profiles(verbs: Verbs) -> None:
         json=True,
     )
     test.add_argument("files", nargs="*", type=Path, metavar="FILE", help="profiles; default: all")
+    add(
+        verbs,
+        "schema",
+        "print the JSON Schema of a profile file, for editors",
+        profiles_schema,
+        examples=["edge-gateway profiles schema > my-profiles/profile.schema.json"],
+    )
     for parser in (listing, decode, test):
         parser.add_argument(
             "--profiles",
@@ -101,6 +108,15 @@ def profiles_decode(words: argparse.Namespace) -> int:
     from gateway.cli.profiles import decode
 
     return decode(words)
+
+
+def profiles_schema(_words: argparse.Namespace) -> int:
+    """Print the schema."""
+    from gateway.cli.profile_schema import profile_schema
+    from gateway.cli.terminal import say
+
+    say(profile_schema().rstrip())
+    return 0
 
 
 def profiles_test(words: argparse.Namespace) -> int:

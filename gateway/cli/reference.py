@@ -221,6 +221,7 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 def main() -> None:
     """Write the pages into a folder."""
+    from gateway.cli.profile_schema import profile_schema
     from gateway.cli.rule_pages import rules_page
 
     folder = Path(sys.argv[1])
@@ -228,6 +229,7 @@ def main() -> None:
     (folder / "config.md").write_text(config_page())
     (folder / "cli.md").write_text(cli_page())
     (folder / "rules.md").write_text(rules_page())
+    (folder / "profile.schema.json").write_text(profile_schema())
 
 
 if __name__ == "__main__":
