@@ -48,6 +48,7 @@ class Discovery:
         """Begin with the rows of an earlier run."""
         self.prefix = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.yielded: set[str] = set()
         self._depth = self.prefix.count("/") + 1
         self._entities: dict[str, dict[str, None]] = {}  # device -> keys of its entities
         self._last = 0
@@ -164,6 +165,7 @@ class Discovery:
 
     def describe(self, key: str) -> Description | None:
         """Return a device as a profile; None when there is nothing to read, or somebody else reads it."""
+        self.yielded.discard(key)
         rows = sorted((self.rows.get(entity) for entity in self._entities.get(key, {})), key=lambda row: row["i"])
         if not rows:
             return None
@@ -171,7 +173,10 @@ class Discovery:
         for row in rows:
             draft.entity(row)
         topics = draft.topics()
-        if not topics or self._is_read(topics):
+        if topics and self._is_read(topics):
+            self.yielded.add(key)
+            return None
+        if not topics:
             return None
         return Description(
             key=key, document=draft.document(), topics=topics, device=f"ha:{key}", name=rows[-1]["n"],

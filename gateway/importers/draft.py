@@ -112,7 +112,7 @@ def number_argument(unit: str | None, low: Any, high: Any, step: Any) -> dict[st
         if plain(value):
             argument[key] = round(value * scale + offset, DECIMALS)
     if plain(step) and step > 0:
-        argument["step"] = round(step * scale, DECIMALS)
+        argument["step"] = step * scale  # unrounded: 1 °F has no end in Celsius
     return argument
 
 

@@ -303,6 +303,15 @@ def _plainly(leaf: Leaf, name: str) -> dict[str, Any]:
     return {"type": "list"} if kind == "list" else {"type": "text"}
 
 
+def sent(meant: Mapping[str, str], values: Sequence[str]) -> dict[str, str]:
+    """Return our word -> the device's, in its order; of two that mean the same the one that is called so."""
+    back: dict[str, str] = {}
+    for word in values:
+        if word in meant and (meant[word] not in back or word == meant[word]):
+            back[meant[word]] = word
+    return back
+
+
 _SETS = {"setpoint.heat": "set_setpoint", "setpoint.cool": "set_setpoint_cool"}
 
 
@@ -315,15 +324,15 @@ def _command(part: Part, leaf: Leaf, field: str | None, topic: str) -> None:
     kind, values = expose["type"], words(expose.get("values"))
     made = part.fields.get(field or "", {})
     if kind == "binary" and (found := made.get("map") or _binary(expose)):
-        back = {text_of(expose.get(side)): expose.get(side) for side in ("value_on", "value_off")}
+        said = {text_of(expose.get(side)): expose.get(side) for side in ("value_on", "value_off")}
         rules |= {"arg": {"type": "bool"},
-                  "map": {text_of(flag): back.get(text, text) for text, flag in found.items()}}  # fmt: skip
+                  "map": {text_of(flag): said.get(text, text) for text, flag in found.items()}}  # fmt: skip
     elif kind == "numeric":
         rules["arg"], more = _number(expose, field, made)
         rules |= more
     elif kind == "enum" and field in ("mode", "cover"):
         meant = MODES if field == "mode" else {"OPEN": "open", "CLOSE": "close", "STOP": "stop"}
-        back = {meant[word]: word for word in reversed(values) if word in meant}
+        back = sent(meant, values)
         rules |= {"arg": {"type": "enum", "values": list(back)}, "map": back}
         field = None if field == "cover" else field  # it is told "close" and says "closed"
     elif kind == "enum":

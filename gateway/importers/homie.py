@@ -14,7 +14,7 @@ import orjson
 
 from gateway.importers import words
 from gateway.importers.draft import CONFIRM, Part, ext, number_argument, unit_of
-from gateway.importers.exposes import ACTIONS, MODES, class_of
+from gateway.importers.exposes import ACTIONS, MODES, class_of, sent
 from gateway.importers.importer import DEVICES_MAX, Description, Rows, Taken
 from gateway.topic import is_name
 
@@ -40,6 +40,7 @@ class Homie:
         """Begin with the rows of an earlier run."""
         self.prefix = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.yielded: set[str] = set()
         self._start = f"{self.prefix}/"
 
     def beside(self, names: Collection[str], is_read: Callable[[Iterable[str]], bool]) -> None:
@@ -81,7 +82,7 @@ class Homie:
         key = f"5/{device}"
         if not payload.strip():
             self.rows.drop(key)
-            return Taken(changed=[key], why="gone")
+            return Taken(changed=[key], whole=True, why="gone")
         try:
             said = orjson.loads(payload)
         except orjson.JSONDecodeError as error:
@@ -96,7 +97,9 @@ class Homie:
                 row["p"][node] = {
                     name: _property(one) for name, one in list(found.items())[:PROPERTIES_MAX] if isinstance(one, dict)
                 }
-        return self._put(key, row)
+        taken = self._put(key, row)
+        taken.whole = True
+        return taken
 
     def _attribute(self, levels: list[str], text: str) -> Taken:
         """Take one attribute of version 3 or 4; an empty one is as good as none."""
@@ -198,10 +201,10 @@ class _Made:
         rules: dict[str, Any] = {"text": "$value"}
         made = part.fields.get(field, {})
         if kind == "boolean":
-            sent = {"true": "true", "false": "false"}
+            flags = {"true": "true", "false": "false"}
             if made.get("map") == {"true": False, "false": True}:
-                sent = {"true": "false", "false": "true"}
-            rules |= {"arg": {"type": "bool"}, "map": sent}
+                flags = {"true": "false", "false": "true"}
+            rules |= {"arg": {"type": "bool"}, "map": flags}
         elif kind in _NUMBERS:
             low, high, step = _limits(form)
             rules |= {"arg": number_argument(unit or None, low, high, step)}
@@ -209,7 +212,7 @@ class _Made:
         elif kind == "enum" and form:
             values = form.split(",")
             if field == "mode":
-                back = {MODES[value]: value for value in reversed(values) if value in MODES}
+                back = sent(MODES, values)
                 rules |= {"arg": {"type": "enum", "values": list(back)}, "map": back}
             else:
                 rules |= {"arg": {"type": "enum", "values": values}}

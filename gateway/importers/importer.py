@@ -44,6 +44,7 @@ class Taken(msgspec.Struct):
     changed: list[str] = []  # keys of descriptions that are new, other or gone: `describe` says what they are now
     sends: list[tuple[str, bytes]] = []  # to publish, once there is a connection
     readings: list[tuple[str, bytes]] = []  # (topic, JSON) to decode as if it had come so
+    whole: bool = False  # everything was said at once: make the descriptions now, more of the same will not follow
     refused: str | None = None  # why nothing could be made of it
     why: str = "nothing to report"  # when there is nothing of all that
 
@@ -101,6 +102,7 @@ class Importer(Protocol):
     name: str  # in `importers = [...]` of a source
     rank: int  # 1: knows better than a shipped profile; -1: only where no profile reads the topic
     rows: Rows
+    yielded: set[str]  # keys that are described by somebody better
 
     def beside(self, names: Collection[str], is_read: Callable[[Iterable[str]], bool]) -> None:
         """Hear which importers are on, and whom to ask whether somebody better reads one of some topics."""

@@ -43,8 +43,17 @@ class _Shared(NamedTuple):
     """A compiled document and who uses it."""
 
     profile: Compiled
-    entries: tuple[Entry, ...]
+    entries: dict[tuple[str, str] | None, list[Entry]]  # by the last two levels of their topics; None: by no word
     users: set[tuple[str, str]]
+
+    def on(self, topic: str) -> list[Entry]:
+        """Return what reads a topic."""
+        levels = topic.split("/")
+        likely = [
+            *self.entries.get((levels[-2] if len(levels) > 1 else "", levels[-1]), ()),
+            *self.entries.get(None, ()),
+        ]
+        return [entry for entry in likely if entry.match(levels) is not None]
 
 
 class Imports:
@@ -115,28 +124,36 @@ class Imports:
             rank = self._pending[at].rank
             pending = {at: importer for at, importer in self._pending.items() if importer.rank == rank}
             self._pending = {at: importer for at, importer in self._pending.items() if at not in pending}
-            before = len(news.topics)
+            before = set(news.topics)
             for at, importer in pending.items():
                 description, old = importer.describe(at[1]), self._held.get(at)
                 if old is None or old.description != description:
                     self._replace(at, importer, old, description, news)
-            if rank > 0 and len(news.topics) != before:  # what lesser ones describe may be read now, or no longer
-                lesser = [importer for importer in self.importers if importer.rank < rank]
-                self._pending |= {(each.name, key): each for each in lesser for key in each.described()}
+            self._look_again(rank, news.topics - before)
         for shared_id in [name for name, shared in self._shared.items() if not shared.users]:
             del self._shared[shared_id]
             news.dropped.append(shared_id)
         return news
 
+    def _look_again(self, rank: int, topics: set[str]) -> None:
+        """Have lesser importers look again at what is read by others now, or was until now."""
+        if not topics:
+            return
+        readers = {at for topic in topics for at in self._by_topic.get(topic, ())}
+        for importer in self.importers:
+            if importer.rank < rank:
+                found = {at for at in readers if at[0] == importer.name} | {
+                    (importer.name, k) for k in importer.yielded
+                }
+                self._pending |= dict.fromkeys(found, importer)
+
     def entries(self, topic: str) -> tuple[list[Entry], list[Entry]]:
         """Return what descriptions read on a topic: before the shipped profiles, and after them."""
         before: list[Entry] = []
         after: list[Entry] = []
-        levels = topic.split("/")
         for at in self._by_topic.get(topic, ()):
             held = self._held[at]
-            found = [e for e in self._shared[held.profile].entries if e.match(levels) is not None]
-            rank = held.importer.rank
+            found, rank = self._shared[held.profile].on(topic), held.importer.rank
             (before if rank > 0 else after).extend(e._replace(together=(rank, held.importer.name)) for e in found)
         return before, after
 
@@ -234,7 +251,12 @@ class Imports:
             except ConfigError as error:
                 self._refuse(importer, description, "; ".join(fault.what for fault in error.faults[:3]))
                 return None
-            found = self._shared[name] = _Shared(profile, tuple(entries_of(profile, self.prefixes)), set())
+            entries: dict[tuple[str, str] | None, list[Entry]] = {}
+            for entry in entries_of(profile, self.prefixes):
+                last = [segment.literal for segment in entry.template.segments[-2:]]
+                words = tuple(word for word in last if word is not None)
+                entries.setdefault(words if len(words) == 2 else None, []).append(entry)
+            found = self._shared[name] = _Shared(profile, entries, set())
         return found
 
     def _refuse(self, importer: Importer, description: Description, why: str) -> None:

@@ -27,7 +27,7 @@ METRICS_KEPT_MAX = 160  # of one node or device
 NAME_CHARS_MAX = 200
 HISTORY_MAX = 64  # times of historical values taken from one message
 
-REBIRTH = bytes.fromhex("12180a144e6f646520436f6e74726f6c2f52656269727468200b7001")
+REBIRTH = bytes.fromhex("121a0a144e6f646520436f6e74726f6c2f52656269727468200b7001")
 """A payload with the one metric ``Node Control/Rebirth`` = true."""
 
 BIRTHS, DATA, DEATHS = ("NBIRTH", "DBIRTH"), ("NDATA", "DDATA"), ("NDEATH", "DDEATH")
@@ -54,6 +54,7 @@ class Sparkplug:
         """Begin with the rows of an earlier run."""
         self.prefix = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.yielded: set[str] = set()
         self._nodes: dict[str, _Node] = {}
         self._depth = self.prefix.count("/") + 1
         self._aliases: dict[str, dict[int, int]] = {}  # row's key -> alias -> place among its metrics
@@ -227,7 +228,8 @@ class Sparkplug:
         ]  # fmt: skip
         messages = messages if fields else messages[2:]
         document = {
-            "title": key, "device_class": "gateway" if is_node else class_of(part.fields), "device": {"id": f"spb:{key}"}, "message": messages,
+            "title": key, "device_class": "gateway" if is_node else class_of(part.fields),
+            "device": {"id": f"spb:{key}"}, "message": messages,
         }  # fmt: skip
         topics = tuple(str(message["topics"][0]) for message in messages)
         return Description(key=key, document=document, topics=topics, device=f"spb:{key}", name=key,

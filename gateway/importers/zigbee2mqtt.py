@@ -39,6 +39,7 @@ class Zigbee2Mqtt:
         """Begin with the rows of an earlier run."""
         self.base = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.yielded: set[str] = set()
         self._topic = f"{self.base}/bridge/devices"
         self._documents: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {}  # model's key -> document, left out
 
@@ -65,7 +66,7 @@ class Zigbee2Mqtt:
             return Taken(refused=f"not JSON: {error}")
         if not isinstance(listed, list):
             return Taken(refused="not a list of devices")
-        taken, there = Taken(), set[str]()
+        taken, there = Taken(whole=True), set[str]()
         for device in listed[:DEVICES_MAX]:
             found = _device(device)
             if found is None:

@@ -80,7 +80,7 @@ def take(decoder: Decoder, imports: Announcing, delivery: Received, out: Decoded
             settle(decoder, imports, out, delivery.received_ns)
         return False
     taken = imports.take(importer, delivery.topic, delivery.payload, delivery.received_ns)
-    if taken.readings and imports.pending:
+    if (taken.readings or taken.whole) and imports.pending:
         settle(decoder, imports, out, delivery.received_ns)
     for topic, payload in taken.readings:
         read = decoder.decode(Made(topic, payload, delivery.received_ns, delivery.retained))
@@ -110,7 +110,9 @@ def among(imports: Announcing, topic: str, entries: Sequence[Entry], catalogue: 
     before, after = imports.entries(topic)
     if not before:
         return [*entries, *after]
-    own = [entry for entry in entries if catalogue.by_a_person(entry.profile)]
+    own = [entry for entry in entries if entry.profile in catalogue.by_a_person]
+    if any(entry.message and not entry.message.when for entry in before):
+        return [*own, *before]  # nothing is left for those behind
     return [*own, *before, *(entry for entry in entries if entry not in own), *after]
 
 

@@ -47,6 +47,9 @@ class Catalogue:
     def __init__(self, profiles: Iterable[Compiled] = ()) -> None:
         """Take compiled profiles; of two with one id the later stands."""
         self.profiles: dict[str, Compiled] = {profile.source.id: profile for profile in profiles}
+        self.by_a_person = frozenset(  # files that did not come with the gateway
+            name for name, profile in self.profiles.items() if Path(profile.file).parent != BUILTIN
+        )
 
     @classmethod
     def load(cls, folders: Sequence[Path] = (BUILTIN,)) -> Catalogue:
@@ -64,11 +67,6 @@ class Catalogue:
                     faults += error.faults
         raise_faults(faults)
         return cls(found)
-
-    def by_a_person(self, profile: str) -> bool:
-        """Return whether a profile is a file that did not come with the gateway."""
-        found = self.profiles.get(profile)
-        return found is not None and Path(found.file).parent != BUILTIN
 
     @property
     def prefixes(self) -> frozenset[str]:

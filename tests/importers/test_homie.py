@@ -1,0 +1,125 @@
+"""Homie 3, 4 and 5: properties, labels, limits, states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.errors import DecodeError
+from tests.importers.house import House
+
+TEMPERATURE = {"datatype": "float", "unit": "°C"}
+
+
+def five(nodes: dict[str, dict[str, Any]], device: str = "box", house: House | None = None, **more: Any) -> House:
+    """Describe a device of version 5."""
+    house = house or House(["homie"])
+    described = {"homie": "5.0", "name": "Box", "version": 1, "nodes": {n: {"properties": p} for n, p in nodes.items()}}
+    assert house.say(f"homie/5/{device}/$description", described | more, retained=True).rejected is None
+    return house
+
+
+@pytest.mark.parametrize(
+    ("name", "about", "payload", "field", "value"),
+    [
+        ("temperature", TEMPERATURE, b"20.7", "temperature", 20.7),
+        ("temperature", {"datatype": "float", "unit": "°F"}, b"68", "temperature", 20.0),
+        ("temperature", {"datatype": "float"}, b"20.7", "ext.temperature", 20.7),
+        ("target-temperature", TEMPERATURE, b"21", "setpoint.heat", 21),
+        ("power", {"datatype": "boolean"}, b"true", "on", True),
+        ("power", {"datatype": "float", "unit": "kW"}, b"1.5", "power", 1500.0),
+        ("open", {"datatype": "boolean"}, b"true", "open", True),
+        ("contact", {"datatype": "boolean"}, b"true", "ext.contact", True),
+        ("contact", {"datatype": "boolean", "format": "closed,open"}, b"true", "open", True),
+        ("contact", {"datatype": "boolean", "format": "open,closed"}, b"true", "open", False),
+        ("mode", {"datatype": "enum", "format": "off,heat,auto"}, b"heat", "mode", "heat"),
+        ("state", {"datatype": "enum", "format": "idle,heating"}, b"heating", "action", "heating"),
+        ("state", {"datatype": "enum", "format": "washing,done"}, b"done", "ext.state", "done"),
+        ("color", {"datatype": "color", "format": "rgb"}, b"rgb,1,2,3", "ext.color", "rgb,1,2,3"),
+    ],
+)
+def test_properties(name: str, about: dict[str, Any], payload: bytes, field: str, value: Any) -> None:
+    """Id, datatype, unit and labels say what a property is; what they leave open goes through as it is called."""
+    house = five({"part": {name: about}})
+    assert house.read(f"homie/5/box/part/{name}", payload) == {"homie:box/part": {field: value}}
+
+
+def test_nodes_are_devices() -> None:
+    """A thermostat and a door in one box are two devices, with classes and names of their own."""
+    house = five(
+        {"room": {"temperature": TEMPERATURE, "setpoint": TEMPERATURE}, "door": {"open": {"datatype": "boolean"}}}
+    )
+    assert house.read("homie/5/box/room/temperature", b"20") == {"homie:box/room": {"temperature": 20}}
+    reading = house.say("homie/5/box/door/open", b"false").readings[0]
+    assert (reading.subject, reading.device_class, reading.device) == (
+        "house/homie:box/door",
+        "contact_sensor",
+        "Box door",
+    )
+    assert house.values["house/homie:box/room"]["$"]["class"] == "thermostat"
+
+
+def test_states() -> None:
+    """Sleeping is there, lost and disconnected are not, init says nothing, and a child is lost with its root."""
+    house = five({"door": {"open": {"datatype": "boolean"}}}, root="hub")
+    assert house.say("homie/5/box/$state", b"init").rejected is None
+    for state, online in (("ready", True), ("sleeping", True), ("lost", False), ("ready", True)):
+        assert house.read("homie/5/box/$state", state.encode()) == {"homie:box/door": {"online": online}}
+    assert house.read("homie/5/hub/$state", b"lost") == {"homie:box/door": {"online": False}}
+    assert house.read("homie/5/box/$state", b"ready") == {"homie:box/door": {"online": False}}
+
+
+def test_commands_go_to_set() -> None:
+    """A settable property takes what its format allows, in canonical units, and words as they are written."""
+    house = five({
+        "t": {"setpoint": TEMPERATURE | {"format": "5:30:0.5", "settable": True},
+              "mode": {"datatype": "enum", "format": "off,manual", "settable": True}},
+        "l": {"power": {"datatype": "boolean", "settable": True}, "dim": {"datatype": "integer", "format": "0:100",
+              "settable": True}, "temperature": TEMPERATURE},
+    })  # fmt: skip
+    assert house.send("homie:box/t", "set_setpoint", 20.3) == ("homie/5/box/t/setpoint/set", "20.5")
+    assert house.send("homie:box/t", "set_mode", "heat") == ("homie/5/box/t/mode/set", "manual")
+    assert house.send("homie:box/l", "set_on", value=True) == ("homie/5/box/l/power/set", "true")
+    assert house.send("homie:box/l", "set_dim", 40) == ("homie/5/box/l/dim/set", "40")
+    for device, command, value in (("t", "set_setpoint", 31), ("t", "set_on", True), ("l", "set_temperature", 1)):
+        with pytest.raises(DecodeError):
+            house.send(f"homie:box/{device}", command, value)
+    assert house.say("homie/5/box/l/dim/set", b"3").ignored == "homie: no state"
+    assert house.say("homie/5/box/l/dim/$target", b"3").ignored == "homie: no state"
+
+
+def test_version_four_is_described_topic_by_topic() -> None:
+    """Attributes in any order make the same device; a restart remembers them; an empty $homie ends it."""
+    house = House(["homie"])
+    for topic, text in (
+        ("door/open/$datatype", "boolean"), ("room/temperature/$unit", "°C"), ("$name", "Old box"), ("$homie", "4.0.0"),
+        ("room/temperature/$datatype", "float"), ("room/$properties", "temperature"), ("$nodes", "room,door"),
+    ):  # fmt: skip
+        assert house.say(f"homie/box/{topic}", text.encode(), retained=True).rejected is None
+    house = house.restarted()
+    assert house.read("homie/box/room/temperature", b"20.5") == {"homie:box/room": {"temperature": 20.5}}
+    assert house.read("homie/box/door/open", b"true") == {"homie:box/door": {"open": True}}
+    assert house.read("homie/box/$state", b"alert") == {
+        "homie:box/room": {"online": True},
+        "homie:box/door": {"online": True},
+    }
+    house.say("homie/box/$homie", b"")
+    assert [event.type for event in house.tick().events] == ["device_removed", "device_removed"]
+
+
+def test_a_description_that_is_gone_takes_the_device_along() -> None:
+    """An empty $description removes the device and everything remembered of it."""
+    house = five({"door": {"open": {"datatype": "boolean"}}})
+    house.read("homie/5/box/door/open", b"true")
+    house.keep()
+    assert [event.type for event in house.say("homie/5/box/$description", b"").events] == ["device_removed"]
+    house.keep()
+    assert (house.rows, house.values) == ({}, {})
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"{", b'{"nodes": 3}', b"\xff", b'"x"'])
+def test_what_is_no_description_is_refused(payload: bytes) -> None:
+    """A description that cannot be read is refused with the reason."""
+    house = House(["homie"])
+    assert "homie: " in str(house.say("homie/5/box/$description", payload).rejected)
