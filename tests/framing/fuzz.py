@@ -19,6 +19,11 @@ from tests.framing.wires import Wire
 Piece = bytes | None
 """Bytes, or a silence."""
 
+Sent = tuple[bytes, bytes]
+"""A frame, and how it looks on the wire."""
+
+POOL = 40  # frames that a run of trials takes from
+
 
 class FramerFault(AssertionError):
     """A framer did what none may do; the text has what is needed to do it again."""
@@ -38,15 +43,22 @@ class Tally:
 def run(wire: Wire, trials: int, seed: int, tally: Tally | None = None) -> Tally:
     """Do trials; each is of one sort. Raises FramerFault."""
     random, tally = Random(seed), tally or Tally()
+    pool = _pool(wire, random)
     for _ in range(trials):
         sort = random.random()
         if sort < 0.3:
             _indifferent(wire, [_random_bytes(random)], random, tally)
         elif sort < 0.65:
-            _indifferent(wire, list(_mutated(wire, random)), random, tally)
+            _indifferent(wire, list(_mutated(pool, random)), random, tally)
         else:
-            _garbage_between(wire, random, tally)
+            _garbage_between(wire, pool, random, tally)
     return tally
+
+
+def _pool(wire: Wire, random: Random) -> list[Sent]:
+    """Make up some frames, no two alike: writing them is slow, damaging them is not."""
+    bodies = dict.fromkeys(wire.body(random) for _ in range(POOL))
+    return [(wire.frame(body), wire.sent(body)) for body in bodies]
 
 
 def pieces(data: bytes, random: Random) -> Iterator[bytes]:
@@ -94,24 +106,24 @@ def _indifferent(wire: Wire, stream: list[Piece], random: Random, tally: Tally) 
         raise FramerFault(f"an empty frame: {wire.options} {stream}")
 
 
-def _garbage_between(wire: Wire, random: Random, tally: Tally) -> None:
+def _garbage_between(wire: Wire, pool: list[Sent], random: Random, tally: Tally) -> None:
     """Whole frames, garbage, whole frames; silence only where this wire has it."""
-    before = [wire.body(random) for _ in range(random.randint(0, 2))]
-    behind = [wire.body(random) for _ in range(3)]
+    taken = random.sample(pool, random.randint(4, 6))
+    before, behind, broken = taken[4:], taken[:3], taken[3][1]
     silence: list[Piece] = [None] if wire.pauses else []
     stream: list[Piece] = []
-    for body in before:
-        stream += [wire.sent(body), *silence]
-    stream += [_garbage(wire, random), *silence]
-    for body in behind:
-        stream += [wire.sent(body), *silence]
+    for _, wired in before:
+        stream += [wired, *silence]
+    stream += [_garbage(broken, random), *silence]
+    for _, wired in behind:
+        stream += [wired, *silence]
     joined = stream if wire.pauses else list(pieces(b"".join(piece or b"" for piece in stream), random))
     framer = wire.options.framer()
     frames = fed(framer, [*joined, None])
     tally.inputs += 1
     tally.frames += len(frames)
     tally.rejected += framer.rejected
-    sent = [wire.frame(body) for body in (*before, *behind)]
+    sent = [frame for frame, _ in (*before, *behind)]
     strangers = len(frames) - len([frame for frame in frames if frame in sent])
     lost = [frame for frame in sent if frame not in frames]
     tally.strangers += strangers
@@ -130,19 +142,18 @@ def _random_bytes(random: Random) -> bytes:
     return data * (random.randint(2, 80) if random.random() < 0.01 else 1)
 
 
-def _garbage(wire: Wire, random: Random) -> bytes:
+def _garbage(broken: bytes, random: Random) -> bytes:
     sort = random.random()
     if sort < 0.4:
         return random.randbytes(random.randint(1, 40))
-    broken = wire.sent(wire.body(random))
     if sort < 0.7:
         return broken[: random.randint(1, len(broken) - 1)]
     return _mutate(broken, random)
 
 
-def _mutated(wire: Wire, random: Random) -> Iterator[Piece]:
+def _mutated(pool: list[Sent], random: Random) -> Iterator[Piece]:
     for _ in range(random.randint(1, 4)):
-        sent = wire.sent(wire.body(random))
+        sent = random.choice(pool)[1]
         yield _mutate(sent, random) if random.random() < 0.6 else sent
         if random.random() < 0.3:
             yield None
