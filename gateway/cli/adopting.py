@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.heard import heard
+from gateway.cli.heard import called, heard
 from gateway.cli.terminal import complain, say, say_json
 from gateway.cli.verb import DEVICE_NAMES, NEW_NAMES, Verbs, add, completed
 from gateway.errors import ConfigError, Fault, GatewayError, probably_meant
@@ -105,11 +105,8 @@ def adopt(words: argparse.Namespace) -> int:
         new = [device for device in sorted(work.heard) if work.devices.get(device) is None]
         taken = {device.name for device in work.devices}
 
-        def list_all(text: DevicesText) -> None:
-            for device in new:
-                text.add(device, {"name": suggested(device, taken)})
-
-        return work.do(list_all, new, "adopted")
+        fields = {device: {"name": suggested(device, taken, work.called.get(device, ""))} for device in new}
+        return work.do(lambda text: text.add_all(fields), new, "adopted")
     listed = work.devices.find(words.device)
     device = listed.id if listed else work.found(words.device, unheard=words.unheard)
     said = {key: getattr(words, key, None) for key in KEYS}
@@ -119,7 +116,8 @@ def adopt(words: argparse.Namespace) -> int:
     if listed is not None:
         return work.do(lambda text: text.change(device, said), [device], "changed")
     taken = {each.name for each in work.devices}
-    said = {"name": said.get("name") or suggested(device, taken), **{k: v for k, v in said.items() if k != "name"}}
+    name = said.get("name") or suggested(device, taken, work.called.get(device, ""))
+    said = {"name": name, **{k: v for k, v in said.items() if k != "name"}}
     return work.do(lambda text: text.add(device, said), [device], "adopted")
 
 
@@ -140,7 +138,7 @@ def invert(words: argparse.Namespace) -> int:
     listed = work.devices.find(words.device)
     if listed is None:
         device = work.found(words.device, unheard=False)
-        name = suggested(device, {each.name for each in work.devices})
+        name = suggested(device, {each.name for each in work.devices}, work.called.get(device, ""))
         return work.do(lambda text: text.add(device, {"name": name, **fields}), [device], "inverted")
     done = "read as it says it" if words.off else "inverted"
     return work.do(lambda text: text.change(listed.id, fields), [listed.id], done)
@@ -179,12 +177,13 @@ class Work:
         values = heard(words.config)
         self.knows = values is not None
         self.heard = values or {}
+        self.called = called(words.config, config.sources) if self.heard else {}  # by their own dialects, by id
 
     def found(self, name: str, *, unheard: bool) -> str:
         """Return the id of a device that is not listed. GatewayError when there is none of that name."""
         if name in self.heard:
             return name
-        tails = [device for device in self.heard if device.partition(":")[2] == name]
+        tails = [device for device in self.heard if name in (device.partition(":")[2], self.called.get(device))]
         if len(tails) == 1:
             return tails[0]
         source, slash, rest = name.partition("/")
@@ -296,9 +295,13 @@ class Work:
         return OK
 
 
-def suggested(device: str, taken: set[str]) -> str:
-    """Return a name for a device from its id, one that nobody has, and count it as taken."""
-    name = re.sub(r"[\s/]+", "-", device.partition(":")[2]).strip("-") or device
+def suggested(device: str, taken: set[str], called: str = "") -> str:
+    """Return a name for a device from its id, or what its dialect calls it; one that nobody has, and take it."""
+    return free(re.sub(r"[\s/]+", "-", called or device.partition(":")[2]).strip("-") or device, taken)
+
+
+def free(name: str, taken: set[str]) -> str:
+    """Return a name that nobody has, with a number if it must be, and count it as taken."""
     found, number = name, 2
     while found in taken:
         found, number = f"{name}-{number}", number + 1
@@ -309,7 +312,7 @@ def suggested(device: str, taken: set[str]) -> str:
 def _asked(device: str, work: Work) -> dict[str, Any]:
     """Ask a person at a terminal what only they know; an empty answer takes what is shown."""
     rooms = sorted({each.room for each in work.devices if each.room})
-    name = suggested(device, {each.name for each in work.devices})
+    name = suggested(device, {each.name for each in work.devices}, work.called.get(device, ""))
     say(f"{device} says {', '.join(key for key in work.heard.get(device, {}) if key != '$') or 'nothing yet'}")
     room = f" ({', '.join(rooms)})" if rooms else ""
     said: dict[str, Any] = {

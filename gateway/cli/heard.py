@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +21,20 @@ def heard(config: Path) -> Values | None:
             return dict(records.table("values"))
     except GatewayError:
         return None
+
+
+def called(config: Path, sources: Iterable[str]) -> dict[str, str]:
+    """Return what devices that described themselves are called in their own dialect, by id: Zigbee2MQTT's names."""
+    from gateway.cli.records import opened
+
+    found: dict[str, str] = {}
+    try:
+        with opened(config) as records:
+            for source in sources:
+                for key, row in records.table(f"imported:{source}").items():
+                    importer, _, address = key.partition("/")
+                    if importer == "zigbee2mqtt" and address.startswith("0x") and isinstance(row, (list, tuple)):
+                        found[f"{source}/z2m:{address}"] = str(row[0])
+    except GatewayError:
+        return found
+    return found

@@ -75,14 +75,22 @@ class DevicesText:
 
     def add(self, device: str, fields: Fields) -> None:
         """List a device, behind those that are there."""
-        table = tomlkit.table()
-        table.add("id", device)
-        _put(table, fields)
-        text = f"{HEAD}\n{table.as_string()}"
+        self.add_all({device: fields})
+
+    def add_all(self, devices: Mapping[str, Fields]) -> None:
+        """List devices, behind those that are there."""
+        if not devices:
+            return
+        blocks = []
+        for device, fields in devices.items():
+            table = tomlkit.table()
+            table.add("id", device)
+            _put(table, fields)
+            blocks.append(f"\n{HEAD}\n{table.as_string()}")
         end = self._block(self._ids[-1])[1] if self._ids else len(self._lines)
         before = "".join(self._lines[:end]) or HEADER
         ends = "" if before.endswith("\n") else "\n"
-        self.text = f"{before}{ends}\n{text}{''.join(self._lines[end:])}"
+        self.text = f"{before}{ends}{''.join(blocks)}{''.join(self._lines[end:])}"
         self._look()
 
     def remove(self, device: str) -> None:
