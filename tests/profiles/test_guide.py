@@ -16,8 +16,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "add-a-device.md"
 def test_the_example_of_the_guide_works(tmp_path: Path) -> None:
     """Copied as it stands, the guide's profile loads, its samples match, and its command reaches the device."""
     text = GUIDE.read_text()
-    profile, _ = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    (lines,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    profile, _, _ = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    lines, _ = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     (tmp_path / "samples").mkdir()
     (tmp_path / "greenhouse.toml").write_text(profile)
     (tmp_path / "samples" / "greenhouse.jsonl").write_text(lines)
@@ -29,9 +29,23 @@ def test_the_example_of_the_guide_works(tmp_path: Path) -> None:
     assert made.encode("house/greenhouse:b", "set_on", True) == ("greenhouse/b/set", b'{"heater":"HEAT"}')
 
 
+def test_the_serial_example_of_the_guide_works(tmp_path: Path) -> None:
+    """The board on a serial line is read as its samples say, and its command is the line the guide promises."""
+    text = GUIDE.read_text()
+    profile, lines = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[-1] for kind in ("toml", "json"))
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "shed.toml").write_text(profile)
+    (tmp_path / "samples" / "shed.jsonl").write_text(lines)
+    catalogue = Catalogue.load([BUILTIN, tmp_path])
+    assert samples.run(catalogue, "shed") == (3, [])
+    made = decoder(catalogue, profiles=["shed"])
+    made.decode(delivery("house", b"W;7;t=-35"))
+    assert made.encode("house/shed:7", "set_led", True) == ("house", b"S;7;led=1\n")
+
+
 def test_the_devices_of_the_guide_are_read(tmp_path: Path) -> None:
     """The guide's devices.toml is one, and says all there is to say of a device."""
-    _, installed = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    _, installed, _ = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     (tmp_path / "devices.toml").write_text(installed)
     devices = Devices.load(tmp_path / "devices.toml")
     assert [device.name for device in devices] == ["radiator-bedroom"]
