@@ -28,7 +28,7 @@ class OpenMqttGateway(Dialect):
 
     def identity(self, gadget: Gadget) -> str:
         """Go by addresses."""
-        return f"theengs:{self.mac(gadget)}"
+        return f"ble:{self.mac(gadget)}"
 
     def will(self) -> Said:
         """Have the broker say that the receiver is gone."""

@@ -14,8 +14,6 @@ from tests.simulators.house.agreement import agreement
 from tests.simulators.house.fleet import busy
 from tests.test_house import ROOT
 
-NOT_YET = ("rtl_433", "openmqttgateway", "mysensors-mqtt")  # no profile reads them
-READ = [name for name in DIALECTS if name not in NOT_YET]
 CHANGES_MIN = 5  # that have to be told in four hours; less would prove nothing
 HURT = [
     FaultTable(kind="garbled", share=0.1),
@@ -24,7 +22,7 @@ HURT = [
 ]
 
 
-@pytest.mark.parametrize("dialect", READ)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_both_mean_the_same(dialect: str, tmp_path: Path) -> None:
     """Every change a dialect's devices say is told by the gateway, with that value, of that id; nothing is refused."""
     verdict, refused = agreement(House(busy(dialect)), tmp_path)
@@ -32,7 +30,7 @@ def test_both_mean_the_same(dialect: str, tmp_path: Path) -> None:
     assert verdict.values >= CHANGES_MIN
 
 
-@pytest.mark.parametrize("dialect", READ)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_over_a_bad_line_too(dialect: str, tmp_path: Path) -> None:
     """With garbled, repeated and late messages nothing wrong is told, and what is clean is neither lost nor refused."""
     verdict, refused = agreement(House(busy(dialect, faults=HURT)), tmp_path)
