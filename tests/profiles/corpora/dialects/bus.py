@@ -1,4 +1,4 @@
-"""Buses that are asked: replies by themselves. What holds no reading (requests, echoes, exceptions) is to be refused."""
+"""Buses that are asked: replies by themselves. What holds no reading (requests, exceptions) is to be refused."""
 
 from __future__ import annotations
 
