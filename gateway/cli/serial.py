@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.cli.terminal import printable, say, say_json, table
 from gateway.cli.verb import Verbs, add, group
-from gateway.sources.ports import Found, Ports, refusal
+
+if TYPE_CHECKING:
+    from gateway.sources.ports import Found, Ports
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -26,6 +28,8 @@ def add_verbs(verbs: Verbs) -> None:
 
 def listing(words: argparse.Namespace, ports: Ports | None = None) -> int:
     """List ports, those of USB first."""
+    from gateway.sources.ports import Ports
+
     looking = ports or Ports()
     found = [_row(port, looking) for port in looking.all()]
     if words.json:
@@ -45,6 +49,8 @@ def listing(words: argparse.Namespace, ports: Ports | None = None) -> int:
 
 
 def _row(port: Found, ports: Ports) -> dict[str, Any]:
+    from gateway.sources.ports import refusal
+
     return {
         "identity": port.identity,
         "path": str(port.path),
