@@ -17,6 +17,10 @@ MESSAGES_MAX = 1_000  # of one profile
 BUILTIN = Path(__file__).resolve().parents[2] / "device_profiles"
 
 
+Chosen = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
+"""Prefixes in force, and the profiles that are read."""
+
+
 class Entry(NamedTuple):
     """One topic of one message, prefixes filled in; `message` None: known, nothing to report."""
 
@@ -47,6 +51,8 @@ class Catalogue:
     def __init__(self, profiles: Iterable[Compiled] = ()) -> None:
         """Take compiled profiles; of two with one id the later stands."""
         self.profiles: dict[str, Compiled] = {profile.source.id: profile for profile in profiles}
+        self._entries: dict[Chosen, list[Entry]] = {}  # several sources read the same profiles
+        self._filters: dict[Chosen, list[str]] = {}
         self.by_a_person = frozenset(  # files that did not come with the gateway
             name for name, profile in self.profiles.items() if Path(profile.file).parent != BUILTIN
         )
@@ -98,15 +104,23 @@ class Catalogue:
 
     def entries(self, prefixes: Mapping[str, str], names: Iterable[str] | None = None) -> list[Entry]:
         """Return every topic of these profiles (None: all for MQTT), closest match first, with prefixes filled in."""
-        chosen = [self.profiles[name] for name in (self.of_kind("mqtt") if names is None else names)]
-        found = [entry for profile in chosen for entry in entries_of(profile, prefixes)]
-        found.sort(key=_closeness)
-        return found
+        mine = tuple(self.of_kind("mqtt") if names is None else names)
+        key = tuple(sorted(prefixes.items())), mine
+        if key not in self._entries:
+            found = [entry for name in mine for entry in entries_of(self.profiles[name], prefixes)]
+            found.sort(key=_closeness)
+            self._entries[key] = found
+        return list(self._entries[key])
 
     def filters(self, prefixes: Mapping[str, str], names: Iterable[str] | None = None) -> list[str]:
         """Return the MQTT topic filters that bring every message of these profiles, none covered by another."""
-        wanted = sorted({entry.template.filter() for entry in self.entries(prefixes, names) if entry.message})
-        return [f for f in wanted if not any(other != f and covers(other, f) for other in wanted)]
+        mine = tuple(self.of_kind("mqtt") if names is None else names)
+        key = tuple(sorted(prefixes.items())), mine
+        if key not in self._filters:
+            wanted = sorted({entry.template.filter() for entry in self.entries(prefixes, mine) if entry.message})
+            found = [f for f in wanted if not any(other != f and covers(other, f) for other in wanted)]
+            self._filters[key] = found
+        return list(self._filters[key])
 
 
 def _closeness(entry: Entry) -> tuple[object, ...]:
