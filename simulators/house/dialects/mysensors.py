@@ -97,7 +97,7 @@ class MySensorsSerial(_MySensors):
     name: ClassVar[str] = "mysensors"
     serial: ClassVar[bool] = True
     source: ClassVar[str] = "mysensors"
-    profile: ClassVar[str | None] = "mysensors"
+    profile: ClassVar[str | None] = "mysensors-serial"
 
     def births(self, now_s: float) -> Iterator[Said]:
         """Say that the gateway is ready, with its log, then present."""
