@@ -7,7 +7,6 @@ Nothing is overwritten. Not at a terminal, or with --json, nothing is asked: wha
 from __future__ import annotations
 
 import argparse
-import asyncio
 import getpass
 import json
 import os
@@ -222,6 +221,8 @@ class Setup:
         if broker.refused and self._asks and not self._plan.username:
             broker = self._with_password(url, catalogue)
         if broker.error and self._words.neighbourhood:
+            import asyncio
+
             from gateway.installation.around import neighbours
 
             self._plan.neighbours = asyncio.run(neighbours())
@@ -240,6 +241,8 @@ class Setup:
             self._plan.broker = broker
 
     def _listen_to(self, url: str, catalogue: Catalogue) -> Broker:
+        import asyncio
+
         from gateway.installation.around import listen_to
         from gateway.mqtt.options import ConnectionOptions
         from gateway.secrets import Secret
