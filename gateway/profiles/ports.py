@@ -71,8 +71,16 @@ class Ports:
             if out.rejected is None:
                 return out
             refused.append(out)
+        if not self._named(port):
+            return Decoded(rejected=f"no serial profile reads it, and none calls a port {port!r}", unclaimed=True)
         claimed = [out for out in refused if not out.unclaimed]
         return (claimed or refused)[0]
+
+    def _named(self, port: str) -> bool:
+        """Return whether a profile calls its ports so."""
+        word = port.partition(":")[0].lower()
+        links = (self._catalogue.profiles[name].source.link for name in self._catalogue.of_kind("serial"))
+        return any(word in link.ports for link in links)
 
     def _of(self, word: str) -> list[_Line]:
         found = self._lines.get(word)

@@ -238,3 +238,14 @@ def test_other_profiles_from_the_next_message_on() -> None:
     assert made.decode(delivery("attic/x", {"t": 6, "u": 50})).events == []
     made.read(compiled(BOARD))
     assert made.decode(delivery("attic/x", {"u": 50})).unclaimed
+
+
+def test_bytes_nobody_reads_on_a_port_nobody_names() -> None:
+    """Bytes of a port whose word no profile has are tried by all; when none reads them, that is what is said."""
+    heard = samples.Heard(compiled(BOARD))
+    assert heard.decode(samples.Line(port="attic:9600", payload="7;door;1"), 0).readings
+    refused = heard.decode(samples.Line(port="attic:9600", payload="7 is open"), 0)
+    assert (refused.rejected, refused.unclaimed) == (
+        "no serial profile reads it, and none calls a port 'attic:9600'",
+        True,
+    )
