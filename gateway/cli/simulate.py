@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import signal
 import sys
@@ -18,6 +17,8 @@ from gateway.cli.verb import Verbs, add
 from gateway.errors import GatewayError, probably_meant
 
 if TYPE_CHECKING:
+    import asyncio
+
     from simulators.house.scenario import FaultTable, Scenario
     from simulators.house.show import Options, Ran
 
@@ -238,6 +239,7 @@ async def _show(options: Options, screen: Screen, stopping: asyncio.Event) -> Ra
 
 def _run(make: Callable[[asyncio.Event, Screen], Coroutine[Any, Any, T]], words: argparse.Namespace) -> T:
     """Run it; Ctrl-C ends it early with what there is, a second one at once."""
+    import asyncio
 
     async def _until_stopped() -> T:
         stopping = asyncio.Event()
