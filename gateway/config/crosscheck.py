@@ -211,8 +211,8 @@ def _lines(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
         port, words = getattr(options, "serial", ""), profile_words(options) or ()
         if words and all(map(catalogue.has, words)):
             try:
-                line_of(catalogue, words, options.baud, options.mode)
                 check_asking(catalogue, words, asks=hasattr(options, "units"))
+                line_of(catalogue, words, options.baud, options.mode)
             except ValueError as error:
                 yield config.document.fault(("sources", name, "profile"), str(error))
         port = port.lower() if port.startswith("usb:") else port

@@ -34,7 +34,8 @@ def line_of(catalogue: Catalogue, words: Iterable[str], baud: int | None = None,
     (first, line), *others = lines.values()
     for other, unlike in others:
         what = next(key for key in SerialLine._fields if getattr(line, key) != getattr(unlike, key))
-        raise ValueError(f"profiles {first!r} and {other!r} have different {what}: they cannot share a port")
+        advice = "" if what == "framing" else f"; if the devices are set alike, write {what} at the source"
+        raise ValueError(f"profiles {first!r} and {other!r} have different {what}: they cannot share a port{advice}")
     return line
 
 
