@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from gateway.errors import ConfigError
 from simulators.house.dialects import DIALECTS, dialect_class
 from simulators.house.gadget import MODELS
+from simulators.house.house import House
 from simulators.house.scenario import FAULTS, chosen, fault_of, read, seconds, weekdays
 
-SHIPPED = sorted((Path(__file__).parents[3] / "simulators" / "scenarios").glob("*.toml"))
+ROOT = Path(__file__).parents[3]
+SHIPPED = sorted((ROOT / "simulators" / "scenarios").glob("*.toml"))
 SOUND = """\
 schema = 1
 lasts = "2h"
@@ -110,3 +113,23 @@ def test_the_catalogue_of_dialects() -> None:
         assert kind.models
         assert set(kind.models) <= set(MODELS)
     assert len(set(FAULTS)) == len(FAULTS) >= 25
+
+
+def test_the_guides_scenario_is_sound(tmp_path: Path) -> None:
+    """The scenario that the guide shows is read, and all of it happens."""
+    guide = (ROOT / "docs" / "guides" / "test-a-house.md").read_text(encoding="utf-8")
+    (text,) = [block for block in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if block.startswith("schema")]
+    (tmp_path / "left-open.toml").write_text(text, encoding="utf-8")
+    scenario = read(tmp_path / "left-open.toml")
+    said = [sent.said for sent in House(scenario).upto(scenario.lasts_s)]
+    opened = [each for each in said if each.facts.get("house/z2m:hall/door", {}).get("open")]
+    assert opened
+    assert not all(each.clean for each in said)
+
+
+def test_the_guide_names_every_dialect_and_fault() -> None:
+    """What the guide lists is what there is."""
+    guide = (ROOT / "docs" / "guides" / "test-a-house.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w-]+)`", guide))
+    assert set(DIALECTS) <= named
+    assert set(FAULTS) <= named
