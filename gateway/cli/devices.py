@@ -72,7 +72,7 @@ def listing(words: argparse.Namespace) -> int:
         [
             d["id"],
             "" if d["installed"] else "new",
-            d["name"],
+            d["name"] or d["called"],
             d["room"],
             d["kind"],
             d["class"],
@@ -142,7 +142,8 @@ def show(words: argparse.Namespace) -> int:
             for field, last in value.items():
                 say(f"  {field:<24} {msgspec.json.encode(last).decode()}")
         elif value:
-            say(f"{key:<10} {' '.join(value) if isinstance(value, list) else 'yes' if value is True else value}")
+            label = key.replace("_", " ")
+            say(f"{label:<10} {' '.join(value) if isinstance(value, list) else 'yes' if value is True else value}")
     for claim in claims:
         until = f" until {claim['until']}" if claim["until"] else ""
         counts = "" if claim["counts"] else f"; {not_counting(claim)}"
@@ -198,6 +199,8 @@ def _device(device_id: str, installed: Device | None, values: dict[str, Any]) ->
         "labels": list(installed.labels) if installed else [],
         "invert": bool(installed and installed.invert),
         "installed": installed is not None,
+        "called": heard.get("name", ""),
+        "described_by": heard.get("from", ""),
         "profile": heard.get("profile", ""),
         "class": heard.get("class", ""),
         "values": {field: value for field, value in values.items() if not field.startswith("$")},

@@ -195,14 +195,16 @@ class Device:
         self._client.subscribe(topic_filter, 1)
         assert subscribed.wait(PATIENCE_S)
 
-    def publish(self, topic: str, payload: bytes | str | dict[str, Any], qos: int = 1) -> MQTTMessageInfo:
+    def publish(
+        self, topic: str, payload: bytes | str | dict[str, Any], qos: int = 1, *, retain: bool = False
+    ) -> MQTTMessageInfo:
         """Publish without waiting."""
         body = json.dumps(payload) if isinstance(payload, dict) else payload
-        return self._client.publish(topic, body, qos)
+        return self._client.publish(topic, body, qos, retain)
 
-    def tell(self, topic: str, payload: bytes | str | dict[str, Any], qos: int = 1) -> None:
+    def tell(self, topic: str, payload: bytes | str | dict[str, Any], qos: int = 1, *, retain: bool = False) -> None:
         """Publish and wait for the acknowledgement."""
-        self.publish(topic, payload, qos).wait_for_publish(PATIENCE_S)
+        self.publish(topic, payload, qos, retain=retain).wait_for_publish(PATIENCE_S)
 
     def count(self, name: str, numbers: range, qos: int = 1, *, bulk: int = 0) -> list[MQTTMessageInfo]:
         """Publish readings: one event each, the number in it as `temperature`; with `bulk` bytes nobody compresses."""
