@@ -88,6 +88,19 @@ def check_of(option: Short | Checksum | None) -> Check | None:
     return check
 
 
+def seal(option: Short | Checksum | None, body: bytes) -> bytes:
+    """Return a frame as it is sent: the body with its checksum behind it. ValueError for a body it cannot be of."""
+    found = checksum_of(option)
+    if found is None:
+        return body
+    covered = body[found.skip :]
+    total = SUMS[found.type](binascii.unhexlify(covered) if found.over == "hex" else covered)
+    width, hexadecimal = WIDTHS[found.type], found.form == "hex"
+    order = found.order or ("little" if found.type in _LITTLE and not hexadecimal else "big")
+    said = total.to_bytes(width, order)
+    return body + raw(found.sep) + (said.hex().upper().encode() if hexadecimal else said)
+
+
 def _table(poly: int) -> tuple[int, ...]:
     """Return the 256 steps of a reflected CRC."""
     table = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway import units
 from gateway.errors import DecodeError
+from gateway.framing.checksums import seal
 from gateway.framing.framer import marker
 from gateway.framing.line import Line
 from gateway.framing.options import Framing
@@ -39,12 +40,12 @@ def _typed(raw: str) -> Any:
 
 
 def line_bytes(framing: Framing | None, template: str, captures: Mapping[str, str], value: Any) -> bytes:
-    """Return a line of text with its end. DecodeError for a value that would end it before."""
+    """Return a line of text with the checksum of its framing and its end. DecodeError when it would be two lines."""
     end = marker(framing.end) if isinstance(framing, Line) else b"\n"
     text = filled(template.replace("$value", text_of(value)), captures)
     if not text.isprintable() and not text.replace("\t", " ").isprintable():
         raise DecodeError(f"{shown(text)} holds control characters")
-    return text.encode() + end
+    return (seal(framing.checksum, text.encode()) if isinstance(framing, Line) else text.encode()) + end
 
 
 _HEX_VALUE = re.compile(r"\$value(?::([1-8])(le)?)?")

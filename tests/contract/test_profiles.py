@@ -141,7 +141,7 @@ def test_every_command_encodes(file: Path) -> None:
                 topic, payload = made.encode(device, name, _argument(command.arg))
                 assert "{" not in topic
                 assert "$" not in topic.removeprefix("$aws/") + payload.decode()
-                assert command.text is not None or json.loads(payload)
+                assert command.json is None or json.loads(payload)
                 encoded.add(name)
     assert encoded == set(profile.commands)
 

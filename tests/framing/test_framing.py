@@ -6,6 +6,7 @@ import pkgutil
 import re
 from pathlib import Path
 from random import Random
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 import gateway.framing
 from gateway.document import Document
 from gateway.errors import ConfigError
-from gateway.framing.checksums import CHECKS, SUMS, WIDTHS, Checksum, check_of
+from gateway.framing.checksums import CHECKS, SUMS, WIDTHS, Checksum, Short, check_of, seal
 from gateway.framing.cobs import Cobs
 from gateway.framing.esp3 import Esp3
 from gateway.framing.fixed import Fixed
@@ -145,6 +146,17 @@ def test_checksums_as_they_stand_in_frames() -> None:
     assert tag(b"62E3086CED08") == b"62E3086CED"
     assert tag(b"62E3086CEX08") is None
     assert check_of(None) is None
+
+
+@pytest.mark.parametrize("option", [*get_args(Short), Checksum(type="xor", form="hex", sep="*", skip=1)])
+def test_what_is_sealed_is_verified(option: Any) -> None:
+    """A frame that is sent carries the checksum that the same framing would accept."""
+    body = b"$0301"
+    check = check_of(option)
+    assert check is not None
+    assert check(seal(option, body)) == body
+    assert check(seal(option, body)[:-1] + b"?") is None
+    assert seal(None, body) == body
 
 
 def test_lines() -> None:

@@ -249,3 +249,11 @@ def test_bytes_nobody_reads_on_a_port_nobody_names() -> None:
         "no serial profile reads it, and none calls a port 'attic:9600'",
         True,
     )
+
+
+def test_a_line_that_is_sent_is_sealed_as_its_framing_wants() -> None:
+    """A command on a line with checksums gets its own: 030 for partition 1 ends with C4."""
+    values: dict[str, Any] = {}
+    made = decoder(Catalogue.load(), values=values, profiles=["dsc-it100"])
+    made.decode(delivery("house", b"6511"))
+    assert made.encode("house/dsc:partition/1", "set_armed", "away")[1] == b"0301C4\r\n"
