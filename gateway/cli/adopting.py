@@ -102,7 +102,8 @@ def adopt(words: argparse.Namespace) -> int:
     if words.all == bool(words.device):
         raise GatewayError("say which device, or --all; those that were heard: edge-gateway devices list --new")
     if words.all:
-        new = [device for device in sorted(work.heard) if work.devices.get(device) is None]
+        read = (device for device, values in sorted(work.heard.items()) if values.get("$", {}).get("profile"))
+        new = [device for device in read if work.devices.get(device) is None]  # bridges only say that they are there
         taken = {device.name for device in work.devices}
 
         fields = {device: {"name": suggested(device, taken, work.called.get(device, ""))} for device in new}

@@ -117,7 +117,7 @@ def _unknown(words: argparse.Namespace) -> int:
         say(f"    do: {each['do']}", "green")
     if not strangers:
         say("since the gateway started, some profile has read everything that came", "dim")
-        say("it hears what profiles ask for; of a broker everything: edge-gateway events --raw --topic '#'", "dim")
+        say("a broker brings what profiles ask for; everything on it: mosquitto_sub -v -t '#'", "dim")
     return 0
 
 

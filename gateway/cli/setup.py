@@ -137,8 +137,10 @@ class Plan:
         from gateway.installation.edit import HEADER
 
         text, taken = HEADER, set[str]()
+        called = self.broker.called if self.broker else {}
         for device, profile in (self.broker.devices if self.broker else {}).items():
-            text += f"\n[[device]]\nid = {_toml(device)}   # {profile}\nname = {_toml(suggested(device, taken))}\n"
+            name = _toml(suggested(device, taken, called.get(device, "")))
+            text += f"\n[[device]]\nid = {_toml(device)}   # {profile}\nname = {name}\n"
         return text
 
     def as_json(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import SystemClock
+from gateway.importers.imports import Imports, names
 from gateway.installation.fit import fit_of
 from gateway.installation.unknown import Stranger, Unknown
 from gateway.mqtt.options import ConnectionOptions
@@ -64,6 +65,7 @@ class Broker(msgspec.Struct, frozen=True):
     bridges: Sequence[Bridge] = ()
     prefixes: Mapping[str, str] = {}  # that are others than usual
     devices: Mapping[str, str] = {}  # id -> the profile that reads it
+    called: Mapping[str, str] = {}  # id -> what it is called in its dialect, where the id does not say it
     strangers: int = 0  # devices that no profile reads
 
     @property
@@ -148,18 +150,18 @@ def described(url: str, heard: Mapping[str, Delivery], catalogue: Catalogue, sou
     bridges = tuple(_bridges(heard))
     prefixes = {each.kind: each.prefix for each in bridges if each.prefix != each.kind}
     prefixes = {usual: prefix for usual, prefix in prefixes.items() if usual in catalogue.prefixes}
-    values, unknown = _decoded(heard, catalogue, source, prefixes)
+    values, unknown, called = _decoded(heard, catalogue, source, prefixes)
     strangers = list(unknown.strangers())
     usual = {*(topic.partition("/")[0] for topic in heard), *(each.kind for each in bridges)}
     if found := _prefixes(strangers[:STRANGERS_TRIED_MAX], catalogue, usual):
         prefixes |= found
-        values, unknown = _decoded(heard, catalogue, source, prefixes)
+        values, unknown, called = _decoded(heard, catalogue, source, prefixes)
     devices = {
         device: str(known[NOTES]["profile"])
         for device, known in sorted(values.items())
         if known.get(NOTES, {}).get("profile") and known[NOTES].get("class") != "gateway"
     }
-    return Broker(url, "", len(heard), bridges, prefixes, devices, len(unknown))
+    return Broker(url, "", len(heard), bridges, prefixes, devices, called, len(unknown))
 
 
 def _bridges(heard: Mapping[str, Delivery]) -> Iterator[Bridge]:
@@ -185,14 +187,22 @@ def _bridges(heard: Mapping[str, Delivery]) -> Iterator[Bridge]:
 
 def _decoded(
     heard: Mapping[str, Delivery], catalogue: Catalogue, source: str, prefixes: Mapping[str, str]
-) -> tuple[dict[str, dict[str, Any]], Unknown]:
+) -> tuple[dict[str, dict[str, Any]], Unknown, dict[str, str]]:
+    """Decode as a gateway would: first what devices say about themselves, then what they send."""
     values: dict[str, dict[str, Any]] = {}
-    decoder, unknown = Decoder(catalogue, "", source, Devices(), values, prefixes), Unknown()
-    for delivery in heard.values():
+    imports, unknown = Imports(names(None), prefixes), Unknown()
+    decoder = Decoder(catalogue, "", source, Devices(), values, prefixes, None, imports)
+    announcements = [each for topic, each in heard.items() if imports.wants(topic)]
+    for delivery in (*announcements, *heard.values()):
         decoded = decoder.decode(delivery)
         if decoded.unclaimed:
             unknown.note(delivery, decoded)
-    return values, unknown
+    called = {
+        f"{source}/z2m:{key.partition('/')[2]}": str(row[0])
+        for key, row in imports.changes()
+        if key.startswith("zigbee2mqtt/0x") and isinstance(row, (list, tuple))
+    }
+    return values, unknown, called
 
 
 def _prefixes(strangers: Sequence[Stranger], catalogue: Catalogue, usual: Collection[str]) -> dict[str, str]:

@@ -112,8 +112,8 @@ def test_a_broker_that_asks_who_we_are(
     assert load(tmp_path / "gateway.toml").sources["house"].password() == HIDDEN
 
 
-def test_other_base_topics_are_found_and_written(tmp_path: Path) -> None:
-    """Zigbee2MQTT says where it is by what it keeps; devices are read with that prefix, a word in use stays."""
+def test_what_is_on_a_broker_is_read_as_a_gateway_would() -> None:
+    """Other base topics are found by what is kept there; devices that describe themselves have their stable ids."""
     messages = {
         "attic/z2m/bridge/state": {"state": "online"},
         "attic/z2m/door": {"contact": True},
@@ -123,6 +123,14 @@ def test_other_base_topics_are_found_and_written(tmp_path: Path) -> None:
     assert broker.prefixes == {"zigbee2mqtt": "attic/z2m"}
     assert set(broker.devices) == {"house/z2m:door"}
     assert broker.strangers == 1
+    exposes = [{"type": "binary", "name": "contact", "property": "contact", "access": 1, "value_on": False,
+                "value_off": True}]  # fmt: skip
+    described_device = {"ieee_address": "0x00158d0001a2b3c4", "friendly_name": "hall/door", "type": "EndDevice",
+                        "supported": True, "definition": {"model": "M", "vendor": "V", "exposes": exposes}}  # fmt: skip
+    messages = {"zigbee2mqtt/hall/door": {"contact": False}, "zigbee2mqtt/bridge/devices": [described_device]}
+    broker = described("mqtt://b", heard(messages), CATALOGUE, "house")
+    assert broker.called == {"house/z2m:0x00158d0001a2b3c4": "hall/door"}
+    assert set(broker.devices) == {"house/z2m:0x00158d0001a2b3c4"}, "by what it says about itself, whatever came first"
     renamed = {f"cellar/shellydw-{n}/sensor/state": "open" for n in range(3)}
     broker = described("mqtt://b", heard(renamed), CATALOGUE, "house")
     assert broker.prefixes == {"shellies": "cellar"}
