@@ -20,7 +20,7 @@ class Cobs(FramingOptions, frozen=True, kw_only=True, tag="cobs"):
 
     bytes_max: BytesMax = 2048  # as sent
     checksum: Short | Checksum | None = None
-    first: Literal["keep", "drop"] = "keep"  # drop: the first packet after connecting may have lost its beginning
+    first: Literal["keep", "drop"] = "keep"  # drop: what begins within 0.1 s of connecting
 
     def framer(self) -> Framer:
         """Return a framer of COBS packets."""

@@ -15,7 +15,7 @@ class Line(FramingOptions, frozen=True, kw_only=True, tag="line"):
     end: str = "\n"
     bytes_max: BytesMax = 1024
     checksum: Short | Checksum | None = None
-    first: Literal["keep", "drop"] = "keep"  # drop: the first line after connecting may have lost its beginning
+    first: Literal["keep", "drop"] = "keep"  # drop: what begins within 0.1 s of connecting
 
     def __post_init__(self) -> None:
         marker(self.end)

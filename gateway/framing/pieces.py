@@ -6,16 +6,16 @@ from collections import Counter
 
 from gateway.framing.framer import CUT_SHORT, TOO_LONG
 
-FIRST = "first"  # the first piece after (re)connecting, which the options say to drop
+FIRST = "first"  # the first piece after (re)connecting, when it began before there was a silence
+FIRST_GAP_S = 0.1  # behind such a silence a piece has not lost its beginning
 
 
 class Pieces:
     """The pieces between delimiters, none longer than `bytes_max`; empty ones are dropped silently."""
 
-    gap_s = 0.0
-
     def __init__(self, end: bytes, bytes_max: int, *, drop_first: bool = False) -> None:
         self.rejected: Counter[str] = Counter()
+        self.gap_s = FIRST_GAP_S if drop_first else 0.0
         self._end = end
         self._bytes_max = bytes_max
         self._rest_max = bytes_max + len(end) - 1  # a rest this long may still be a piece and most of its delimiter
@@ -63,7 +63,9 @@ class Pieces:
         return frames
 
     def idle(self) -> list[bytes]:
-        """Return nothing: only a delimiter ends a piece, however long the sender hesitates."""
+        """Return nothing: only a delimiter ends a piece, however long the sender hesitates; but one begins now."""
+        if not self._rest and not self._skipping:
+            self._first = False
         return []
 
     def reset(self) -> None:

@@ -124,6 +124,7 @@ def _decoded(line: _Line, frames: list[bytes] | None, payload: bytes, topic: str
     rejected = ""
     if frames is None:
         framer = framer_of(line.framing)
+        framer.idle()  # a capture begins with a frame
         frames = [*framer.feed(payload), *framer.feed(_missing_end(line.framing, payload)), *framer.idle()]
         rejected = ", ".join(f"{why}" + (f" ({n} times)" if n > 1 else "") for why, n in framer.rejected.items())
     if not frames:

@@ -110,7 +110,8 @@ class SerialSource:
     # -- the port's owner ----------------------------------------------------------------------
 
     def back(self) -> None:
-        """Begin: the framer was reset when the port was lost."""
+        """Begin: the framer was reset when the port was lost, and a silence from now on tells it something."""
+        self._listen()
 
     def received(self, data: bytes) -> None:
         """Cut bytes into frames and hand these on together."""

@@ -160,11 +160,16 @@ def test_what_is_sealed_is_verified(option: Any) -> None:
 
 
 def test_lines() -> None:
-    """Empty lines are nothing, a line too long costs itself only, and the first one can be left out."""
+    """Empty lines are nothing, one too long costs itself only, the first is left out if it may lack its beginning."""
     options = Line(bytes_max=8)
     assert framed(options, b"\r\nab\r\n\n123456789\ncd\n12345678\nx") == ([b"ab", b"cd", b"12345678"], {"too long": 1})
     first = Line(first="drop")
     assert framed(first, b"p=21.5\ntemp=21.6\n") == ([b"temp=21.6"], {"first": 1})
+    listening = first.framer()
+    assert listening.gap_s
+    assert fed(listening, [None, b"DOOR OPEN\n"]) == [b"DOOR OPEN"]
+    listening.reset()
+    assert fed(listening, [b"OR OP", None, b"EN\nDOOR CLOSED\n"]) == [b"DOOR CLOSED"]
     dsc = Line(checksum="sum-hex")
     assert framed(dsc, b"60900332\r\n6100032A\r\n6100032B\r\n") == ([b"609003", b"610003"], {"checksum": 1})
 

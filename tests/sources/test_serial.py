@@ -314,6 +314,23 @@ def test_an_inbox_that_raises_ends_the_source(tmp_path: Path, framing: Framing) 
     plug.unplug()
 
 
+def test_a_first_line_without_its_beginning(tmp_path: Path) -> None:
+    """Where the profile says so, a line is delivered when the port was silent before it, though it is the first."""
+    plug, inbox = Plug(tmp_path / "port"), Inbox()
+    attic = source(tmp_path / "port", framing=Line(first="drop"))
+
+    async def scene() -> None:
+        async with running([attic], inbox):
+            await until(lambda: opened(attic))
+            await until(lambda: attic._silence is None)  # it was silent
+            await send_all(plug, b"DOOR OPEN\n")
+            await until(lambda: inbox.deliveries)
+
+    asyncio.run(scene())
+    plug.unplug()
+    assert not attic.framer.rejected
+
+
 def test_how_the_line_is_set(tmp_path: Path) -> None:
     """Speed, mode and flow control of the options are those of the line, and DTR survives the gateway."""
     plug, inbox = Plug(tmp_path / "port"), Inbox()
