@@ -125,7 +125,7 @@ class Discovery:
         device, name = identity(about, object_id)
         before = self.rows.get(key)
         place = before["i"] if before is not None else self._last + 1
-        kept = {k: v for k, v in list(config.items())[:KEYS_MAX] if k not in _UNUSED and _is_small(v)}
+        kept = {k: _cut(v) for k, v in list(config.items())[:KEYS_MAX] if k not in _UNUSED and _is_small(_cut(v))}
         row = {"c": component, "o": object_id[:NAME_CHARS_MAX], "d": device, "n": name, "i": place, "k": kept}
         if row == before:
             return
@@ -379,9 +379,14 @@ def _is_plain(topic: str) -> bool:
     return is_name(topic) and not set("{}") & set(topic)
 
 
+def _cut(value: Any) -> Any:
+    """Return a text cut off where it is too long already: a template that is left out would mean another thing."""
+    return value[: VALUE_CHARS_MAX + 1] if isinstance(value, str) else value
+
+
 def _is_small(value: Any) -> bool:
     if isinstance(value, str):
-        return len(value) <= VALUE_CHARS_MAX
+        return len(value) <= VALUE_CHARS_MAX + 1
     if isinstance(value, list):
         return len(value) <= KEYS_MAX and all(isinstance(v, dict) or _is_small(v) for v in value)
     return isinstance(value, bool | int | float)

@@ -145,9 +145,10 @@ class Homie:
             return None
         roots = [row["r"]] if row["r"] and row["r"] != device else []
         states = [f"{top}/{one}/$state" for one in (device, *roots) if is_name(one) and not set("{}") & set(one)]
+        aliases = {f"homie:{device}": f"homie:{made.devices[0]}"}  # as a state is read that comes before a description
         return Description(
             key=key, document=made.document(states), topics=(*made.topics, *states), device=f"homie:{device}",
-            name=row["n"] or device, aliases={f"homie:{one}": f"homie:{one}" for one in made.devices},
+            name=row["n"] or device, aliases=aliases | {f"homie:{one}": f"homie:{one}" for one in made.devices},
             left_out=tuple(made.left_out),
         )  # fmt: skip
 

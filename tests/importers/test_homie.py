@@ -70,6 +70,16 @@ def test_states() -> None:
     assert house.read("homie/5/box/$state", b"ready") == {"homie:box/door": {"online": False}}
 
 
+def test_a_state_before_the_description_is_no_second_device() -> None:
+    """What was heard of a device before it described itself goes to its first node."""
+    house = House(["homie"])
+    assert house.read("homie/5/box/$state", b"ready") == {"homie:box": {"online": True}}
+    five({"door": {"open": {"datatype": "boolean"}}, "room": {"temperature": TEMPERATURE}}, house=house)
+    assert sorted(house.values) == ["house/homie:box/door", "house/homie:box/room"]
+    assert house.values["house/homie:box/door"]["online"] is True
+    assert house.restarted().tick().events == []
+
+
 def test_commands_go_to_set() -> None:
     """A settable property takes what its format allows, in canonical units, and words as they are written."""
     house = five({

@@ -18,6 +18,7 @@ from gateway.profiles.context import Decoded
 from gateway.profiles.devices import Devices
 from gateway.profiles.samples import Line
 from tests.profiles.corpora import dialects
+from tests.profiles.corpora.dialects import described
 from tests.profiles.corpora.expected import OUTCOMES, Expected, Verdict, judge
 from tests.profiles.corpora.records import Record
 
@@ -91,13 +92,15 @@ def _line(port: str, payload: bytes) -> Line:
 
 def judged(records: Iterable[Record], dialect: str | None = None) -> Iterator[tuple[Record, Verdict, str]]:
     """Yield each record with its verdict and the explanation it has, if any."""
-    listener, known, why = Listener(Catalogue.load()), expectations(), explanations()
+    catalogue, known, why = Catalogue.load(), expectations(), explanations()
+    listener, told = Listener(catalogue), described.Told(catalogue)
     for record in records:
         if dialect and not record.dialect.startswith(dialect):
             continue
         expect = known.get(record.dialect)
         expected = expect(record) if expect else Expected()
-        yield record, judge(expected, listener.decode(record, expected), down=record.down), why.get(record.id, "")
+        heard = told if record.dialect in described.DIALECTS else listener
+        yield record, judge(expected, heard.decode(record, expected), down=record.down), why.get(record.id, "")
 
 
 def table(records: Iterable[Record], dialect: str | None = None) -> list[Row]:
