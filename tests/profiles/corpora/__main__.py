@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from tests.profiles.corpora.records import VARIABLE, folder, read
-from tests.profiles.corpora.table import as_json, as_text, table
+from tests.profiles.corpora.table import as_json, as_markdown, as_text, table
 
 
 def main(words: list[str] | None = None) -> int:
@@ -14,6 +14,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./dev corpora", description=__doc__)
     parser.add_argument("dialect", nargs="?", help="only dialects that begin so")
     parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--markdown", action="store_true", help="as docs/figures.md has it")
     parser.add_argument("--list", action="store_true", help="also each record that is not right, and why")
     parser.add_argument("--all", action="store_true", help="with --list: the explained ones, too")
     said = parser.parse_args(words)
@@ -22,7 +23,10 @@ def main(words: list[str] | None = None) -> int:
         print(f"{VARIABLE} names no folder with corpora (<name>/samples.jsonl)", file=sys.stderr)
         return 2
     rows = table(read(root), said.dialect)
-    print(as_json(rows) if said.json else "\n".join(as_text(rows)))
+    if said.json:
+        print(as_json(rows))
+    else:
+        print("\n".join(as_markdown(rows) if said.markdown else as_text(rows)))
     for row in rows if said.list else ():
         for record, verdict, why in row.left:
             if said.all or not why:

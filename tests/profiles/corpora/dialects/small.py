@@ -92,7 +92,6 @@ DIALECTS = {
             "aws-shadow",
             "thingsboard",
             "zwave-js-ui",
-            "homie",
         ],
         expected,
     ),
