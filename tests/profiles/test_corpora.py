@@ -17,14 +17,12 @@ from tests.profiles.deliveries import decoder, delivery
 FOLDER = folder()
 RIGHT_PERCENT_MIN = 99.0
 HELD = (
-<<<<<<< HEAD
-    "aws-shadow", "ecowitt", "ha-discovery", "homie", "sparkplug-b", "esphome", "frigate", "mysensors-mqtt", "neolink", "onvif2mqtt", "openmqttgateway-ble",
-    "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2", "tasmota", "thingsboard", "valetudo", "zigbee2mqtt",
-=======
-    "aws-shadow", "ecowitt", "esphome", "frigate", "ha-discovery", "homie", "mysensors-mqtt", "neolink", "onvif2mqtt", "openmqttgateway-ble",
-    "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2", "sparkplug-b", "tasmota", "thingsboard", "valetudo", "zigbee2mqtt",
->>>>>>> origin/main
-    "zwave-js-ui",
+    "aws-shadow", "ecowitt", "ha-discovery", "homie", "sparkplug-b", "esphome", "frigate", "mysensors-mqtt",
+    "neolink", "onvif2mqtt", "openmqttgateway-ble", "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2",
+    "tasmota", "thingsboard", "valetudo", "zigbee2mqtt", "aws-shadow", "ecowitt", "esphome", "frigate",
+    "ha-discovery", "homie", "mysensors-mqtt", "neolink", "onvif2mqtt", "openmqttgateway-ble", "ring-mqtt",
+    "rtl_433-json", "shelly-gen1", "shelly-gen2", "sparkplug-b", "tasmota", "thingsboard", "valetudo",
+    "zigbee2mqtt", "zwave-js-ui",
 )  # fmt: skip
 
 
