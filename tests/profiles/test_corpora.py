@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 
@@ -17,11 +16,9 @@ from tests.profiles.deliveries import decoder, delivery
 FOLDER = folder()
 RIGHT_PERCENT_MIN = 99.0
 HELD = (
-    "aws-shadow", "ecowitt", "ha-discovery", "homie", "sparkplug-b", "esphome", "frigate", "mysensors-mqtt",
-    "neolink", "onvif2mqtt", "openmqttgateway-ble", "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2",
-    "tasmota", "thingsboard", "valetudo", "zigbee2mqtt", "aws-shadow", "ecowitt", "esphome", "frigate",
-    "ha-discovery", "homie", "mysensors-mqtt", "neolink", "onvif2mqtt", "openmqttgateway-ble", "ring-mqtt",
-    "rtl_433-json", "shelly-gen1", "shelly-gen2", "sparkplug-b", "tasmota", "thingsboard", "valetudo",
+    "alarmdecoder", "aws-shadow", "dsc-it100", "dsmr-p1", "ecowitt", "esphome", "frigate", "ha-discovery", "homie",
+    "mysensors-mqtt", "mysensors-serial", "neolink", "onvif2mqtt", "openmqttgateway-ble", "ramses-ii", "rflink", "rfxtrx",
+    "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2", "sparkplug-b", "tasmota", "thingsboard", "valetudo",
     "zigbee2mqtt", "zwave-js-ui",
 )  # fmt: skip
 
@@ -47,17 +44,6 @@ if FOLDER:
         asked = row.counts["right"] + sum(verdict.asked for _, verdict, _ in row.left)
         left = [(record.id, verdict.why) for record, verdict, why in row.left if verdict.asked and not why]
         assert 100 * (asked - len(left)) / asked >= RIGHT_PERCENT_MIN, left[:20]
-
-
-def test_dialects_that_describe_themselves_are_heard_whole_first() -> None:
-    """A value is right by a description that stands behind it among the records."""
-    properties = {"temperature": {"datatype": "float", "unit": "°C"}}
-    described = json.dumps({"homie": "5.0", "version": 1, "nodes": {"air": {"properties": properties}}}).encode()
-    expect = {"fields": {"temperature_Cel": 20.7}}
-    value = Record("h-1", "h", "homie", "homie/5/hall/air/temperature", "", b"20.7", False, False, expect, {})
-    told = Record("h-2", "h", "homie", "homie/5/hall/$description", "", described, True, False, {}, {})
-    (row,) = table([value, told])
-    assert (row.counts["right"], row.left) == (1, [])
 
 
 def test_what_is_said_about_corpora_can_be_read() -> None:

@@ -30,7 +30,6 @@ class Expected:
     device: tuple[str, ...] = ()  # each must stand in the id
     events: tuple[str, ...] = ()  # any of these must be raised
     rejected: bool = False  # it must be refused
-    reads: str = ""  # a topic that somebody reads from now on
     classes: tuple[str, ...] = ()  # the device must be one of these, if any are named
     installed: list[Device] = field(default_factory=list)  # what devices.toml would say (source "sample")
     before: list[bytes] = field(default_factory=list)  # what came first on the same topic or port
@@ -38,7 +37,7 @@ class Expected:
     @property
     def nothing(self) -> bool:
         """Whether it is right to report nothing."""
-        return not (self.wanted or self.events or self.rejected or self.reads)
+        return not (self.wanted or self.events or self.rejected)
 
 
 @dataclass(frozen=True)

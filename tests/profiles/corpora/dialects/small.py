@@ -92,6 +92,7 @@ DIALECTS = {
             "aws-shadow",
             "thingsboard",
             "zwave-js-ui",
+            "homie",
         ],
         expected,
     ),
