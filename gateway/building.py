@@ -12,7 +12,7 @@ from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.lines import line_of
-from gateway.profiles.units import units_of
+from gateway.profiles.units import units_of, wire_of
 from gateway.sources.source import Source
 from gateway.targets.target import Target
 
@@ -68,12 +68,12 @@ class Building:
         return SerialSource(name, settings, line.framing, self._clock)
 
     def _bus(self, name: str, options: Any) -> Source:
-        from gateway.polling.rtu import Rtu
         from gateway.sources.bus import BusSource
 
         line = line_of(self._catalogue, options.profile, options.baud, options.mode)
         settings = msgspec.structs.replace(options, baud=line.baud, mode=line.mode)
-        return BusSource(name, settings, Rtu(), units_of(self._catalogue, options.units), self._clock)
+        wire = wire_of(self._catalogue, options.profile[0])
+        return BusSource(name, settings, wire, units_of(self._catalogue, options.units), self._clock)
 
     def _mqtt(self, name: str, options: Any) -> Source:
         from gateway.sources.mqtt import MqttSource

@@ -23,7 +23,7 @@ Pointers = str | list[str]
 Retained = Literal["state", "drop", "event"]
 Format = Literal["json", "text", "auto", "blob"] | Tabled
 RegisterType = Literal[
-    "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"
 ]  # of a polled value
 Words = Literal["high-first", "low-first"]  # which 16 bits of a larger value come first
 _Poll = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
@@ -207,6 +207,7 @@ class Link(_Table, frozen=True):
     mode: Annotated[str, msgspec.Meta(pattern=r"^[5-8][NEO](1|1\.5|2)$")] = "8N1"  # serial: bits, parity, stop bits
     framing: Framing | None = None  # serial: where a frame begins and ends, and what proves it
     ports: list[_Word] = []  # serial: words such a port is usually called, for `profiles decode`
+    asks: Literal["modbus-rtu", "heatmiser-v3"] | None = None  # with [[poll]]: how; default: as the framing is called
     timeout: str = "500ms"  # with [[poll]]: how long an answer may take
     retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2  # with [[poll]]: further tries of one request
     pause: str = ""  # with [[poll]]: how long a unit wants to be left alone between requests
@@ -221,7 +222,7 @@ class Poll(_Table, frozen=True):
 
     name: _Poll
     every: str
-    function: Literal[1, 2, 3, 4]  # coils, inputs, holding registers, input registers
+    function: Literal[0, 1, 2, 3, 4]  # coils, inputs, holding registers, input registers; 0: the block (Heatmiser)
     start: _Address
     count: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 1  # registers (at most 125) or bits
     words: Words = "high-first"
@@ -321,7 +322,7 @@ class Write(_Table, frozen=True):
     That is type, words, scale, offset, unit (also one that stands in a register) and map, all the other way round.
     """
 
-    function: Literal[5, 6, 16]  # one coil, one register, several registers
+    function: Literal[1, 5, 6, 16]  # one coil, one register, several registers; 1: bytes of the block (Heatmiser)
     register: _Address
     when: list[str] | str = []  # for these arguments, instead of the requests without a `when`
     value: int | None = None  # always this

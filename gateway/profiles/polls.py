@@ -15,16 +15,44 @@ import msgspec
 
 from gateway.document import Place
 from gateway.errors import probably_meant
+from gateway.polling.heatmiser import BLOCK_BYTES_MAX
+from gateway.polling.rtu import READ_BITS, REGISTERS_MAX
 from gateway.profiles import language as lang
 from gateway.profiles.check import Check, pointers_of
-from gateway.profiles.formats.registers import Member, Registers, width
+from gateway.profiles.formats.registers import FORMS, Member, Registers, width
 from gateway.profiles.times import duration_ns
 
-REGISTERS_MAX = 125  # of one request
 PRESENCE, WRITE = "presence", "write"  # last words of topics that are no polls
 EVERY_NS_MIN = 50_000_000
 AFTER_FAILURES = 3
-_FRAMINGS = frozenset({"modbus-rtu"})  # lines that can be asked
+
+
+class Asking(NamedTuple):
+    """A protocol by which units can be asked."""
+
+    step: int  # bytes that one number of a register counts
+    reads: tuple[int, ...]  # functions of a poll
+    writes: tuple[int, ...]  # functions of a write
+    plain: str  # the type of a register as it stands
+    most: int  # registers of one poll
+
+
+ASKINGS = {
+    "modbus-rtu": Asking(2, (1, 2, 3, 4), (5, 6, 16), "uint16", REGISTERS_MAX),
+    "heatmiser-v3": Asking(1, (0,), (1,), "uint8", BLOCK_BYTES_MAX),
+}
+
+
+def protocol_of(link: lang.Link) -> str:
+    """Return how the units of a link are asked; "" when they are not."""
+    config = getattr(type(link.framing), "__struct_config__", None)
+    tag = str(config.tag) if config is not None else ""
+    return link.asks or (tag if tag in ASKINGS else "")
+
+
+def asking_of(profile: lang.Profile) -> Asking:
+    """Return the protocol of a profile with polls; Modbus where a fault was found."""
+    return ASKINGS.get(protocol_of(profile.link), ASKINGS["modbus-rtu"])
 
 
 class Spot(NamedTuple):
@@ -62,6 +90,7 @@ class _Rewriting:
 
     def __init__(self, check: Check, profile: lang.Profile) -> None:
         self.check, self.profile = check, profile
+        self.asking = asking_of(profile)
         self.members: dict[str, dict[str, Member]] = {poll.name: {} for poll in profile.poll}
 
     def profile_without(self) -> lang.Profile:
@@ -80,11 +109,8 @@ class _Rewriting:
         )
 
     def _check_link(self) -> None:
-        framing = self.profile.link.framing
-        kind = getattr(type(framing), "__struct_config__", None)
-        if self.profile.link.kind != "serial" or kind is None or kind.tag not in _FRAMINGS:
-            what = f"[[poll]] needs a serial link whose framing is one of {', '.join(sorted(_FRAMINGS))}"
-            self.check.fault(("link",), what)
+        if self.profile.link.kind != "serial" or not protocol_of(self.profile.link):
+            self.check.fault(("link",), f"[[poll]] needs a serial link that `asks` by one of {', '.join(ASKINGS)}")
         if self.profile.message:
             self.check.fault(("message", 0), "a profile has [[poll]] or [[message]], not both")
         self.check.attempt(("link", "timeout"), duration_ns, self.profile.link.timeout)
@@ -95,8 +121,10 @@ class _Rewriting:
         every = self.check.attempt((*at, "every"), duration_ns, poll.every)
         if every is not None and every < EVERY_NS_MIN:
             self.check.fault((*at, "every"), f"{poll.every!r} is too often: 50ms or more")
-        if poll.function in (3, 4) and poll.count > REGISTERS_MAX:
-            self.check.fault((*at, "count"), f"one request brings at most {REGISTERS_MAX} registers")
+        if poll.function not in self.asking.reads:
+            self.check.fault((*at, "function"), f"function {poll.function} is none of {self.asking.reads}")
+        if poll.function not in READ_BITS and poll.count > self.asking.most:
+            self.check.fault((*at, "count"), f"one request brings at most {self.asking.most} registers")
         if poll.start + poll.count > 65_536:
             self.check.fault((*at, "count"), "registers end at 65535")
         if poll.name in (PRESENCE, WRITE):
@@ -105,7 +133,7 @@ class _Rewriting:
             self.check.fault((*at, "name"), f"two polls are called {poll.name!r}")
 
     def _message(self, poll: lang.Poll) -> lang.Message:
-        size = 2 * poll.count if poll.function in (3, 4) else (poll.count + 7) // 8
+        size = (poll.count + 7) // 8 if poll.function in READ_BITS else self.asking.step * poll.count
         form: Any = Registers(bytes=size, members=tuple(self.members[poll.name].values()))
         return lang.Message(topics=[f"{{bus}}/{{address}}/{poll.name}"], format=form, fields=poll.name)
 
@@ -167,21 +195,23 @@ class _Rewriting:
             return "/none"
         poll = spot.poll
         used.append(poll.name)
-        bits = poll.function in (1, 2)
-        found: Any = kind or ("bit" if bits else "uint16")
+        bits, step = poll.function in READ_BITS, self.asking.step
+        found: Any = kind or ("bit" if bits else self.asking.plain)
         if bits is not (found == "bit"):
             self.check.fault((*at[:2], "type"), f"the poll {poll.name!r} brings {'bits' if bits else 'registers'}")
             return "/none"
-        if spot.at + width(found) > poll.count:
-            self.check.fault(at, f"{text!r} takes {width(found)} registers, the poll {poll.name!r} ends before")
+        if not width(found, step):
+            self.check.fault((*at[:2], "type"), f"{found} is smaller than a register: use a mask")
+        if spot.at + width(found, step) > poll.count:
+            self.check.fault(at, f"{text!r} takes {width(found, step)} registers, the poll {poll.name!r} ends before")
         words = (field.words if field else None) or poll.words
         mask = (field.mask if field else None) or 0
         if mask and (found.startswith(("int", "float")) or found == "bit"):
             self.check.fault((*at[:2], "mask"), f"a mask is for unsigned registers, not {found}")
         name = ":".join(
-            [text.partition("/")[2], found, *([words] if width(found) > 1 else []), *([hex(mask)] * bool(mask))]
+            [text.partition("/")[2], found, *([words] if width(found, step) > 1 else []), *([hex(mask)] * bool(mask))]
         )
-        self.members[poll.name][name] = Member(name, spot.at, found, words, mask)
+        self.members[poll.name][name] = Member(name, spot.at, found, words, mask, step)
         return f"/{name}"
 
 
@@ -190,7 +220,7 @@ def _type(field: lang.Field, said: Any) -> Any:
     return "number" if said is None and not field.map and field.name.startswith("ext.") else said
 
 
-_REGISTER_TYPES = frozenset({"int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"})
+_REGISTER_TYPES = frozenset({*FORMS, "bit"})
 
 
 def _signed(values: list[Any], kind: str | None) -> list[Any]:

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gateway.errors import DecodeError
+from gateway.polling.heatmiser import MASTER, READ
 from gateway.polling.rtu import READ_BITS, READ_REGISTERS, WRITE_BIT, WRITE_BITS, WRITE_REGISTER, WRITE_REGISTERS
 from gateway.polling.rtu import exception_name as exception
 from gateway.profiles.compiled import Compiled, CompiledField, CompiledMessage
+from gateway.profiles.polls import protocol_of
 
 EVIDENCE_BITS_MIN = 20  # other registers would look so once in a million
 REGISTER_BITS = 16
@@ -31,6 +33,9 @@ class Reply(NamedTuple):
 
 def reply_of(profiles: Iterable[Compiled], bus: str, frame: bytes) -> Reply:
     """Tell what a frame (address, function, data) answers. Raises DecodeError with what it is when it can't be told."""
+    profiles = list(profiles)
+    if profiles and protocol_of(profiles[0].source.link) == "heatmiser-v3":
+        return _block(profiles, bus, frame)
     address, function, data = _reply(frame)
     fitting: list[Reply] = []
     for profile in profiles:
@@ -47,6 +52,19 @@ def reply_of(profiles: Iterable[Compiled], bus: str, frame: bytes) -> Reply:
     if fitting:
         raise DecodeError(f"{what}: it may be of {' or '.join(one.profile for one in fitting)}")
     raise DecodeError(f"{what}: a reply does not name its registers; only what was asked tells")
+
+
+def _block(profiles: list[Compiled], bus: str, frame: bytes) -> Reply:
+    """Tell a Heatmiser's block, which says where it begins; the frame is without its length and checksum."""
+    if len(frame) < 7 or frame[0] != MASTER or frame[2] != READ or any(frame[3:5]):
+        raise DecodeError("no reply with a whole block")
+    data = frame[7:]
+    for profile in profiles:
+        for poll in profile.source.poll:
+            if poll.start + poll.count <= len(data):
+                taken = data[poll.start : poll.start + poll.count]
+                return Reply(profile.source.id, f"{bus}/{frame[1]}/{poll.name}", taken)
+    raise DecodeError(f"unit {frame[1]} answers with {len(data)} bytes, which is less than any poll wants")
 
 
 def _reply(frame: bytes) -> tuple[int, int, bytes]:

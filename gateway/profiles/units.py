@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.clock import NS_PER_S
+from gateway.polling.heatmiser import Heatmiser
 from gateway.polling.plan import Poll, Unit
-from gateway.polling.request import Request
+from gateway.polling.request import Request, Wire
+from gateway.polling.rtu import Rtu
 from gateway.profiles.catalogue import Catalogue, Entry, entries_of
-from gateway.profiles.polls import AFTER_FAILURES
+from gateway.profiles.polls import AFTER_FAILURES, protocol_of
 from gateway.profiles.template import TopicTemplate
 from gateway.profiles.times import duration_ns
 
 ADDRESS = "{address}"
+
+
+WIRES: dict[str, Callable[[], Wire]] = {"modbus-rtu": Rtu, "heatmiser-v3": Heatmiser}
+
+
+def wire_of(catalogue: Catalogue, profile: str) -> Wire:
+    """Return the protocol in which the units of a profile are asked."""
+    return WIRES[protocol_of(catalogue.profiles[profile].source.link)]()
 
 
 def units_of(catalogue: Catalogue, units: Mapping[int, str]) -> list[Unit]:

@@ -16,15 +16,15 @@ from gateway.clock import NS_PER_S
 from gateway.document import Place
 from gateway.errors import DecodeError
 from gateway.polling.plan import STEPS_MAX, Choice, Step, Write
+from gateway.polling.rtu import READ_BITS
 from gateway.profiles import language as lang
 from gateway.profiles.check import Check, pointers_of
 from gateway.profiles.formats.registers import FORMS, swapped, width
-from gateway.profiles.polls import Spot, spot_of
+from gateway.profiles.polls import Spot, asking_of, spot_of
 from gateway.profiles.times import duration_ns
 from gateway.profiles.values import shown, text_of
 from gateway.profiles.vocabulary import meaning
 
-READ_BITS = (1, 2)
 WRITABLE = frozenset({*FORMS, "bit"})
 
 Encode = Callable[[Any], Write]
@@ -49,6 +49,7 @@ class _Rule(NamedTuple):
     maps: Mapping[str, int]
     conversions: Mapping[str, tuple[float, float]]  # text of the unit's register ("": it is known) -> scale, offset
     unit_spot: Spot | None
+    step: int
 
 
 def compile_writes(check: Check, profile: lang.Profile) -> dict[str, tuple[CompiledWrite | None, ...]]:
@@ -110,10 +111,12 @@ class _Compiling:
         if len(said.values) > 123 or (said.values and said.function != 16):
             raise ValueError("`values` are at most 123 registers of function 16")
         field = self._field(said)
-        bits = said.function == 5
+        bits, asking = said.function == 5, asking_of(self.profile)
+        if said.function not in asking.writes:
+            raise ValueError(f"function {said.function} is none of {asking.writes}")
         spot = spot_of(self.profile, _sources(field)[0]) if field else None
         read = "bit" if spot and spot.poll.function in READ_BITS else field.type if field else None
-        kind = said.type or (read if read in WRITABLE else None) or ("bit" if bits else "uint16")
+        kind = said.type or (read if read in WRITABLE else None) or ("bit" if bits else asking.plain)
         if bits is not (kind == "bit"):
             raise ValueError(f"function {said.function} writes {'a bit' if bits else 'registers'}, not {kind}")
         if said.function == 6 and width(kind) > 1:  # type: ignore[arg-type]
@@ -130,6 +133,7 @@ class _Compiling:
             said.map or _inverse(field),
             conversions,
             unit_spot,
+            asking.step,
         )
 
     def _field(self, said: lang.Write) -> lang.Field | None:
@@ -182,12 +186,15 @@ def _step(rule: _Rule, value: Any) -> Step:
     said = rule.said
     if said.values:
         return Step(16, said.register, len(said.values), b"".join(_packed("uint16", "", n) for n in said.values))
-    count = width(rule.type)  # type: ignore[arg-type]
+    count = width(rule.type, rule.step)  # type: ignore[arg-type]
     if rule.unit_spot is None:
         return Step(said.function, said.register, count, _data(rule, _raw(rule, value, rule.conversions.get(""))))
     data = {text: _data(rule, _raw(rule, value, steps)) for text, steps in rule.conversions.items()}
     return Step(
-        said.function, said.register, count, choice=Choice(rule.unit_spot.poll.name, 2 * rule.unit_spot.at, data)
+        said.function,
+        said.register,
+        count,
+        choice=Choice(rule.unit_spot.poll.name, rule.step * rule.unit_spot.at, data),
     )
 
 

@@ -7,8 +7,9 @@ import heapq
 from gateway.polling.master import Line, Master
 from gateway.polling.outcome import Outcome, Polled, Presence, Written
 from gateway.polling.plan import Poll, Unit
-from gateway.polling.request import Request
+from gateway.polling.request import Request, Wire
 from gateway.polling.rtu import Rtu
+from simulators.heatmiser import HeatmiserBus
 from simulators.modbus import SimulatedBus, SimulatedUnit
 
 STEPS_MAX = 2_000_000
@@ -27,11 +28,17 @@ def device(address: int, **more: object) -> SimulatedUnit:
 class Bench:
     """Runs a master against a bus; every outcome with its time is in `log`."""
 
-    def __init__(self, units: list[Unit], devices: list[SimulatedUnit], line: Line | None = None) -> None:
+    def __init__(
+        self,
+        units: list[Unit],
+        devices: list[SimulatedUnit] | HeatmiserBus,
+        line: Line | None = None,
+        wire: Wire | None = None,
+    ) -> None:
         self.now_s = 1000.0
         self.line = line or Line(9600)
-        self.master = Master(Rtu(), units, self.line, self.now_s)
-        self.bus = SimulatedBus(devices)
+        self.master = Master(wire or Rtu(), units, self.line, self.now_s)
+        self.bus = SimulatedBus(devices) if isinstance(devices, list) else devices
         self.log: list[tuple[float, Outcome]] = []
         self.sent: list[tuple[float, bytes]] = []
         self.idle_until_s = 0.0  # when the last byte on the line was over

@@ -13,12 +13,12 @@ from typing import Any, Literal, NamedTuple
 from gateway.errors import DecodeError
 from gateway.profiles.formats.table import Parse, Table
 
-Type = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"]
+Type = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bit"]
 Words = Literal["high-first", "low-first"]
 
 FORMS: dict[str, str] = {
-    "int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "int64": ">q", "uint64": ">Q",
-    "float32": ">f", "float64": ">d",
+    "int8": ">b", "uint8": ">B", "int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I",
+    "int64": ">q", "uint64": ">Q", "float32": ">f", "float64": ">d",
 }  # fmt: skip
 FLOAT32_DIGITS = range(6, 10)  # the shortest that is the same number again is one of these
 
@@ -31,6 +31,7 @@ class Member(NamedTuple):
     type: Type
     words: Words = "high-first"
     mask: int = 0  # these bits only, moved down to bit 0; 0: all
+    step: int = 2  # bytes a register; 1: the number is that of a byte
 
 
 class Registers(Table, frozen=True, kw_only=True, tag="registers"):
@@ -51,9 +52,9 @@ class Registers(Table, frozen=True, kw_only=True, tag="registers"):
         return parse
 
 
-def width(kind: Type) -> int:
-    """Return how many registers a type takes (a bit: one bit)."""
-    return 1 if kind == "bit" else struct.calcsize(FORMS[kind]) // 2
+def width(kind: Type, step: int = 2) -> int:
+    """Return how many registers of `step` bytes a type takes (a bit: one bit; 0: it is smaller than one)."""
+    return 1 if kind == "bit" else struct.calcsize(FORMS[kind]) // step
 
 
 def swapped(content: bytes) -> bytes:
@@ -67,7 +68,7 @@ def reader(member: Member) -> Callable[[bytes], Any]:
         at, bit = divmod(member.at, 8)
         return lambda content: content[at] >> bit & 1
     form = struct.Struct(FORMS[member.type])
-    start, turned = 2 * member.at, member.words == "low-first" and form.size > 2
+    start, turned = member.step * member.at, member.words == "low-first" and form.size > 2
     mask, shift = member.mask, (member.mask & -member.mask).bit_length() - 1
 
     def read(content: bytes) -> Any:
