@@ -12,8 +12,8 @@ from simulators.house.scenario import FaultTable
 from tests import house as rules
 from tests.simulators.house.agreement import agreement
 from tests.simulators.house.fleet import busy
-from tests.test_house import ROOT
 
+ROOT = Path(__file__).parents[3]
 CHANGES_MIN = 5  # that have to be told in four hours; less would prove nothing
 HURT = [
     FaultTable(kind="garbled", share=0.1),

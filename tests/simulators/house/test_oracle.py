@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
+from gateway.cli.main import main
 from simulators.house.oracle import Arrived, SentRow, Verdict, judge, verify_files
-from tests.cli.site import command
 
 DOOR, AIR, BELL = "house/z2m:door", "house/z2m:air", "house/z2m:bell"
 
@@ -109,17 +110,17 @@ def test_admitted_losses_are_set_against() -> None:
     assert judged(sent(False, True, False), [*arrived(False), told]) == (False, {"lost": 2, "dropped": 1})
 
 
-def test_the_verb(tmp_path: Path) -> None:
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify` reads both files and says so by its exit code; a line it cannot read does not balance."""
     files = tmp_path / "sent.ndjson", tmp_path / "received.ndjson"
     for file, rows in zip(files, (sent(False, True), arrived(False, True)), strict=True):
         file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     words = ("verify", "--far-end", str(files[1]))
-    good = command(*words)
-    assert (good.code, good.out.splitlines()[-1]) == (0, "balanced: all that was acknowledged arrived")
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "balanced: all that was acknowledged arrived"
     files[1].write_bytes(files[1].read_bytes().splitlines()[0] + b"\n")
-    assert command(*words).code == 1
+    assert main(words) == 1
     files[1].write_bytes(b"{\n")
     assert verify_files(files[1], files[0]).unreadable == 1
-    assert command("verify", "--far-end", str(tmp_path / "none")).code == 1
+    assert main(("verify", "--far-end", str(tmp_path / "none"))) == 1
     assert Verdict().balanced

@@ -8,16 +8,19 @@ import os
 import signal
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import serial
 
+from gateway.cli.main import main
 from simulators.cloud_mqtt import CloudMqtt
+from simulators.house.oracle import verify_files
 from simulators.house.port import Port
 from simulators.house.rig import growth
 from simulators.processes import Session, wait_until
-from tests.cli.site import command
+from tests.cli.site import Result, command
 
 WAIT_S = 60.0
 SCENARIO = """\
@@ -114,20 +117,32 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "small.toml"
 
 
-def test_it_is_printed_the_same_twice(file: Path) -> None:
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run a verb in this process."""
+
+    def run(*words: str) -> Result:
+        code = main(words)
+        out, err = capsys.readouterr()
+        return Result(code, out, err)
+
+    return run
+
+
+def test_it_is_printed_the_same_twice(file: Path, said: Callable[..., Result]) -> None:
     """`--print` sends nothing, and says the same for the same seed."""
-    one, two = (command("simulate", str(file), "--print") for _ in range(2))
+    one, two = (said("simulate", str(file), "--print") for _ in range(2))
     assert one.code == 0
     assert one.out == two.out
     rows = [json.loads(line) for line in one.out.splitlines()]
     assert {row["dialect"] for row in rows} == {"zigbee2mqtt", "tasmota", "rflink"}
-    assert command("simulate", str(file), "--print", "--seed", "4").out != one.out
+    assert said("simulate", str(file), "--print", "--seed", "4").out != one.out
 
 
 def test_with_a_gateway(file: Path) -> None:
     """What the far end and the devices saw meets expectations; one that was not met makes the exit code."""
     folder = file.parent
-    words = ["--gateway", "--speed", "200", "--json", "--keep", str(folder / "kept")]
+    words = ["--gateway", "--speed", "300", "--json", "--keep", str(folder / "kept")]
     words += [
         "--junit",
         str(folder / "j.xml"),
@@ -152,16 +167,16 @@ def test_with_a_gateway(file: Path) -> None:
     evidence = json.loads((folder / "e.json").read_text())
     assert evidence["seed"] == 3
     assert {"small.toml", "light.py", "sent.ndjson", "received.ndjson"} <= set(evidence["sha256"])
-    judged = command("verify", "--far-end", str(folder / "kept" / "received.ndjson"), "--json")
-    assert (judged.code, json.loads(judged.out)["values"]) == (0, said["ledger"]["values"])
+    judged = verify_files(folder / "kept" / "received.ndjson", folder / "kept" / "sent.ndjson")
+    assert (judged.balanced, judged.values) == (True, said["ledger"]["values"])
     rows = [json.loads(line) for line in (folder / "r.ndjson").read_text().splitlines()]
     assert [row for row in rows if row.get("heard") == "ON"]
 
 
-def test_a_capture_is_played_to_a_broker(tmp_path: Path, file: Path) -> None:
+def test_a_capture_is_played_to_a_broker(tmp_path: Path, file: Path, said: Callable[..., Result]) -> None:
     """What a house was recorded to say is said again, to the byte, over MQTT and on a serial port."""
     capture = tmp_path / "c.ndjson"
-    capture.write_text(command("simulate", str(file), "--print", "--for", "3m").out)
+    capture.write_text(said("simulate", str(file), "--print", "--for", "3m").out)
     got: list[tuple[str, bytes]] = []
 
     async def listen() -> int:
@@ -231,23 +246,23 @@ def test_ctrl_c_ends_it_with_what_there_is(file: Path, tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "out").read_text()
 
 
-def test_what_cannot_be_is_said() -> None:
+def test_what_cannot_be_is_said(said: Callable[..., Result]) -> None:
     """An unknown scenario, fault or speed is refused with what was probably meant."""
-    assert "flat" in command("simulate", "flatt").err
-    assert "did you mean 'garbled'" in command("simulate", "flat", "--fault", "garbld").err
-    assert "garbled" in command("simulate", "--fault", "help").out
-    assert command("simulate", "flat", "--speed", "0").code == 1
-    assert command("simulate").code == 2
+    assert "flat" in said("simulate", "flatt").err
+    assert "did you mean 'garbled'" in said("simulate", "flat", "--fault", "garbld").err
+    assert "garbled" in said("simulate", "--fault", "help").out
+    assert said("simulate", "flat", "--speed", "0").code == 1
+    assert said("simulate").code == 2
 
 
-def test_my_own_house(tmp_path: Path) -> None:
+def test_my_own_house(tmp_path: Path, said: Callable[..., Result]) -> None:
     """devices.toml becomes a scenario with the same ids; what cannot be simulated is named."""
     (tmp_path / "gateway.toml").write_text('[gateway]\nstate = "state"\n[sources.house]\nlisten = "127.0.0.1:1883"\n')
     devices = {"z2m:hall/door": "door", "tasmota:kettle": "plug", "shelly:shellydw2-1": "window", "ext:thing": "door"}
     rows = [f'[[device]]\nid = "house/{name}"\nkind = "{kind}"\nroom = "hall"\n' for name, kind in devices.items()]
     (tmp_path / "devices.toml").write_text("\n".join(rows))
     words = ("simulate", "--from-config", "--config", str(tmp_path / "gateway.toml"), "--print", "--for", "10m")
-    done = command(*words)
+    done = said(*words)
     assert done.code == 0, done.err
     assert "left out: house/ext:thing" in done.err
     topics = {json.loads(line)["topic"] for line in done.out.splitlines()}
