@@ -54,6 +54,7 @@ def enocean(record: Record) -> Expected:
     return found
 
 
+_STATUS = {"Normal": False, "Normal Delayed": False, "Alarm": True, "Alarm Delayed": True}
 RFXTRX: dict[str, Name] = {
     "Temperature": name("temperature", "temperature.probe"), "Temperature2": name("temperature"),
     "Humidity": name("humidity"), "Barometer": name("pressure"), "UV": name("uv"),
@@ -63,7 +64,7 @@ RFXTRX: dict[str, Name] = {
     "Total usage": name("energy", within=1), "Voltage": name("voltage"),
     **{f"Current Ch. {n}": name(f"current.phase.{n}") for n in (1, 2, 3)},
     "Command": name("on", map={"On": True, "Off": False, "Group on": True, "Group off": False, "All on": True}),
-    "Sensor Status": name("open", map={"Normal": False, "Normal Delayed": False, "Alarm": True, "Alarm Delayed": True}),
+    "Sensor Status": name("open", "motion", "smoke", map=_STATUS),
 }  # fmt: skip
 
 
