@@ -47,6 +47,7 @@ class Event(
     type: str  # <thing>_<past participle>
     subject: str = ""  # the device's id, "<source>/<dialect>:<name>"
     time: str = ""  # RFC 3339, when it happened as far as known
+    received: str = ""  # RFC 3339, when the gateway heard it, where `time` is the device's
     sequence: str = ""
     lane: LaneName = "telemetry"
     actor: str = "device"  # device | rule:<name>@<hash> | person:<who> | cloud | gateway

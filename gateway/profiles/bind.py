@@ -57,8 +57,8 @@ class Bound:
     """One message and one device."""
 
     __slots__ = (
-        "aliases", "captures", "device_class", "fields", "id", "known", "listed", "message", "momentary", "name",
-        "plans", "refused", "silence_ns", "silent_until", "subject", "via",
+        "_as", "_fields", "aliases", "captures", "device_class", "id", "known", "listed", "message", "momentary",
+        "name", "plain", "plans", "refused", "silence_ns", "silent_until", "subject", "via",
     )  # fmt: skip
 
     def __init__(self, message: CompiledMessage, source: str, captures: Mapping[str, str], name: str) -> None:
@@ -72,9 +72,11 @@ class Bound:
         self.listed = False  # devices.toml says which profile reads it
         self.refused = False  # devices.toml says that another profile reads this device, or does not say this one
         self.silence_ns = message.silence_ns
+        self.plain = is_state(message)
         self.via = f"{source}/{message.via.render(captures)}" if message.via else ""
-        self.fields: tuple[BoundField, ...] = ()
-        self.momentary: tuple[BoundField, ...] = ()
+        self._as = "", False  # the device's kind and whether it is inverted
+        self._fields: tuple[BoundField, ...] | None = None
+        self.momentary: tuple[BoundField, ...] = ()  # made with `fields`
         self.known = False  # its profile is noted among the values
         self.aliases: dict[str, str] = {}
         self.silent_until: dict[str, int] = {}  # field -> wall time (ns) before which its known value is no news
@@ -89,11 +91,19 @@ class Bound:
         said = device.profile if device else ""
         self.refused = said != self.message.profile and bool(said or self.message.installed)
         self.listed = bool(said)
-        bound = [_bound_field(field, self.captures, kind, invert=invert) for field in self.message.fields]
-        momentary = [field.momentary for field in self.message.fields]
-        self.fields = tuple(f for f, m in zip(bound, momentary, strict=True) if not m)
-        self.momentary = tuple(f for f, m in zip(bound, momentary, strict=True) if m)
+        self._as = kind, invert
+        self._fields = None
         return self
+
+    @property
+    def fields(self) -> tuple[BoundField, ...]:
+        """Return the fields that are state. Made when the first message comes: most topics fit many profiles."""
+        if self._fields is None:
+            kind, invert = self._as
+            made = [(f, _bound_field(f, self.captures, kind, invert=invert)) for f in self.message.fields]
+            self._fields = tuple(field for source, field in made if not source.momentary)
+            self.momentary = tuple(field for source, field in made if source.momentary)
+        return self._fields
 
     def plan(self, keys: tuple[str, ...]) -> Plan:
         """Decide once which fields a message with these top-level keys has, and where."""
@@ -114,6 +124,13 @@ def _part(pointer: str, member: Any) -> str:
     if value is ABSENT or value is None or value == "" or value.__class__ in (dict, list):
         raise DecodeError(f"no device: {pointer} is {'missing' if value is ABSENT else text_of(value)}")
     return text_of(value)
+
+
+def is_state(message: CompiledMessage) -> bool:
+    """Return whether a message is plain state: no word about presence, no event, no picture, nothing to learn."""
+    if message.learn or (message.time and message.time.historical):
+        return False
+    return not (message.availability or message.blob or message.event)
 
 
 def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -> str:

@@ -13,6 +13,7 @@ from gateway.profiles.compiled import Compiled, CompiledMessage
 from gateway.profiles.template import Captures, TopicTemplate, covers
 
 PROFILES_MAX = 2_000
+LEVELS_TOLD_APART = 16  # of a topic; more are as these
 MESSAGES_MAX = 1_000  # of one profile
 BUILTIN = Path(__file__).resolve().parents[2] / "device_profiles"
 
@@ -121,6 +122,34 @@ class Catalogue:
             found = [f for f in wanted if not any(other != f and covers(other, f) for other in wanted)]
             self._filters[key] = found
         return list(self._filters[key])
+
+
+class Entries:
+    """Entries by what tells most of them apart at once: a topic's first level, and how many levels it has."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        """Take entries in their order."""
+        self.all = entries
+        self._firsts = {entry.template.segments[0].literal for entry in entries}
+        self._by: dict[tuple[str | None, int], list[Entry]] = {}
+
+    def of(self, topic: str) -> list[Entry]:
+        """Return those that can match a topic, in their order."""
+        first, levels = topic.partition("/")[0], topic.count("/") + 1
+        key = first if first in self._firsts else None, min(levels, LEVELS_TOLD_APART)
+        found = self._by.get(key)
+        if found is None:
+            found = self._by[key] = [entry for entry in self.all if _may_match(entry.template, *key)]
+        return found
+
+
+def _may_match(template: TopicTemplate, first: str | None, levels: int) -> bool:
+    literal, count = template.segments[0].literal, len(template.segments)
+    if literal is not None and literal != first:
+        return False
+    if any(segment.many for segment in template.segments):
+        return count <= levels
+    return count == levels or count >= LEVELS_TOLD_APART == levels
 
 
 def _closeness(entry: Entry) -> tuple[object, ...]:

@@ -91,6 +91,8 @@ class Context:
         self.zone = zone
         self.synced = True
         self._stamp = Stamp()
+        self._device_stamp = Stamp()
+        self.received = ""  # of the message that is being decoded, where its device said when; else empty
 
     def encode(self, device_id: str, name: str, value: Any = None) -> tuple[str, bytes]:
         """Return topic and payload of a command to a device. Raises DecodeError with why it cannot be."""
@@ -121,6 +123,7 @@ class Context:
             type=field.off if value is False and field.off is not None else field.event,  # type: ignore[arg-type]
             subject=subject,
             time=when,
+            received=self.received,
             lane=field.lane,
             resync=resync,
             clock=None if self.synced else "unsynced",
@@ -130,13 +133,15 @@ class Context:
     def time(self, bound: Bound, whole: Any, delivery: Received) -> str:
         """Return when it happened: by the device's clock if there is one and it can be believed."""
         at = delivery.received_ns
+        self.received = ""
         spec = bound.message.time
         if spec is not None:
             raw = spec.read(whole)
             if raw is not ABSENT:
                 device_ns = wall_ns(raw, spec.form, self.zone, at)
                 if device_ns is not None and believed(device_ns, at, spec.skew_ns):
-                    at = device_ns
+                    self.received = self._stamp(at)
+                    return self._device_stamp(device_ns)
         return self._stamp(at)
 
     def own_time(self, bound: Bound, whole: Any, delivery: Received) -> str:
@@ -146,10 +151,12 @@ class Context:
         found = None if spec is None or raw is ABSENT else wall_ns(raw, spec.form, self.zone, delivery.received_ns)
         if found is None or found > delivery.received_ns + AHEAD_MAX_NS:
             raise DecodeError("a value of the past that does not say of when")
-        return self._stamp(found)
+        self.received = self._stamp(delivery.received_ns)
+        return self._device_stamp(found)
 
     def moment(self, at_ns: int) -> str:
-        """Write a time of the gateway's clock."""
+        """Write a time of the gateway's clock, of what follows."""
+        self.received = ""
         return self._stamp(at_ns)
 
     def admit(self, subject: str) -> None:

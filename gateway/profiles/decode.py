@@ -14,7 +14,7 @@ from typing import Any
 from gateway.errors import DecodeError
 from gateway.profiles import announced, learned, messages, presence
 from gateway.profiles.bind import Bound, BoundField, Plan, note_alias
-from gateway.profiles.catalogue import Catalogue, Entry
+from gateway.profiles.catalogue import Catalogue, Entries, Entry
 from gateway.profiles.context import FIELDS_KNOWN_MAX, Context, Decoded, Reading, Received
 from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT, visit
@@ -69,6 +69,7 @@ class Decoder(Context):
         names = None if self._words is None else catalogue.named(self._words)
         self._filters = catalogue.filters(self.prefixes, names)
         self.entries = catalogue.entries(self.prefixes, names)
+        self._by_topic = Entries(self.entries)
         said = [compiled for name, compiled in self.catalogue.profiles.items() if name not in self._files]
         self._files = frozenset(catalogue.profiles)
         self.catalogue = Catalogue([*catalogue.profiles.values(), *said])  # what devices say is of this source alone
@@ -173,7 +174,8 @@ class Decoder(Context):
             document = documents.get(message.format, ABSENT)
             if document is ABSENT or document.__class__ is DecodeError:
                 continue
-            if certain or self._holds(candidate, document) or candidate is first:
+            sure = certain or (candidate is first and not message.asks_learned)
+            if sure or self._holds(candidate, document) or candidate is first:
                 self._read(candidate, document, delivery, out)
 
     def _holds(self, candidate: Candidate, document: Any) -> bool:
@@ -239,12 +241,12 @@ class Decoder(Context):
                 self._one(candidate.member(self.source, self.devices, captures, member), member, whole, delivery, out)
             return
         if message.each is None:
-            if not any(test(member) for test in message.skip):
+            if not (message.skip and any(test(member) for test in message.skip)):
                 bound = candidate.bound or candidate.member(self.source, self.devices, candidate.captures, member)
                 self._one(bound, member, whole, delivery, out)
             return
         for found, inner in candidate.visit(self.source, self.devices, member):
-            if any(test(inner) for test in message.skip):
+            if message.skip and any(test(inner) for test in message.skip):
                 continue
             if isinstance(found, DecodeError):
                 out.faults.append(str(found))  # it costs this member, not the others
@@ -255,28 +257,24 @@ class Decoder(Context):
         message = bound.message
         if bound.refused and learned.refuses(self, bound):
             return
-        if message.learn is not None:
-            learned.learn(self, bound, message.learn, member, out)
-            return
-        if message.time is not None and message.time.historical is not None and message.time.historical(whole):
-            messages.past(self, bound, member, whole, delivery, out)
-            return
-        plain = message.event is None and message.blob is None
-        if (
-            bound.silence_ns
-            and not plain
-            and not delivery.retained
-            and (known := self.values.get(bound.subject)) is not None
-        ):
-            self.watch.heard(bound.subject, known, bound.silence_ns, delivery.received_ns, out)
-        if message.availability is not None:
-            presence.availability(self, self.watch, bound, message.availability, member, delivery, out)
-        elif message.blob is not None:
-            messages.blob(self, bound, message.blob, member, delivery, out)
-        elif message.event is not None:
-            messages.event(self, bound, message.event, member, whole, delivery, out)
-        else:
+        if bound.plain:
             self._state(bound, member, whole, delivery, out)
+        elif message.learn is not None:
+            learned.learn(self, bound, message.learn, member, out)
+        elif message.time is not None and message.time.historical is not None and message.time.historical(whole):
+            messages.past(self, bound, member, whole, delivery, out)
+        elif message.availability is not None:
+            presence.availability(self, self.watch, bound, message.availability, member, delivery, out)
+        elif message.event is None and message.blob is None:
+            self._state(bound, member, whole, delivery, out)
+        else:
+            known = self.values.get(bound.subject)
+            if bound.silence_ns and known is not None and not delivery.retained:
+                self.watch.heard(bound.subject, known, bound.silence_ns, delivery.received_ns, out)
+            if message.blob is not None:
+                messages.blob(self, bound, message.blob, member, delivery, out)
+            elif message.event is not None:
+                messages.event(self, bound, message.event, member, whole, delivery, out)
 
     # -- one state message: the hot path -------------------------------------------------------------------
 
@@ -328,7 +326,7 @@ class Decoder(Context):
             if new:
                 self.introduce(bound, known, out)
             out.readings.append(Reading(subject, bound.name, bound.device_class, bound.message.profile, fields))
-        if bound.momentary and not delivery.retained:
+        if bound.momentary and (not delivery.retained or bound.message.retained == "event"):
             messages.momentary(self, bound, member, whole, delivery, out)
 
     def _judged(
@@ -388,7 +386,7 @@ class Decoder(Context):
         found = self._routes.get(topic)
         if found is not None:
             return found
-        entries: Sequence[Entry] = self.entries if is_name(topic) else ()
+        entries: Sequence[Entry] = self._by_topic.of(topic) if is_name(topic) else ()
         if entries and self.imports is not None:
             entries = announced.among(self.imports, topic, entries, self.catalogue)
         route = route_of(entries, topic, self.source, self.devices, self.values)

@@ -71,7 +71,7 @@ def event(
     if known is None or not bound.known:
         known = context.introduce(bound, None, out)
     note_reading(bound, known, fields, out)
-    if delivery.retained:
+    if delivery.retained and bound.message.retained != "event":
         out.ignored = f"{bound.message.profile}: a retained copy"
         return
     if spec.watched:
@@ -168,6 +168,7 @@ def event_of(
         type=kind,
         subject=bound.subject,
         time=when or context.moment(delivery.received_ns),
+        received=context.received,
         resync=resync,
         clock=None if context.synced else "unsynced",
         data=data,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import DecodeError
-from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, found_by, identity
+from gateway.profiles.bind import SHAPES_MAX, Bound, Plan, found_by, identity, is_state
 from gateway.profiles.catalogue import Entry
 from gateway.profiles.compiled import CompiledMessage
 from gateway.profiles.devices import Devices
@@ -27,7 +27,7 @@ Keys = tuple[Any, ...]
 class Candidate:
     """A message that may claim a topic; `bound` is None when the device depends on the payload."""
 
-    __slots__ = ("bound", "captures", "group", "members", "message", "plain", "profile", "visits")
+    __slots__ = ("bound", "captures", "group", "members", "message", "plain", "profile", "says_little", "visits")
 
     def __init__(self, entry: Entry, captures: Captures, source: str, devices: Devices) -> None:
         """Bind it if the topic alone names the device. Raises DecodeError when that is no usable name."""
@@ -35,6 +35,8 @@ class Candidate:
         self.members: dict[str, Bound] = {}
         self.visits: dict[Keys, tuple[tuple[str, Bound], ...]] = {}
         self.bound: Bound | None = None
+        # another profile may know more of the device: this is a switch, a measurement or less
+        self.says_little = entry.message is not None and weight(entry.message.device_class) < weight("thermostat")
         message = entry.message
         if message and message.each is None and message.per is None and not message.device.paths:
             self.bound = Bound(message, source, captures, identity(message.device, captures, None)).fields_for(devices)
@@ -62,11 +64,6 @@ class Candidate:
             return self.member(source, devices, self.captures, member)
         except DecodeError:
             return None  # reading says why it has no name
-
-    @property
-    def says_little(self) -> bool:
-        """Return whether another profile may know more of the device: this is a switch, a measurement or less."""
-        return self.message is not None and weight(self.message.device_class) < weight("thermostat")
 
     def says_more(self, other: Candidate) -> bool:
         """Return whether this is of another profile as close to the topic, about a device that it says more of."""
@@ -195,7 +192,10 @@ def route_of(entries: Sequence[Entry], topic: str, source: str, devices: Devices
 
 def holds(message: CompiledMessage, document: Any) -> bool:
     """Return whether every condition of `when` holds."""
-    return all(test(document) for test in message.when)
+    for test in message.when:  # noqa: SIM110 - a generator costs more than the tests
+        if not test(document):
+            return False
+    return True
 
 
 def _keys(value: Any) -> Keys | None:
@@ -211,9 +211,7 @@ def _is_plain(message: CompiledMessage | None, bound: Bound | None) -> bool:
     """Return whether this is state about one device, read from the whole message."""
     if message is None or bound is None or message.root or message.skip or message.retained == "drop":
         return False
-    if message.dedup or message.learn or message.asks_learned or (message.time and message.time.historical):
-        return False
-    return not (message.availability or message.blob or message.event)
+    return not (message.dedup or message.asks_learned) and is_state(message)
 
 
 def is_empty(candidates: Sequence[Candidate], documents: Mapping[str, Any]) -> bool:

@@ -78,7 +78,7 @@ def test_all_faults_of_a_file_at_once() -> None:
         ('[[message]]\ntopics = ["a/b"]\nevent = "object_seen"\n', "15: unknown event type 'object_seen'"),
         ('[[message]]\ntopics = ["a/b"]\neach = "/x"\nper = "/y"\n', "16: either `each` or `per`"),
         ('[[message]]\ntopics = ["a/b"]\nfields = "nothing"\n', "15: no [[field]] of the group 'nothing'"),
-        ('[[message]]\ntopics = ["a/b"]\nwhen = [{ path = "/x" }]\n', "15: a condition has either"),
+        ('[[message]]\ntopics = ["a/b"]\nwhen = [{ path = "/x" }]\n', "15: a condition has one of"),
         ('[[command]]\nname = "go"\ntopic = "a"\n', "13: a command has one of `json`, `text`"),
         ('[[command]]\nname = "go"\ntopic = "a"\ntext = "x"\nfield = "temp"\n', "17: no field 'temp' here"),
     ],

@@ -188,6 +188,36 @@ def test_values_of_the_past_are_events_of_their_time_and_no_state() -> None:
         ("2023-11-14T22:13:20.000Z", 5, True),
         ("2023-11-14T22:14:20.000Z", 5, True),
     ]
+    assert {e.received for e in events} == {"2026-11-21T22:26:40.000Z"}
     assert made.values["house/t:a"]["temperature"] == 21
     assert "does not say of when" in (made.decode(delivery("t/a", {"t": 5, "is_historical": True})).rejected or "")
     assert made.decode(delivery("t/a", {"t": 21, "ts": NOW / 1e9, "is_historical": False})).events == []
+
+
+def test_both_clocks_are_told_where_they_differ() -> None:
+    """An event with the device's time also says when the gateway heard it; without one, or off by days, one."""
+    made = decoder(compiled(PAST))
+    (first,) = made.decode(delivery("t/a", {"t": 1, "ts": NOW / 1e9 - 60})).events
+    assert (first.time, first.received) == ("2026-11-21T22:25:40.000Z", "2026-11-21T22:26:40.000Z")
+    (second,) = made.decode(delivery("t/a", {"t": 2})).events
+    (third,) = made.decode(delivery("t/a", {"t": 3, "ts": 1_700_000_000})).events
+    assert {(e.time, e.received) for e in (second, third)} == {("2026-11-21T22:26:40.000Z", "")}
+
+
+@pytest.mark.parametrize(("policy", "pressed"), [("state", 0), ("drop", 0), ("event", 1)])
+def test_what_a_retained_press_is(policy: str, pressed: int) -> None:
+    """A broker's copy of a press is none, unless the profile says that copies are events."""
+    text = (
+        HEAD
+        + f'''[device]
+id = "t:{{device}}"
+[link]
+retained = "{policy}"
+topics = ["t/{{device}}"]
+[[field]]
+name = "button"
+from = "/event"
+momentary = true
+'''
+    )
+    assert len(decoder(compiled(text)).decode(delivery("t/a", {"event": "single"}, retained=True)).events) == pressed
