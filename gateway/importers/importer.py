@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-ANNOUNCEMENT_BYTES_MAX = 8_000_000  # of one announcement; a Zigbee bridge with 1,000 devices says about 4 MB
+ANNOUNCEMENT_BYTES_MAX = 16_000_000  # of one announcement; a Zigbee bridge says 4 to 8 kB of each device
 DEVICES_MAX = 2_000  # described to one source by one importer
 TOPICS_MAX = 8_192  # that descriptions of one source read
 ROWS_BYTES_MAX = 1_000_000  # of what one importer of a source remembers, as it is kept
