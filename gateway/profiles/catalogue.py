@@ -85,11 +85,13 @@ class Catalogue:
     def named(self, words: Iterable[str]) -> list[str]:
         """Return the profiles that words name: an id, or the beginning of several (``enocean`` is ``enocean-*``).
 
+        Of several only those for serial ports are meant: the same dialect over MQTT is another profile's.
         Raises KeyError with the word that names none.
         """
         found: dict[str, None] = {}
         for word in words:
-            mine = [name for name in sorted(self.profiles) if name == word or name.startswith(f"{word}-")]
+            family = [name for name in self.of_kind("serial") if name.startswith(f"{word}-")]
+            mine = sorted({*family, *([word] if word in self.profiles else ())})
             if not mine:
                 raise KeyError(word)
             found.update(dict.fromkeys(mine))

@@ -79,6 +79,9 @@ def test_a_family_is_named_by_its_beginning() -> None:
     more = BOARD.replace('id = "board"', 'id = "board-garden"').replace('"board:{/node}"', '"garden:{/node}"')
     catalogue = compiled(BOARD, more, BOARD.replace('id = "board"', 'id = "boarding"'))
     assert catalogue.named(["board"]) == ["board", "board-garden"]
+    broker = MQTT.replace('id = "attic"', 'id = "board-mqtt"')  # the same dialect over MQTT is not meant
+    assert compiled(BOARD, broker).named(["board"]) == ["board"]
+    assert compiled(BOARD, broker).named(["board-mqtt"]) == ["board-mqtt"]
     with pytest.raises(KeyError):
         decoder(catalogue, profiles=["boat"])
 
