@@ -19,7 +19,7 @@ def heard(config: Path) -> Values | None:
     try:
         with opened(config) as records:
             return dict(records.table("values"))
-    except GatewayError:
+    except (GatewayError, OSError):  # not ours to read
         return None
 
 
@@ -35,6 +35,6 @@ def called(config: Path, sources: Iterable[str]) -> dict[str, str]:
                     importer, _, address = key.partition("/")
                     if importer == "zigbee2mqtt" and address.startswith("0x") and isinstance(row, (list, tuple)):
                         found[f"{source}/z2m:{address}"] = str(row[0])
-    except GatewayError:
+    except (GatewayError, OSError):
         return found
     return found

@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import Event
+from gateway.rules.language.acting import Acting
 from gateway.rules.protocol import DeviceEntry, Inventory
 from gateway.rules.worker.blame import Activity
 from tests.rules.rig import PATIENCE_S, Rig, running
@@ -301,5 +302,27 @@ def test_an_edited_device_is_known_at_once(tmp_path: Path) -> None:
             assert rig.types() == []
             rig.rules.installed(Inventory([msgspec.structs.replace(devices[0], room="bath")]))
             await rig.until(lambda: rig.types() == ["bath_noted"])
+
+    asyncio.run(run())
+
+
+def test_what_counts_for_all_devices_is_live_too(tmp_path: Path) -> None:
+    """What is only observed, and whose values are forgotten, reaches the running worker between two events."""
+    files = {"turn.py": '@rule("window_opened")\ndef turn(event, ctx):\n'
+                        '    ctx.emit("knew", {"temperature": event.device.temperature})\n'
+                        '    ctx.hold("lamp" if event["open"] else "fan", on=True)\n'}  # fmt: skip
+    devices = [DeviceEntry(f"house/test:{name}", name, "hall") for name in ("w", "lamp", "fan")]
+
+    async def run() -> None:
+        async with running(tmp_path, files, devices) as rig:
+            rig.event("temperature_changed", "house/test:w", temperature=20.5)
+            rig.event("window_opened", "house/test:w", open=True)
+            await rig.until(lambda: "command_requested" in rig.types())
+            assert "observe" not in rig.outputs[-1].data
+            rig.rules.installed(Inventory(devices, Acting(observed=("turn",)), ("house/test:w",)))
+            rig.event("window_opened", "house/test:w", open=False)
+            await rig.until(lambda: any(event.subject == "house/test:fan" for event in rig.outputs))
+            assert rig.outputs[-1].data["observe"] is True
+            assert [event.data["temperature"] for event in rig.outputs if event.type == "knew"] == [20.5, None]
 
     asyncio.run(run())

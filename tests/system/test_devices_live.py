@@ -193,3 +193,44 @@ def test_what_nobody_reads_is_listed_and_shown(tmp_path: Path, capsys: pytest.Ca
         read = next(message for message in messages if message["profile"])
         assert (read["fields"]["open"], read["payload"]) == (False, '{"contact":true,"token":"***"}')
         assert house.stop() == 0
+
+
+RADIATOR = """\
+[[device]]
+id = "house/z2m:radiator"
+name = "radiator"
+commands = "observe"
+"""
+
+
+def test_what_is_only_observed_is_live_and_check_knows_what_was_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no longer observed is commanded at once; names that nobody has are faults, also of devices only heard."""
+    port, source = own_listener()
+    house = House(tmp_path / "gw", source)
+    house.folder.mkdir(exist_ok=True)
+    (house.folder / "devices.toml").write_text(RADIATOR)
+    state = {"local_temperature": 20.5, "occupied_heating_setpoint": 18, "system_mode": "heat"}
+    with running(house), device(port) as sender, device(port, "radiator") as radiator:
+        radiator.subscribe("zigbee2mqtt/radiator/set")
+        sender.tell("zigbee2mqtt/radiator", state)
+        house.ask("command", device="radiator", command="set_setpoint", value=21)
+        until(lambda: house.status()["commands"]["observed"] == 1, house.status)
+        assert house.status()["commands"]["observing"] == ["house/z2m:radiator"]
+        assert verb(house, "devices", "adopt", "radiator", "--commands", "run") == 0
+        house.ask("command", device="radiator", command="set_setpoint", value=22)
+        until(lambda: radiator.told, house.status)
+        assert json.loads(radiator.told[0][1])["occupied_heating_setpoint"] == 22
+
+        (house.folder / "devices.toml").write_text("")
+        (house.folder / "rules").mkdir()
+        misspelt = RULE.replace('room="bath"', 'device="house/z2m:radiatr"')
+        (house.folder / "rules" / "airing.py").write_text(misspelt)
+        capsys.readouterr()
+        assert verb(house, "check") == 78
+        assert "there is no device 'house/z2m:radiatr'" in (said := capsys.readouterr().out)
+        assert "did you mean 'house/z2m:radiator'" in said
+        assert house.stop() == 0
+    assert verb(house, "check") == 78, "the journal knows it, too"
+    assert "did you mean 'house/z2m:radiator'" in capsys.readouterr().out
