@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,8 @@ from gateway.polling.request import Request
 from gateway.polling.rtu import Rtu
 from simulators.modbus import checksum
 from tests.polling.bench import Bench, device, unit
+
+FAULTS = ("", "", "", "dead", "garbage", "half", "bad_checksum")
 
 
 def set_register(register: int, value: int, **more: object) -> Write:
@@ -325,3 +328,28 @@ def test_a_master_without_polls_waits_for_ever() -> None:
     master = Master(Rtu(), [], Line(), 0.0)
     assert master.step(5.0) is None
     assert master.wake_s(5.0) == float("inf")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_bytes_at_any_time(seed: int) -> None:
+    """Whatever comes whenever: nothing is raised, the master goes on asking, and never takes noise for values."""
+    chance = random.Random(seed)
+    devices = [device(n, delay_s=chance.choice((0.0, 0.05, 0.6)), fault=chance.choice(FAULTS)) for n in range(1, 8)]
+    bench = Bench([unit(n, 1.0, timeout_s=0.3) for n in range(1, 8)], devices)
+    frames = [device(n).obey(bytes((n, 3, 0, 2, 0, 7, 0, 0))) for n in range(1, 9)]
+    for _ in range(600):
+        noise = chance.choice(
+            (chance.randbytes(chance.randrange(1, 60)), chance.choice(frames)[: chance.randrange(25)])
+        )
+        bench.inject(chance.uniform(0, 120), noise)
+        if chance.random() < 0.1:
+            bench.master.write(chance.randrange(1, 9), set_register(4, 20, once=chance.random() < 0.5))
+    bench.run(120)
+    assert len(bench.sent) > 30
+    last = max(at_s for at_s, _ in bench.sent)
+    assert last > bench.now_s - 30
+    for _, each in bench.log:
+        if isinstance(each, Polled):
+            expected = [device(each.address).holding[n] for n in range(2, 9)]
+            values = [int.from_bytes(each.data[at : at + 2], "big") for at in range(0, 14, 2)]
+            assert values[:2] + values[3:] == expected[:2] + expected[3:]  # register 4 is written
