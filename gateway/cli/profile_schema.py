@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as shape
 
-from gateway.cli.reference import comments
+from gateway.cli.comments import comments
 from gateway.profiles.language import Profile
 from gateway.profiles.vocabulary import EVENTS_OF_MESSAGES, FIELDS, KIND_OF_CLASS, event_types
 from gateway.units import UNITS

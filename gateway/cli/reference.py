@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import io
 import sys
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import inspect as shape
 
+from gateway.cli.comments import comments
 from gateway.cli.effective import plain, toml
 
 CONFIG_HEAD = """# gateway.toml
@@ -116,31 +115,6 @@ def _inspected(kind: type[msgspec.Struct], name: str) -> shape.Type:
     struct = shape.type_info(kind)
     assert isinstance(struct, shape.StructType)
     return next(field.type for field in struct.fields if field.encode_name == name)
-
-
-def comments(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the comment beside each field, base types' fields included."""
-    found: dict[str, str] = {}
-    for owner in reversed(kind.__mro__):
-        if owner in (msgspec.Struct, object) or not issubclass(owner, msgspec.Struct):
-            continue
-        try:
-            source = inspect.getsource(owner)
-        except (OSError, TypeError):
-            continue  # made at run time: has no fields of its own in a file
-        names = {line_of(source, name): name for name in owner.__annotations__}
-        for token in tokenize.generate_tokens(io.StringIO(inspect.cleandoc(source)).readline):
-            if token.type == tokenize.COMMENT and token.start[0] in names:
-                found[names[token.start[0]]] = token.string.lstrip("# ").replace("|", "\\|")
-    return found
-
-
-def line_of(source: str, name: str) -> int:
-    """Return the line of a field in its class's source, 0 when it has none."""
-    for number, line in enumerate(source.splitlines(), 1):
-        if line.strip().startswith(f"{name}:"):
-            return number
-    return 0
 
 
 def _type(kind: shape.Type, nested: dict[str, type[msgspec.Struct]]) -> str:
