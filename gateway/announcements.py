@@ -35,6 +35,25 @@ class Announcements:
             for key, row in imports.changes():
                 self._keep(_table(source), key, row)
 
+    def status(self, source: str) -> dict[str, object]:
+        """Say how many devices described themselves to a source, and what of it is not read; nothing when none did."""
+        imports = self.by_source[source]
+        said = imports.status()
+        refused = {"last_refusal": imports.last_refusal} if imports.last_refusal else {}
+        return {"described": said, **refused} if said else {}
+
+    def left_out(self, device: str, decoders: Mapping[str, Decoder]) -> list[str]:
+        """Return what a device says of itself and is not read, with the reasons."""
+        source = device.partition("/")[0]
+        imports, decoder = self.by_source.get(source), decoders.get(source)
+        if imports is None or decoder is None:
+            return []
+        stable = decoder.devices.stable
+        for _, each in imports.descriptions():
+            if device in (stable(f"{source}/{each.device}"), *map(stable, (f"{source}/{a}" for a in each.aliases))):
+                return list(each.left_out)
+        return []
+
     def tick(
         self, decoders: Mapping[str, Decoder], sources: Mapping[str, Source], wake: Callable[[], None], *, observe: bool
     ) -> None:

@@ -94,6 +94,7 @@ class Answers:
             "devices_settled": daemon.installation.settled,
             "devices_forget": daemon.installation.forget,
             "devices_unknown": daemon.installation.strangers,
+            "devices_described": lambda device: daemon.announcements.left_out(device, daemon.decoders),
             "raw": self.raw.follow,
             "alerts": self.alerts.listed,
             "alerts_acknowledge": self.alerts.acknowledge,
@@ -156,6 +157,7 @@ class Answers:
 
     def _source(self, name: str) -> SourceStatus:
         said: dict[str, Any] = dict(self._daemon.sources[name].status())
+        said |= self._daemon.announcements.status(name)
         listens = "listening" in said
         kind = said.pop("kind", "listener" if listens else "mqtt")
         up = bool(said.pop("listening", False) or (not listens and said.get("connected")))

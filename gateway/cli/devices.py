@@ -131,12 +131,14 @@ def show(words: argparse.Namespace) -> int:
         complain(f"no device {words.device!r}" + (f" ({hint})" if hint else ""))
         return BAD
     found |= {"rules": _rules(words, found["id"]), **_acting(words, found["id"])}
+    found |= {"not_read": _not_read(words, found["id"]) if found["described_by"] else []}
     if words.json:
         say_json(found)
         return 0
     from gateway.cli.why import not_counting
 
     claims, told = found.pop("claims"), {key: found.pop(key) for key in ("not_taken", "awaited", "observed")}
+    not_read = found.pop("not_read")
     for key, value in found.items():
         if key == "values":
             for field, last in value.items():
@@ -144,6 +146,8 @@ def show(words: argparse.Namespace) -> int:
         elif value:
             label = key.replace("_", " ")
             say(f"{label:<10} {' '.join(value) if isinstance(value, list) else 'yes' if value is True else value}")
+    for text in not_read:
+        say(printable(f"not read   {text}"))
     for claim in claims:
         until = f" until {claim['until']}" if claim["until"] else ""
         counts = "" if claim["counts"] else f"; {not_counting(claim)}"
@@ -163,6 +167,19 @@ def _rules(words: argparse.Namespace, device: str) -> list[str]:
         return looking_at(argparse.Namespace(config=words.config, device=device), Place(words))
     except GatewayError:
         return []
+
+
+def _not_read(words: argparse.Namespace, device: str) -> list[str]:
+    """Return what a device says of itself and is not read; nothing to say when the gateway does not run."""
+    from gateway.api.client import ApiClient
+    from gateway.config.places import places
+
+    try:
+        with ApiClient(places(words.config).socket) as client:
+            said: list[str] = client.ask("devices_described", device=device)
+    except (GatewayError, OSError):
+        return []
+    return said
 
 
 def _acting(words: argparse.Namespace, device: str) -> dict[str, Any]:

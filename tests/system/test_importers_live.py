@@ -35,6 +35,8 @@ def announce(sender: Device, friendly: str) -> None:
     sender.tell("zigbee2mqtt/bridge/devices", z2m(zigbee(ADDRESS, friendly, *CONTACT, SWITCH)), retain=True)
     topic, config = discovered("t", state_topic="node1/t", device_class="temperature", unit_of_measurement="°C")
     sender.tell(topic, config, retain=True)
+    topic, config = discovered("odd", state_topic="node1/odd", value_template="{{ now() }}")
+    sender.tell(topic, config, retain=True)
     sender.tell("node1/t", "20", retain=True)
 
 
@@ -75,6 +77,8 @@ def test_announcements_are_kept_over_a_restart_and_their_topics_subscribed(
             until(lambda: ("zigbee2mqtt/front/set", b'{"state":"ON"}') in sender.told, house.said)
             (door,) = (each for each in house.json("devices", "list") if each["id"] == DOOR)
             assert (door["called"], door["described_by"]) == ("front", "zigbee2mqtt")
+            assert "not read   odd ext.odd: value_template has 'now'" in house("devices", "show", NODE).out
+            assert house.status()["sources"][0]["detail"]["described"]["home-assistant"]["left_out"] == 1
             sender.tell(discovered("t")[0], b"")
             until(lambda: ("device_removed", None) in about(cloud, NODE), house.said)
     assert len([kind for kind, _ in about(cloud, DOOR) if kind == "device_renamed"]) == 1
