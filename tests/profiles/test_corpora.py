@@ -17,9 +17,9 @@ FOLDER = folder()
 RIGHT_PERCENT_MIN = 99.0
 HELD = (
     "alarmdecoder", "aws-shadow", "dsc-it100", "dsmr-p1", "ecowitt", "esphome", "frigate", "ha-discovery", "homie",
-    "mysensors-mqtt", "mysensors-serial", "neolink", "onvif2mqtt", "openmqttgateway-ble", "ramses-ii", "rflink", "rfxtrx",
-    "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2", "sparkplug-b", "tasmota", "thingsboard", "valetudo",
-    "zigbee2mqtt", "zwave-js-ui",
+    "mysensors-mqtt", "mysensors-serial", "neolink", "onvif2mqtt", "openmqttgateway-ble", "ramses-ii", "rflink",
+    "rfxtrx", "ring-mqtt", "rtl_433-json", "shelly-gen1", "shelly-gen2", "sparkplug-b", "tasmota", "thingsboard",
+    "valetudo", "zigbee2mqtt", "zwave-js-ui",
 )  # fmt: skip
 
 

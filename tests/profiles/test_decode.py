@@ -390,3 +390,41 @@ def test_made_up_devices_and_fields_are_bounded() -> None:
         camera.decode(delivery(f"frigate/cam/label{i}/active", "1"))
     assert len(camera.values["house/frigate:cam"]) <= FIELDS_KNOWN_MAX + 1
     assert camera.decode(delivery("frigate/cam/label0", "2")).events
+
+
+def test_part_of_what_a_thermostat_says_stays_the_thermostats() -> None:
+    """A battery or a temperature alone is read by the profile its device is known by, and its commands stay."""
+    made = decoder(CATALOGUE)
+    made.decode(
+        delivery("zigbee2mqtt/bath", {"local_temperature": 20.5, "occupied_heating_setpoint": 21, "battery": 90})
+    )
+    for part in ({"battery": 44}, {"temperature": 19.5}, {"state": "ON"}):
+        readings = made.decode(delivery("zigbee2mqtt/bath", part)).readings
+        assert {reading.device_class for reading in readings} <= {"thermostat", "on_off_plug"}
+        assert made.values["house/z2m:bath"][NOTES]["class"] == "thermostat"
+    topic, _ = made.encode("house/z2m:bath", "set_setpoint", 22)
+    assert topic == "zigbee2mqtt/bath/set"
+
+
+def test_a_device_becomes_what_says_more_of_it() -> None:
+    """What only measured or switched at first is the lock that it turns out to be, and stays it."""
+    made = decoder(CATALOGUE)
+    classes = []
+    for payload in ({"battery": 80}, {"state": "ON"}, {"lock_state": "locked", "state": "LOCK"}, {"temperature": 20}):
+        made.decode(delivery("zigbee2mqtt/front", payload))
+        classes.append(made.values["house/z2m:front"].get(NOTES, {}).get("class"))
+    assert classes == [None, "on_off_plug", "door_lock", "door_lock"]
+
+
+def test_what_one_profile_cannot_parse_another_passes_over() -> None:
+    """A topic that two profiles read is nothing to report when one knows it, whatever the other expected there."""
+    decoded = decoder(CATALOGUE).decode(delivery("tele/plug/RESULT", {"Restart": "Hardware watchdog"}))
+    assert (decoded.rejected, decoded.ignored) == (None, "tasmota: nothing to report")
+    assert decoder(CATALOGUE).decode(delivery("tele/plug/RESULT", '{"Restart":')).rejected.startswith("not JSON")
+
+
+def test_a_reason_names_a_few_profiles_only() -> None:
+    """Where many profiles read a topic, the reason says how many others there are."""
+    rejected = decoder(CATALOGUE).decode(delivery("zigbee2mqtt/hall", {"wobble": 1})).rejected or ""
+    assert "others read this topic, but not this payload" in rejected
+    assert len(rejected) < 200
