@@ -86,9 +86,10 @@ class Drive:
 
     def _told(self, dialect: str, topic: str, payload: bytes) -> None:
         """Hear a command, at the house's time."""
-        if self.clock.now_s() < 0:
+        if self.clock.now_s() >= 0:
+            self._play(max(self.clock.now_s(), self.done_s))
+        elif not self.house.dialects[dialect].asked:
             return
-        self._play(max(self.clock.now_s(), self.done_s))
         before = len(self.house.heard)
         for sent in self.house.told(dialect, topic, payload):
             self._dispatch(sent)
@@ -100,7 +101,7 @@ class Drive:
         for name, dialect in self.house.dialects.items():
             if dialect.serial:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                port = self.ports[name] = Port(self._folder / dialect.source)
+                port = self.ports[name] = Port(self._folder / dialect.source, lines=not dialect.asked)
                 port.plug(lambda line, name=name: self._told(name, "", line))  # type: ignore[misc]
 
     async def _connect(self) -> None:

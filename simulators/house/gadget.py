@@ -99,6 +99,7 @@ class Dialect:
     name: ClassVar[str]
     models: ClassVar[Collection[str]]
     serial: ClassVar[bool] = False
+    asked: ClassVar[bool] = False  # speaks when spoken to, in bytes without lines
     single: ClassVar[bool] = False  # has one device of a model at most
     baud: ClassVar[int] = 115200
     source: ClassVar[str] = "house"  # of its devices' ids at the gateway

@@ -15,9 +15,10 @@ LINE_BYTES_MAX = 4096
 class Port:
     """A serial port: our side of a PTY, with a link by which it is found."""
 
-    def __init__(self, link: Path) -> None:
-        """Be unplugged; `plug` makes it appear at `link`."""
+    def __init__(self, link: Path, *, lines: bool = True) -> None:
+        """Be unplugged; `plug` makes it appear at `link`. Without `lines` what is written there is told as it comes."""
         self.link = link
+        self._lines = lines
         self.lost_bytes = 0
         self._master = self._slave = -1
         self._rest = b""
@@ -61,9 +62,14 @@ class Port:
 
     def _read(self) -> None:
         try:
-            self._rest += os.read(self._master, LINE_BYTES_MAX)
+            data = os.read(self._master, LINE_BYTES_MAX)
         except OSError:
             return
+        if not self._lines:
+            if self._told:
+                self._told(data)
+            return
+        self._rest += data
         *lines, self._rest = self._rest.split(b"\n")
         self._rest = self._rest[-LINE_BYTES_MAX:]
         for line in lines:

@@ -35,6 +35,7 @@ from simulators.house.show import Options, run
 
 ROOMS = ("hall", "kitchen", "living room", "bath", "bedroom", "nursery", "office", "attic", "cellar", "garage")
 SPEED = 20.0
+RSS_SHOWN = 12  # samples in the figures, evenly over the run
 GROWTH_MAX = 0.05  # of the gateway's memory, from the middle third to the last
 RULES = Path(__file__).resolve().parents[2] / "rules" / "catalogue"
 WITH_RULES = ("freezer_warm.py", "airing.py", "left_open.py", "device_silent.py", "battery_digest.py")
@@ -154,7 +155,7 @@ async def work(words: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "unexpected_dead_letters": max(0, ran.result["dead_letters"] - ran.result["damaged"]),
         **{name: ledger[name] for name in ("values", "of_devices", "lost", "wrong", "out_of_order", "dropped",
                                            "unheard", "duplicates", "balanced")},
-        "rss_mb": [round(value / 1e6, 1) for value in (rss[len(rss) // 3], rss[-1], max(rss))] if rss else [],
+        "rss_mb": [round(value / 1e6, 1) for value in rss[:: max(1, len(rss) // RSS_SHOWN)]],
         "rss_growth": round(growth(rss), 4), "drained": ran.result["drained"], "examples": ledger["examples"],
         "per_dialect": ran.result["per_dialect"],
     }  # fmt: skip

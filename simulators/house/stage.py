@@ -195,7 +195,13 @@ class Stage:
             if dialect.serial:
                 port = _quoted(str(self.folder / "ports" / dialect.source))
                 lines = [f"[sources.{dialect.source}]", f"serial = {port}", f"baud = {dialect.baud}"]
-                found.append("\n".join([*lines, f"profile = {_quoted(dialect.profile or '')}", ""]))
+                profile = f"profile = {_quoted(dialect.profile or '')}"
+                if dialect.asked:
+                    unit = f"[[sources.{dialect.source}.unit]]"
+                    lines += [f"{unit}\naddress = {gadget.number}\n{profile}" for gadget in dialect.gadgets]
+                else:
+                    lines.append(profile)
+                found.append("\n".join([*lines, ""]))
         return found
 
     def _tell(self) -> None:

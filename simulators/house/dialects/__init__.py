@@ -31,6 +31,7 @@ DIALECTS: dict[str, str] = {
     "rflink": "rflink:RfLink",
     "dsc-it100": "dsc:DscIt100",
     "arduino": "arduino:Arduino",
+    "modbus": "modbus:Modbus",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from simulators.house.dialects import DIALECTS
 from simulators.house.house import House, Sent, line_of
 from simulators.house.scenario import DeviceTable, FaultTable, Happening, Outside, Person, RoomTable, Scenario, Step
+from simulators.modbus import checksum
 from tests.simulators.house.fleet import busy, everything
 
 DEVICES = [
@@ -24,7 +25,7 @@ DEVICES = [
     DeviceTable(name="panel", dialect="dsc-it100", model="contact", room="hall"),
 ]
 
-MUTE = {"enocean": ("button",)}  # a rocker's telegram has no field of ours
+MUTE = {"enocean": ("button",), "modbus": ("thermostat",)}  # a rocker has no field of ours, a bus is asked
 
 
 def scenario(**more: Any) -> Scenario:
@@ -189,3 +190,19 @@ def test_unplugged_and_back() -> None:
     back = [each.said.topic for each in sents if each.at_s == 4200]
     assert "zigbee2mqtt/bridge/devices" in back
     assert "zigbee2mqtt/door" in back
+
+
+def test_a_bus_is_asked() -> None:
+    """A unit on a bus answers a poll with what it means, and a write is there when it is read back."""
+    devices = [DeviceTable(name="coil", dialect="modbus", model="thermostat", room="hall")]
+    house = House(scenario(device=devices))
+    list(house.upto(60))
+    poll = bytes([1, 3, 0, 2, 0, 7])
+    (answer,) = house.told("modbus", "", poll + checksum(poll))
+    assert answer.said.facts == {"bus/modbus:1": {"temperature": 20, "setpoint.heat": 20, "mode": "heat"}}
+    write = bytes([1, 6, 0, 4, 0, 23])
+    house.told("modbus", "", write + checksum(write))
+    (answer,) = house.told("modbus", "", poll + checksum(poll))
+    assert answer.said.facts["bus/modbus:1"]["setpoint.heat"] == 23
+    list(house.upto(120))
+    assert house.world.truth["coil"]["setpoint.heat"] == 23
