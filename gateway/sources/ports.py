@@ -97,12 +97,12 @@ class Ports:
             )  # fmt: skip
 
     def holders(self, path: Path) -> list[str]:
-        """Return who has a port open, as ``name (process 12)``; what /proc shows this user."""
+        """Return who has locked a port, or else opened it, as ``name (process 12)``; what /proc shows this user."""
         try:
             entry = path.stat()
         except OSError:
             return []
-        processes = set(self._lockers(entry)) | set(self._openers(path))
+        processes = set(self._lockers(entry)) or set(self._openers(path))
         if os.getpid() in processes:
             return ["another source of this gateway"]
         named = [f"{_text(self.proc / str(pid) / 'comm') or 'somebody'} (process {pid})" for pid in sorted(processes)]
@@ -127,7 +127,7 @@ class Ports:
 
 def is_identity(text: str) -> bool:
     """Tell whether a text can name a port: ``usb:`` and what belongs to it, or an absolute path."""
-    return _IDENTITY.fullmatch(text) is not None if text.startswith("usb:") else text.startswith("/")
+    return _IDENTITY.fullmatch(text) is not None if text.startswith("usb:") else text[:1] == "/" and "\0" not in text
 
 
 def refusal(path: Path) -> str:

@@ -60,6 +60,7 @@ def test_identities_are_looser_than_paths(tmp_path: Path) -> None:
     assert sockets.ports.resolve("/dev/serial/by-id/any") == Path("/dev/serial/by-id/any")
     assert not is_identity("ttyUSB0")
     assert not is_identity("usb:403:6001")
+    assert not is_identity("/dev/tty\0")
     assert not is_identity("usb:0403:6001:")
 
 
