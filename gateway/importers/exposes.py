@@ -226,9 +226,7 @@ def _meant(leaf: Leaf, names: set[str], power: str) -> tuple[str | None, dict[st
     if len(leaf.path) > 1:
         return None, {}
     if name == "position" and kind == "numeric":
-        return ("position" if leaf.within == "cover" or "pi_heating_demand" in names else _position(names)), {
-            "range": [0, 100]
-        }
+        return ("position" if leaf.within == "cover" else _position(names)), {"range": [0, 100]}
     if name == "tilt" and leaf.within == "cover":
         return "position.tilt", {"range": [0, 100]}
     if name == "voltage" and kind == "numeric":
@@ -267,16 +265,19 @@ def _state(leaf: Leaf) -> tuple[str | None, dict[str, Any]]:
     return ("locked" if leaf.within == "lock" else "on"), {"map": found}
 
 
-def _position(names: set[str]) -> str:
-    return "valve" if names & {"local_temperature", "current_heating_setpoint"} else "position"
+def _position(names: set[str]) -> str | None:
+    """Return what a position is: a valve's on a radiator, unless another property is that already."""
+    if not names & {"local_temperature", "current_heating_setpoint"}:
+        return "position"
+    return None if names & {"pi_heating_demand", "valve_position"} else "valve"
 
 
 def _voltage(unit: Any, names: set[str], power: str) -> tuple[str | None, dict[str, Any]]:
-    """Return which voltage it is: a battery's, unless the device measures a load or says it has none."""
+    """Return which voltage it is: a battery's, unless the device measures a load or hangs on the mains without one."""
     if unit not in ("V", "mV"):
         return None, {}
-    mains = bool(names & {"power", "current", "energy"}) or power.startswith(("Mains", "DC"))
-    name = "voltage" if mains and unit == "V" else "battery.voltage"
+    mains = power.startswith(("Mains", "DC")) and "battery" not in names
+    name = "voltage" if mains or names & {"power", "current", "energy"} else "battery.voltage"
     return name, unit_of(name, unit)
 
 

@@ -70,6 +70,7 @@ class Zigbee2Mqtt:
         for device in listed[:DEVICES_MAX]:
             found = _device(device)
             if found is None:
+                there |= _addresses(device)  # it is interviewed, or switched off there: it stays as it was
                 continue
             address, friendly, model = found
             key = hashlib.blake2b(msgspec.json.encode(model), digest_size=6).hexdigest()
@@ -130,6 +131,11 @@ def _device(device: Any) -> tuple[str, str, list[Any]] | None:
     title = str(definition.get("description") or definition.get("model") or "Zigbee device")[:TEXT_CHARS_MAX]
     maker = str(definition.get("vendor") or "")[:TEXT_CHARS_MAX]
     return address, friendly, [title, maker, str(device.get("power_source") or "")[:20], exposes]
+
+
+def _addresses(device: Any) -> set[str]:
+    address = device.get("ieee_address") if isinstance(device, dict) else None
+    return {address} if isinstance(address, str) else set()
 
 
 def _stripped(exposes: Any, depth: int) -> Iterator[dict[str, Any]]:

@@ -125,6 +125,16 @@ def test_a_device_that_is_gone_is_removed() -> None:
     assert (house.rows, house.values) == ({}, {})
 
 
+@pytest.mark.parametrize("odd", [{"definition": None}, {"disabled": True}, {"friendly_name": "a/#"}])
+def test_a_device_that_says_less_for_a_while_stays(odd: dict[str, object]) -> None:
+    """A device that is listed without a definition (an interview, an update) is read as it was, and is not removed."""
+    house = House(["zigbee2mqtt"])
+    house.say(LIST, contact())
+    decoded = house.say(LIST, z2m(zigbee(ADDRESS, "hall", *CONTACT) | odd))
+    assert decoded.events == []
+    assert house.read("zigbee2mqtt/hall", OPEN) == {f"z2m:{ADDRESS}": {"open": True}}
+
+
 def test_a_shipped_profile_knows_less_than_the_device() -> None:
     """What the device says of itself is read before a profile that came with the gateway: its unit is the right one."""
     exposes = (*CONTACT[:3], numeric("voltage", "V"), numeric("odd", "W"))

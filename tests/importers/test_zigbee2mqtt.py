@@ -77,6 +77,16 @@ def test_voltage_of_a_plug_is_the_mains() -> None:
     assert house.read("zigbee2mqtt/hall", {"voltage": 231, "power": 12}) == {ID: {"voltage": 231, "power": 12}}
 
 
+def test_position_of_a_radiator_is_its_valve() -> None:
+    """A radiator's position is its valve, unless it has another property for that; a curtain's is its own."""
+    climate = {"type": "climate", "features": [numeric("local_temperature", "°C")]}
+    assert house_of(climate, numeric("position", "%")).read("zigbee2mqtt/hall", {"position": 40}) == {ID: {"valve": 40}}
+    both = house_of(climate, numeric("position", "%"), numeric("pi_heating_demand", "%"))
+    read = both.read("zigbee2mqtt/hall", {"position": 40, "pi_heating_demand": 30})
+    assert read == {ID: {"valve": 30, "ext.position": 40}}
+    assert house_of(numeric("position", "%")).read("zigbee2mqtt/hall", {"position": 40}) == {ID: {"position": 40}}
+
+
 def test_action_is_a_press_each_time() -> None:
     """Two equal actions are two presses, and the empty one that follows is none."""
     house = house_of(enum("action", ["single", "double"]))
