@@ -58,7 +58,7 @@ from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
-from gateway.profiles.units import OfUnits
+from gateway.profiles.units import OfUnits, everybody
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
 from gateway.rules.language.calendar import Place
@@ -96,6 +96,8 @@ class Daemon:
         self.committer.before_seal.append(self.announcements.before_commit)
         self.offers = Offers(config.offers, self)
         self.decoders = {name: self._decoder(name, self.catalogue, self.values) for name in config.sources}
+        for name, options in config.sources.items():
+            self.values |= everybody(self.catalogue, name, getattr(options, "units", {}))
         if isinstance(hearing := self.decoders.get(config.offers.source), HearingDecoder):
             self.offers.hear(hearing)
         self.pipeline = Pipeline(

@@ -17,6 +17,7 @@ from gateway import units
 from gateway.clock import NS_PER_S
 from gateway.errors import DecodeError, probably_meant
 from gateway.polling.plan import encoded
+from gateway.polling.request import BROADCAST
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compiled import Compiled, captures_of
 from gateway.profiles.language import Argument, Command, Confirm
@@ -114,7 +115,7 @@ def expected(
     notes = (known or {}).get(NOTES, {})
     profile = catalogue.profiles.get(notes.get("profile", ""))
     command = None if profile is None else commands_of(profile, notes).get(name)
-    if command is None or command.field is None:
+    if command is None or command.field is None or notes.get("captures", {}).get("address") == str(BROADCAST):
         return None
     near = command.arg.step or 0.0 if command.arg is not None else 0.0
     if profile is not None and (write := _compiled_write(profile, command)) is not None:

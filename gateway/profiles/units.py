@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from gateway.clock import NS_PER_S
 from gateway.polling.heatmiser import Heatmiser
 from gateway.polling.plan import Poll, Unit
-from gateway.polling.request import Request, Wire
+from gateway.polling.request import BROADCAST, Request, Wire
 from gateway.polling.rtu import Rtu
 from gateway.profiles.catalogue import Catalogue, Entry, entries_of
 from gateway.profiles.polls import AFTER_FAILURES, protocol_of
-from gateway.profiles.template import TopicTemplate
+from gateway.profiles.report import NOTES
+from gateway.profiles.template import NameTemplate, TopicTemplate
 from gateway.profiles.times import duration_ns
 
 ADDRESS = "{address}"
@@ -28,6 +30,17 @@ def wire_of(catalogue: Catalogue, profile: str) -> Wire:
 def units_of(catalogue: Catalogue, units: Mapping[int, str]) -> list[Unit]:
     """Return what the master shall do with units (address -> profile)."""
     return [_unit(catalogue, address, profile) for address, profile in units.items()]
+
+
+def everybody(catalogue: Catalogue, source: str, units: Mapping[int, str]) -> dict[str, dict[str, Any]]:
+    """Return what is known of "all units at once" (address 0), which never says anything: its profile, for commands."""
+    profile = units.get(BROADCAST)
+    if profile is None:
+        return {}
+    said = catalogue.profiles[profile].source
+    captures = {"address": str(BROADCAST)}
+    device = f"{source}/{NameTemplate(said.device.id).render(captures)}"
+    return {device: {NOTES: {"profile": profile, "class": said.device_class, "captures": captures}}}
 
 
 class OfUnits(Catalogue):

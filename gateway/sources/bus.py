@@ -156,6 +156,7 @@ class BusSource:
         if master is None:
             return said
         in_use, lost = master.shares(self._now_s())
+        said["received"] = sum(due.answers for unit in master.units.values() for due in unit.polls.values())
         said["requests"] = master.requests
         said["in_use"] = round(in_use, STATUS_DECIMALS)
         said["lost"] = round(lost, STATUS_DECIMALS)

@@ -14,6 +14,7 @@ from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import compile_profile
 from gateway.profiles.decode import Decoder
 from gateway.profiles.replies import Reply, reply_of
+from gateway.profiles.units import OfUnits, everybody
 from tests.profiles.deliveries import decoder, delivery
 
 UNIT = """schema = 1
@@ -252,3 +253,26 @@ def test_the_guide_s_profile_works() -> None:
     }  # fmt: skip
     _, payload = one.encode("house/modbus:5", "set_setpoint", 22)
     assert decoded(payload).steps == (Step(6, 101, choice=Choice("state", 14, {"0": b"\0\x16", "1": b"\0\x48"})),)
+
+
+def test_all_units_at_once_can_be_told() -> None:
+    """Address 0 takes commands without ever having been heard, and nothing is awaited of it."""
+    catalogue = Catalogue([compile_profile(Document(UNIT, "unit.toml"))])
+    known = everybody(catalogue, "house", {0: "unit", 7: "unit"})
+    assert list(known) == ["house/modbus:0"]
+    one = decoder(OfUnits(catalogue, {0: "unit", 7: "unit"}), profiles=["unit"], values=known)
+    topic, payload = one.encode("house/modbus:0", "set_mode", "off")
+    assert topic == "house/0/write"
+    assert decoded(payload).steps == (Step(6, 7, 1, b"\0\0"),)
+    assert one.expected("house/modbus:0", "set_mode", "off") is None
+    assert everybody(catalogue, "house", {7: "unit"}) == {}
+
+
+def test_each_unit_is_read_by_its_own_profile() -> None:
+    """Two units with polls of the same name are read by two profiles; addresses that are not on the bus by none."""
+    cold = UNIT.replace('id = "unit"', 'id = "cold"').replace("scale = 0.1", "scale = 0.01")
+    catalogue = Catalogue([compile_profile(Document(text, "unit.toml")) for text in (UNIT, cold)])
+    one = decoder(OfUnits(catalogue, {7: "unit", 8: "cold"}), profiles=["unit", "cold"])
+    assert fields(one, "house/7/state", STATE)["temperature"] == -1.7
+    assert fields(one, "house/8/state", STATE)["temperature"] == -0.17
+    assert one.decode(delivery("house/9/state", STATE)).unclaimed

@@ -116,6 +116,22 @@ def test_commands_reach_units_that_were_heard(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_command_to_all_units(tmp_path: Path) -> None:
+    """A write to address 0 is sent at once and reaches every unit; nobody is waited for."""
+
+    async def run() -> None:
+        inbox, one = Inbox(), source(tmp_path / "tty", 0, 3, 4)
+        devices = [unit(3), unit(4)]
+        bus = plugged(tmp_path / "tty", *devices)
+        async with running(one, inbox):
+            await until(lambda: one.status()["connected"])
+            assert one.send("bus/0/write", write(7))
+            await until(lambda: all(device.written == [(4, 7)] for device in devices))
+        bus.close()
+
+    asyncio.run(run())
+
+
 def test_pulled_out_and_plugged_in_again(tmp_path: Path) -> None:
     """A cable pulled in the middle of a write refuses it; plugged in again units are polled, and none was blamed."""
 
