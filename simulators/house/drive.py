@@ -51,10 +51,12 @@ class Drive:
         self._links: dict[str, Link] = {}
         self._folder = ports
         self.done_s = 0.0
+        self._running = False  # every line is there
 
     async def run(self, lasts_s: float, stopping: asyncio.Event) -> None:
         """Run for so long of the house's time, or until `stopping`; then wait for the last answers."""
         await self._connect()
+        self._running = True
         running = [asyncio.create_task(bridge.run(self._told)) for bridge in self.bridges.values()]
         running.append(asyncio.create_task(self._trouble()))
         try:
@@ -86,7 +88,7 @@ class Drive:
 
     def _told(self, dialect: str, topic: str, payload: bytes) -> None:
         """Hear a command, at the house's time."""
-        if self.clock.now_s() >= 0:
+        if self._running and self.clock.now_s() >= 0:
             self._play(max(self.clock.now_s(), self.done_s))
         elif not self.house.dialects[dialect].asked:
             return
