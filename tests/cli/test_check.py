@@ -93,6 +93,26 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
         "write mqtts://",
     ),
     "no profile": (config("[sources.attic]\nserial = 'usb:1a86:7523'\n"), "gateway.toml:1:", "missing key 'profile'"),
+    "profile of a broker": (
+        config("[sources.attic]\nserial = '/dev/ttyUSB0'\nprofile = 'tasmota'\n"),
+        "gateway.toml:3:",
+        "profile 'tasmota' does not read serial ports",
+    ),
+    "unknown profile": (
+        config("[sources.attic]\nserial = '/dev/ttyUSB0'\nprofile = 'rflin'\n"),
+        "gateway.toml:3:",
+        "did you mean 'rflink'?",
+    ),
+    "profiles that do not agree": (
+        config("[sources.attic]\nserial = '/dev/ttyUSB0'\nprofile = ['rflink', 'arduino']\n"),
+        "gateway.toml:3:",
+        "profiles 'rflink' and 'arduino' have different baud: they cannot share a port",
+    ),
+    "two on one serial port": (
+        config("".join(f"[sources.{name}]\nserial = 'usb:1A86:7523'\nprofile = 'rflink'\n" for name in ("a", "b"))),
+        "gateway.toml:5:",
+        "source 'a' has this port already",
+    ),
     "target of a later version": (
         config("[targets.aws]\ntype = 'aws-iot'\n"),
         "gateway.toml:2:",
