@@ -42,6 +42,12 @@ class TelegramFramer(Scanner):
         super().__init__(gap(options.gap))
         self._bytes_max = options.bytes_max
         self._crc_expected = options.crc == "always"
+        self._searched = 0  # bytes of the telegram under way in which there is no end
+
+    def reset(self) -> None:
+        """Refuse what is unfinished."""
+        super().reset()
+        self._searched = 0
 
     def beginning(self, at: int) -> int:
         """Find the next slash."""
@@ -51,19 +57,25 @@ class TelegramFramer(Scanner):
     def look(self, at: int) -> Found:
         """Find the end of a telegram and verify its CRC."""
         buffer, limit = self.buffer, at + self._bytes_max
-        mark = buffer.find(b"!", at, limit)
+        mark = buffer.find(b"!", at + self._searched, limit)
+        self._searched = 0
         while mark >= 0:
             end = _END.match(buffer, mark)
             if end is not None:
                 return self._verified(at, mark, end)
             if len(buffer) < mark + _END_BYTES_MAX and b"\n" not in buffer[mark:]:
+                self._searched = mark - at
                 return MORE
             mark = buffer.find(b"!", mark + 1, limit)
-        return (self._bytes_max, TOO_LONG) if len(buffer) >= limit else MORE
+        if len(buffer) >= limit:
+            return self._bytes_max, TOO_LONG
+        self._searched = len(buffer) - at
+        return MORE
 
     def last_look(self, at: int) -> Found:
         """Take a CRC without a line end for the end, when it fits."""
         length, found = self.look(at)
+        self._searched = 0
         if found is not None:
             return length, found
         mark = self.buffer.rfind(b"!", at)

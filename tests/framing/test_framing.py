@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import gateway.framing
 from gateway.document import Document
 from gateway.errors import ConfigError
+from gateway.framing import telegram
 from gateway.framing.checksums import CHECKS, SUMS, WIDTHS, Checksum, Short, check_of, seal
 from gateway.framing.cobs import Cobs
 from gateway.framing.esp3 import Esp3
@@ -263,6 +264,23 @@ def test_telegrams() -> None:
         {"checksum": 1},
     )
     assert framed(Telegram(), body[:9] + body + b"\r\n") == ([body], {"cut short": 1})
+
+
+def test_a_hostile_telegram_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of marks that are no end, byte by byte, are each looked at a few times, not again for each byte."""
+    looks: list[int] = []
+    end = telegram._END
+
+    class Counting:
+        def match(self, buffer: bytearray, at: int) -> re.Match[bytes] | None:
+            looks.append(at)
+            return end.match(buffer, at)
+
+    monkeypatch.setattr(telegram, "_END", Counting())
+    framer = Telegram(bytes_max=4000).framer()
+    for byte in b"/" + b"!" * 3000:
+        assert framer.feed(bytes([byte])) == []
+    assert len(looks) < 10 * 3000
 
 
 def test_gaps() -> None:
