@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from gateway.cli.screen import Screen
 from gateway.cli.terminal import complain, printable, say, say_json
 from gateway.cli.verb import Verbs, add
@@ -19,7 +21,7 @@ from gateway.errors import GatewayError, probably_meant
 if TYPE_CHECKING:
     import asyncio
 
-    from simulators.house.scenario import FaultTable, Scenario
+    from simulators.house.scenario import FaultTable
     from simulators.house.show import Options, Ran
 
 OK, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -148,19 +150,17 @@ def _options(words: argparse.Namespace, file: Path, folder: Path) -> Options:
     scenario = read(file)
     broker = address_of(_listener(words) if words.listener else words.broker or BROKER)
     try:
-        lasts_s = min(seconds(words.lasts), _lasts_max(scenario)) if words.lasts else scenario.lasts_s
+        if words.lasts:
+            seconds(words.lasts)
+            scenario = msgspec.structs.replace(scenario, lasts=words.lasts)
         faults: list[FaultTable] = [_fault(text) for text in words.fault]
     except ValueError as error:
         raise GatewayError(str(error)) from None
     return Options(
-        scenario=scenario, folder=folder, here=file.parent, speed=words.speed, lasts_s=lasts_s, faults=faults,
+        scenario=scenario, folder=folder, here=file.parent, speed=words.speed, lasts_s=scenario.lasts_s, faults=faults,
         seed=scenario.seed if words.seed is None else words.seed, gateway=words.gateway, mosquitto=words.mosquitto,
         broker=broker, record=words.record, sent=words.sent, qos=words.qos, ports=words.ports,
     )  # fmt: skip
-
-
-def _lasts_max(scenario: Scenario) -> float:
-    return max(scenario.lasts_s, 366 * 86_400.0)
 
 
 def _fault(text: str) -> FaultTable:

@@ -13,7 +13,7 @@ from gateway.importers.registry import IMPORTERS
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Devices
-from simulators.house.house import House
+from simulators.house.house import House, Sent
 from simulators.house.oracle import Arrived, SentRow, Verdict, judge
 from simulators.house.stage import devices_toml
 
@@ -55,22 +55,39 @@ class Heard:
         return events, refused
 
 
+class Gateway:
+    """The decoders of a gateway that a house talks to, one for each source."""
+
+    def __init__(self, house: House, folder: Path) -> None:
+        file = folder / "devices.toml"
+        file.write_text(devices_toml(house))
+        self._devices = Devices.load(file)
+        self._house = house
+        self._sources: dict[str, Heard] = {}
+
+    def hear(self, sent: Sent) -> tuple[list[Any], list[str]]:
+        """Return the events of a message, and why something in it was refused."""
+        dialect = self._house.dialects[sent.dialect]
+        if dialect.source not in self._sources:
+            profile = dialect.profile if dialect.serial else None
+            self._sources[dialect.source] = Heard(dialect.source, self._devices, profile)
+        now_ns = round((self._house.scenario.start_s + sent.at_s) * 1e9)
+        return self._sources[dialect.source].hear(sent.said.topic, sent.said.payload, now_ns)
+
+    def encode(self, source: str, device: str, command: str, value: Any) -> tuple[str, bytes]:
+        """Write a command. DecodeError when the device takes none of that name."""
+        return self._sources[source].decoder.encode(device, command, value)
+
+
 def agreement(house: House, folder: Path) -> tuple[Verdict, list[str]]:
     """Let a gateway's decoders hear a house; return the oracle's verdict and what was refused of clean messages."""
-    file = folder / "devices.toml"
-    file.write_text(devices_toml(house))
-    devices = Devices.load(file)
-    sources: dict[str, Heard] = {}
-    sent, arrived, refused = [], [], []
-    for each in house.upto(house.scenario.lasts_s):
-        dialect = house.dialects[each.dialect]
-        if dialect.source not in sources:
-            sources[dialect.source] = Heard(dialect.source, devices, dialect.profile if dialect.serial else None)
-        now_ns = round((house.scenario.start_s + each.at_s) * 1e9)
-        events, why = sources[dialect.source].hear(each.said.topic, each.said.payload, now_ns)
-        refused += why if each.said.clean else []
-        said = each.said
-        sent.append(SentRow(each.number, said.device, said.facts, acked=True, clean=said.clean, at=each.at_s))
+    gateway = Gateway(house, folder)
+    rows, arrived, refused = [], [], []
+    for sent in house.upto(house.scenario.lasts_s):
+        events, why = gateway.hear(sent)
+        said = sent.said
+        refused += why if said.clean else []
+        rows.append(SentRow(sent.number, said.device, said.facts, acked=True, clean=said.clean, at=sent.at_s))
         for event in events:
             arrived.append(Arrived(str(len(arrived)), event.type, event.subject, event.data))
-    return judge(sent, arrived), refused
+    return judge(rows, arrived), refused
