@@ -3,6 +3,9 @@
 ``55 | data length, 16 bits | optional length | packet type | CRC8 of these four | data | optional data | CRC8 of both``
 (ESP3 specification 1.5, section 1.6); the CRC has polynomial 0x07. A byte 55 inside data is data: a packet begins
 where the header's CRC fits.
+
+Of the packets that were cut short, one in 256 fits the CRC of eight bits with the beginning of what followed. So a packet
+in which another whole one stands is refused, and that one is taken.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.framing.checksums import crc8_07
-from gateway.framing.framer import CHECKSUM, TOO_LONG, BytesMax, Framer, FramingOptions, gap
+from gateway.framing.framer import CHECKSUM, CUT_SHORT, TOO_LONG, BytesMax, Framer, FramingOptions, gap
 from gateway.framing.scanner import MORE, Found, Scanner
 
 HEADER_REASON: Final = "header checksum"
@@ -59,4 +62,17 @@ class Esp3Framer(Scanner):
         packet = bytes(buffer[at : at + total])
         if crc8_07(packet[_HEADER:-1]) != packet[-1]:
             return total, CHECKSUM
+        inner = packet.find(_SYNC, _HEADER)
+        while inner >= 0:
+            if _whole(packet, inner):
+                return inner, CUT_SHORT
+            inner = packet.find(_SYNC, inner + 1)
         return total, packet
+
+
+def _whole(packet: bytes, at: int) -> bool:
+    """Tell whether a whole packet stands at a place of another."""
+    if len(packet) < at + _HEADER or crc8_07(packet[at + 1 : at + 5]) != packet[at + 5]:
+        return False
+    last = at + _HEADER + (packet[at + 1] << 8 | packet[at + 2]) + packet[at + 3]
+    return last < len(packet) and crc8_07(packet[at + _HEADER : last]) == packet[last]

@@ -224,6 +224,8 @@ def test_esp3_begins_anywhere() -> None:
     assert frames == [contact, inside, contact]
     assert refused["checksum"] == 1
     assert framed(Esp3(), contact[:12], silence=True) == ([], {"cut short": 1})
+    swallowed = wires.esp3(b"ab" + contact + b"cd")  # as when the first was cut short and its CRC fits by chance
+    assert framed(Esp3(), swallowed + contact)[0] == [contact, contact]
 
 
 def test_modbus_rtu() -> None:
