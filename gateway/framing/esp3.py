@@ -4,7 +4,7 @@
 (ESP3 specification 1.5, section 1.6); the CRC has polynomial 0x07. A byte 55 inside data is data: a packet begins
 where the header's CRC fits.
 
-Of the packets that were cut short, one in 256 fits the CRC of eight bits with the beginning of what followed. So a packet
+Of the packets that were cut short, one in 256 fits the CRC of eight bits with the bytes that followed. So a packet
 in which another whole one stands is refused, and that one is taken.
 """
 
