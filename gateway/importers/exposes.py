@@ -158,7 +158,8 @@ def document(
     commands = [command for part in (main, *parts.values()) for command in part.commands.values()]
     left_out = [text for part in (main, *parts.values()) for text in part.left_out]
     made = {
-        "title": title, "maker": maker, "device_class": class_of(main.fields), "device": {"id": "z2m:{device}"},
+        "title": title, "maker": maker, "device_class": class_of(main.fields),
+        "device": {"id": "z2m:{device}", "via": "z2m:bridge"},
         "message": messages, "time": {"from": "/last_seen"}, "command": commands,
     }  # fmt: skip
     return made, tuple(left_out)
