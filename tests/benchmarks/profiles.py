@@ -64,7 +64,8 @@ CASES: dict[str, tuple[str, Callable[[int], Any]]] = {
             "ENERGY": {"Total": 1.5, "Power": i % 999, "Voltage": 230, "Current": 1},
         },
     ),
-    "nobody's": ("zigbee2mqtt/lamp", lambda i: {"state": "ON", "brightness": i % 255}),
+    "a lamp": ("zigbee2mqtt/lamp", lambda i: {"state": "ON", "brightness": i % 255}),
+    "nobody's": ("zigbee2mqtt/thing", lambda i: {"wobble": i}),
 }
 
 
