@@ -33,10 +33,16 @@ def rflink(record: Record) -> Expected:
 
 
 def enocean(record: Record) -> Expected:
-    """Read a packet: contacts and rockers say what they are by their kind; for others the record may name the EEP."""
+    """Read a packet: contacts and rockers say what they are by their kind; for others the record may name the EEP.
+
+    Where nobody names it, refusing is right: a telegram read by the range of another sensor would be wrong. Where the
+    recorder's decoder stumbled ("error"), only a packet too short for a telegram is to be refused.
+    """
     expect = record.expect
     found = Expected()
-    if expect.get("status", "0") != "0" or "error" in expect:
+    unnamed = "eep" not in expect and "error" not in expect
+    silent = expect.get("rorg") == "D2" or (expect.get("rorg") == "A5" and not expect.get("learn"))
+    if expect.get("status", "0") != "0" or (unnamed and silent) or ("error" in expect and len(record.payload) < 12):
         found.rejected = True
         return found
     fields: dict[str, Any] = record.fields
