@@ -353,3 +353,40 @@ def test_any_bytes_at_any_time(seed: int) -> None:
             expected = [device(each.address).holding[n] for n in range(2, 9)]
             values = [int.from_bytes(each.data[at : at + 2], "big") for at in range(0, 14, 2)]
             assert values[:2] + values[3:] == expected[:2] + expected[3:]  # register 4 is written
+
+
+def test_noise_ends_the_wait_early() -> None:
+    """Behind bytes that are no answer the line's silence ends the wait, long before the time of a slow unit is over."""
+    bench = Bench([unit(1, 5.0, timeout_s=10.0, retries=0)], [device(1, fault="garbage")])
+    bench.run(600)
+    state = bench.master.units[1]
+    assert state.failures >= 3
+    assert state.lost_s / state.failures < 1.0
+
+
+def test_a_unit_gets_the_pause_it_wants() -> None:
+    """Between requests to a unit that wants it there is a pause, within a write, too; others are asked meanwhile."""
+    slow = [Poll(name, 1.0, Request(1, 3, start, 2)) for name, start in (("low", 0), ("high", 8))]
+    bench = Bench([Unit(1, tuple(slow), pause_s=0.25), unit(2, 0.1)], [device(1), device(2)])
+    bench.run(2)
+    steps = tuple(Step(6, register, 1, b"\0\x05") for register in (3, 4, 5))
+    bench.master.write(1, Write(steps, ("low", "high"), command="all"))
+    bench.run(5)
+    assert bench.written() == [("all", "")]
+    asked = [at_s for at_s, frame in bench.sent if frame[0] == 1]
+    assert min(after - before for before, after in pairwise(asked)) >= 0.25
+    assert len(bench.polled(2)) > 50
+
+
+def test_a_late_answer_does_not_confirm_a_write() -> None:
+    """Within a write, too, what comes late for one poll is never read as another's."""
+    polls = (Poll("low", 60.0, Request(1, 3, 0, 2)), Poll("high", 60.0, Request(1, 3, 8, 2)))
+    late = device(1)
+    bench = Bench([Unit(1, polls, timeout_s=0.3, retries=2)], [late])
+    bench.run(1)
+    late.delay_s = 0.45
+    bench.master.write(1, Write((Step(6, 3, choice=Choice("low", 0, {"100": b"\0\x09"})),), ("high", "low")))
+    bench.run(20)
+    right = {"low": b"\0\x64\0\x65", "high": b"\0\x6c\0\x6d"}
+    assert all(each.data == right[each.poll] for _, each in bench.log if isinstance(each, Polled))
+    assert (3, 9) in late.written
