@@ -122,6 +122,7 @@ class ProfileFiles:
         self.waiting = sorted(
             name for name, was in self._links.items() if name in after and _line(*was) != _line(*_of(after[name]))
         )
+        daemon.installation.unknown.clear()  # one of them may be read now
         self.since = rfc3339(daemon.clock.wall_ns())
         self._record(changed)
         log.info("profiles took effect: %s", ", ".join(changed[:NAMED_MAX]))

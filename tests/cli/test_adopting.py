@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -95,3 +98,22 @@ def test_check_says_what_it_cannot_know(made: Site) -> None:
     result = made.run("check")
     assert result.code == 0
     assert "whether rules name the right ones cannot be known" in result.out
+
+
+def test_at_a_terminal_it_asks_what_only_a_person_knows(made: Site) -> None:
+    """Without options name, room, kind and labels are asked for; an empty answer takes what is shown, or nothing."""
+    ours, theirs = os.openpty()
+    words = ["devices", "adopt", "house/z2m:hall/lamp", "--unheard", "--config", str(made.config)]
+    try:
+        os.write(ours, b"\nhall\n\nentry, evening\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *words], stdin=theirs, capture_output=True, timeout=60, check=False
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert b"name [hall-lamp]: " in done.stdout
+    found = devices(made).find("hall-lamp")
+    assert found is not None
+    assert (found.room, found.kind, found.labels) == ("hall", None, ["entry", "evening"])
