@@ -215,6 +215,9 @@ def _lines(config: Config, catalogue: Catalogue) -> Iterator[Fault]:
                 line_of(catalogue, words, options.baud, options.mode)
             except ValueError as error:
                 yield config.document.fault(("sources", name, "profile"), str(error))
+            except KeyError as error:  # a family, but none of it for serial ports
+                what = f"no profile of {error.args[0]!r} reads serial ports"
+                yield config.document.fault(("sources", name, "profile"), what)
         port = port.lower() if port.startswith("usb:") else port
         if port and owners.setdefault(port, name) != name:
             what = f"source {owners[port]!r} has this port already"

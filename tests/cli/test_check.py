@@ -98,6 +98,11 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
         "gateway.toml:3:",
         "profile 'tasmota' does not read serial ports",
     ),
+    "family of a broker": (
+        config("[sources.attic]\nserial = '/dev/ttyUSB0'\nprofile = 'zigbee2mqtt'\n"),
+        "gateway.toml:3:",
+        "no profile of 'zigbee2mqtt' reads serial ports",
+    ),
     "unknown profile": (
         config("[sources.attic]\nserial = '/dev/ttyUSB0'\nprofile = 'rflin'\n"),
         "gateway.toml:3:",
