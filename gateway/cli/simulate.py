@@ -233,7 +233,11 @@ def _print(options: Options) -> int:
 
 async def _show(options: Options, screen: Screen, stopping: asyncio.Event) -> Ran:
     from simulators.house.show import run
+    from simulators.processes import listening
 
+    host, port = options.broker
+    if not options.gateway and not await asyncio.to_thread(listening, host, port):
+        raise GatewayError(f"nobody listens at {host}:{port}: start a broker there, or let --gateway bring its own")
     return await run(options, lambda said: screen.show(_progress(options, said)), stopping)
 
 

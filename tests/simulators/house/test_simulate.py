@@ -19,7 +19,7 @@ from simulators.cloud_mqtt import CloudMqtt
 from simulators.house.oracle import verify_files
 from simulators.house.port import Port
 from simulators.house.rig import growth
-from simulators.processes import Session, wait_until
+from simulators.processes import Session, free_port, wait_until
 from tests.cli.site import Result, command
 
 WAIT_S = 60.0
@@ -252,6 +252,8 @@ def test_what_cannot_be_is_said(said: Callable[..., Result]) -> None:
     assert "did you mean 'garbled'" in said("simulate", "flat", "--fault", "garbld").err
     assert "garbled" in said("simulate", "--fault", "help").out
     assert said("simulate", "flat", "--speed", "0").code == 1
+    nobody = said("simulate", "flat", "--broker", f"mqtt://127.0.0.1:{free_port()}")
+    assert (nobody.code, "nobody listens" in nobody.err) == (1, True)
     assert said("simulate").code == 2
 
 
