@@ -47,9 +47,10 @@ class Bench:
         self.values: dict[str, dict[str, Any]] = dict(self.journal.table("values"))
         self.committer = Committer(self.journal, lambda batch: None)
         self.decoders = {"house": Decoder(CATALOGUE, "gw", "house", Devices(), self.values)}
+        self.clock = Later()
         self.pipeline = Pipeline(
             gateway="gw", journal=self.journal, committer=self.committer,
-            decoders=self.decoders, values=self.values, clock=SystemClock(),
+            decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
         self.sender = Sender()
         self.number = 0
@@ -72,6 +73,16 @@ class Bench:
         """Return what is durable in a lane."""
         reader = self.journal.reader(lane)
         return [decode(record.raw) for record in reader.read(0, 10_000, 1 << 24)]
+
+
+class Later(SystemClock):
+    """The machine's clock, but that it has been up for longer."""
+
+    ahead_ns = 0
+
+    def boot_ns(self) -> int:
+        """Return nanoseconds since boot."""
+        return super().boot_ns() + self.ahead_ns
 
 
 def bench(folder: Path, scene: Callable[[Bench], None], options: JournalOptions = SMALL) -> None:
@@ -331,3 +342,24 @@ def test_outputs_of_rules_that_do_not_fit_are_said_and_the_cursor_moves_on(tmp_p
         assert here.journal.get("cursors", "rules") == {"after": 1, "done": []}
 
     bench(tmp_path, scene, JournalOptions(bytes_max=256 * 1024, segment_bytes=16 * 1024, preallocate=False))
+
+
+def test_a_device_that_fell_silent_is_offline_in_the_journal(tmp_path: Path) -> None:
+    """Silence becomes an event with the value behind it, also when nothing else comes; a word ends it."""
+
+    def scene(made: Bench) -> None:
+        made.pipeline.release()
+        made.send(b"open", topic="shellies/shellydw-1/sensor/state")
+        made.commit()
+        for hours in (20, 26.5, 30):
+            made.clock.ahead_ns = round(hours * 3600 * 1_000_000_000)
+            made.pipeline.release()
+        made.pipeline.put_values()
+        made.commit()
+        assert [event.type for event in made.events()] == ["door_opened", "device_offline"]
+        assert made.journal.table("values")["house/shelly:shellydw-1"]["online"] is False
+        made.send(b"open", topic="shellies/shellydw-1/sensor/state")
+        made.commit()
+        assert [event.type for event in made.events()][2:] == ["device_online"]
+
+    bench(tmp_path / "journal", scene)

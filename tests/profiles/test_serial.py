@@ -241,6 +241,7 @@ def test_other_profiles_from_the_next_message_on() -> None:
     assert made.decode(delivery("attic/x", {"t": 6, "u": 50})).events == []
     made.read(compiled(BOARD))
     assert made.decode(delivery("attic/x", {"u": 50})).unclaimed
+    assert list(made.catalogue.profiles) == ["board"]
 
 
 def test_bytes_nobody_reads_on_a_port_nobody_names() -> None:
