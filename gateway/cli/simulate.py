@@ -232,6 +232,8 @@ def _print(options: Options) -> int:
 
 
 async def _show(options: Options, screen: Screen, stopping: asyncio.Event) -> Ran:
+    import asyncio
+
     from simulators.house.show import run
     from simulators.processes import listening
 
