@@ -2,8 +2,10 @@
 
 `decode` reads one JSON object a line on standard input, ``{"topic" | "port", "payload" | "payload_b64",
 "retain"?}``, and prints one line for each: ``{"device", "device_class", "profile", "fields", "events", "rejected",
-"id"}``. Every line is decoded as if nothing had been heard before. `device` is the name in the device's own
-dialect ("bedroom/radiator"), `id` what rules and clouds see behind the source's name ("z2m:bedroom/radiator").
+"id"}``. Every line is decoded as if nothing had been heard before, but what devices said about themselves on
+earlier lines counts; `says` and `described` tell what such a line is about and what became of it.
+`device` is the name in the device's own dialect ("bedroom/radiator"), `id` what rules and clouds see behind the
+source's name ("z2m:bedroom/radiator").
 `ignored` says why a known message holds nothing to report, `faults` which fields could not be read, `more` holds
 the other devices of a message about several.  Exit codes: 0 ok, 1 a sample does not match, 2 no such profile.
 """
@@ -11,6 +13,7 @@ the other devices of a message about several.  Exit codes: 0 ok, 1 a sample does
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 import time
@@ -22,6 +25,8 @@ import msgspec
 
 from gateway.cli.terminal import complain, say, say_json, table
 from gateway.errors import DecodeError, probably_meant
+from gateway.importers.importer import Description
+from gateway.importers.imports import Imports, names
 from gateway.profiles import samples
 from gateway.profiles.catalogue import BUILTIN, Catalogue, load_profile
 from gateway.profiles.context import Decoded
@@ -53,13 +58,46 @@ def _brief(topics: Sequence[str]) -> str:
 
 def decode(words: argparse.Namespace) -> int:
     """Decode JSON lines from standard input."""
-    heard = samples.Heard(Catalogue.load(_folders(words)))
+    imports = Imports(names(None))
+    heard = samples.Heard(Catalogue.load(_folders(words)), imports=imports)
     for line in sys.stdin.buffer:
         if line.strip():
-            say_json(samples.as_line(_decoded(heard, line)))
+            said = dict(imports.descriptions_by_key())
+            decoded = _decoded(heard, line)
+            heard.settle(time.time_ns())
+            now = imports.descriptions_by_key()
+            fresh = [_described(key[0], one) for key, one in now.items() if said.get(key) is not one]
+            gone = [one.device for key, one in said.items() if key not in now]
+            more = {"says": _explained(imports, line), "described": fresh, "no_longer_described": gone}
+            say_json(samples.as_line(decoded) | {key: value for key, value in more.items() if value})
             sys.stdout.flush()
             heard.forget()
     return OK
+
+
+def _explained(imports: Imports, line: bytes) -> dict[str, Any]:
+    """Return what an announcement says, read once more on its own."""
+    with contextlib.suppress(msgspec.DecodeError, DecodeError, RecursionError, UnicodeDecodeError):
+        message = samples.incoming(msgspec.json.decode(line, type=samples.Line), 0)
+        importer = imports.wants(message.topic)
+        return importer.explain(message.topic, message.payload) if importer is not None else {}
+    return {}
+
+
+def _described(importer: str, one: Description) -> dict[str, Any]:
+    """Say what a device that describes itself has become."""
+    document = one.document
+    lists = [message["fields"] for message in document["message"] if isinstance(message.get("fields"), list)]
+    return {
+        "importer": importer,
+        "id": one.device,
+        "name": one.name,
+        "device_class": document["device_class"],
+        "topics": list(one.topics),
+        "fields": sorted({field["name"] for fields in lists for field in fields}),
+        "commands": sorted({command["name"] for command in document.get("command", ())}),
+        "left_out": list(one.left_out),
+    }
 
 
 def test(words: argparse.Namespace) -> int:

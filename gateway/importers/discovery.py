@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.importers.abbreviations import DEVICE_KEYS, KEYS
+from gateway.importers.configs import NAME_CHARS_MAX, expanded, full, identity, plain
 from gateway.importers.draft import Part
 from gateway.importers.entities import Left, Read, Sets, parts_of
 from gateway.importers.exposes import class_of
@@ -27,7 +27,6 @@ KEYS_MAX = 80  # of one entity's config
 VALUE_CHARS_MAX = 1_000
 ENTITIES_MAX = 400  # of one device
 AVAILABILITY_MAX = 8  # topics
-NAME_CHARS_MAX = 100
 OWN = "edge-gateway"  # origin of what this gateway offers itself
 BRIDGE = "zigbee2mqtt_"  # how Zigbee2MQTT's device identifiers begin
 
@@ -72,6 +71,19 @@ class Discovery:
         if not topic.endswith("/config") or not topic.startswith(f"{self.prefix}/"):
             return False
         return topic.count("/") - self._depth in (2, 3)
+
+    def explain(self, topic: str, payload: bytes) -> dict[str, Any]:
+        """Return what a config is for, with long keys and whole topics."""
+        component = topic.split("/")[self._depth]
+        try:
+            config = orjson.loads(payload) if payload.strip() else None
+        except orjson.JSONDecodeError:
+            return {}
+        if not isinstance(config, dict):
+            return {"component": component, "delete": config is None}
+        found = expanded(config)
+        words = ("device_class", "state_topic", "command_topic", "value_template")
+        return {"component": component, "delete": False} | {word: found.get(word) for word in words}
 
     def described(self) -> Iterable[str]:
         """Return all devices."""
@@ -235,7 +247,7 @@ class _Draft:
                 k: config[k] for k in ("payload_available", "payload_not_available") if k in config})  # fmt: skip
         if len(found) > 1:
             self._agree = str(config.get("availability_mode", "latest"))
-        for one in map(_full, found[:AVAILABILITY_MAX]):
+        for one in map(full, found[:AVAILABILITY_MAX]):
             topic = one.get("topic")
             if not isinstance(topic, str) or not _is_plain(topic) or len(self._available) >= AVAILABILITY_MAX:
                 continue
@@ -267,7 +279,7 @@ class _Draft:
         ]  # fmt: skip
         return {
             "title": self._name, "device_class": class_of(self._parts[""].fields),
-            "device": {"id": f"ha:{_plain(self._device)}", "name": _plain(self._name)},
+            "device": {"id": f"ha:{plain(self._device)}", "name": plain(self._name)},
             "message": messages, "command": commands,
         }  # fmt: skip
 
@@ -278,7 +290,7 @@ class _Draft:
         if not end:
             return {}
         return {
-            "device": f"ha:{_plain(self._device)}/{end}", "name": _plain(f"{self._name} {end}"),
+            "device": f"ha:{plain(self._device)}/{end}", "name": plain(f"{self._name} {end}"),
             "device_class": class_of(self._parts[end].fields),
         }  # fmt: skip
 
@@ -295,53 +307,6 @@ class _Draft:
                 yield {**message, "fields": [], "blob": reads[0].rules["blob"], "retained": "drop"}
                 continue
             yield {**message, "fields": [self._parts[end].fields[read.field] for read in reads]}
-
-
-def expanded(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config with long keys, and ``~`` replaced by the topic it stands for."""
-    full = _full(config)
-    start = full.pop("~", None)
-    if isinstance(start, str):
-        full = {key: _based(value, start) if key.endswith("topic") else value for key, value in full.items()}
-        if isinstance(full.get("availability"), list):
-            full["availability"] = [
-                {k: _based(v, start) for k, v in _full(one).items()} if isinstance(one, dict) else one
-                for one in full["availability"]
-            ]
-        if isinstance(full.get("components"), dict):
-            full["components"] = {
-                key: {"~": start, **one} if isinstance(one, dict) else one for key, one in full["components"].items()
-            }
-    device = full.get("device")
-    if isinstance(device, dict):
-        full["device"] = {DEVICE_KEYS.get(key, key): value for key, value in device.items()}
-    return full
-
-
-def identity(config: Mapping[str, Any], object_id: str) -> tuple[str, str]:
-    """Return the stable name of an entity's device, and what it is called."""
-    about = config.get("device")
-    about = about if isinstance(about, dict) else {}
-    listed = about.get("identifiers")
-    first = listed[0] if isinstance(listed, list) and listed else listed
-    if not isinstance(first, str) or not first:
-        pairs = about.get("connections")
-        pair = pairs[0] if isinstance(pairs, list) and pairs else None
-        first = pair[1] if isinstance(pair, list) and len(pair) == 2 else None
-    if not isinstance(first, str) or not first:
-        first = str(config.get("unique_id") or object_id or "entity")
-    name = about.get("name") or config.get("name") or first
-    return _plain(first), str(name)[:NAME_CHARS_MAX]
-
-
-def _full(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {KEYS.get(key, key): value for key, value in config.items()}
-
-
-def _based(value: Any, start: str) -> Any:
-    if isinstance(value, str) and value.startswith("~"):
-        return start + value[1:]
-    return value[:-1] + start if isinstance(value, str) and value.endswith("~") else value
 
 
 def _online(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -368,10 +333,6 @@ def _topic(topic: str, capture: str = "") -> str:
     if capture and at is not None:
         levels[at] = f"{{{capture}:{levels[at]}}}"
     return "/".join(levels)
-
-
-def _plain(text: str) -> str:
-    return "".join(char if char.isprintable() and char not in "{}" else "_" for char in text)[:NAME_CHARS_MAX] or "_"
 
 
 def _is_plain(topic: str) -> bool:

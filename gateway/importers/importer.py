@@ -120,6 +120,10 @@ class Importer(Protocol):
         """Take a message; what cannot be read is refused, nothing is raised."""
         ...
 
+    def explain(self, topic: str, payload: bytes) -> dict[str, Any]:
+        """Return what a message says, for a person who tries one; empty when there is nothing to add. Keeps nothing."""
+        ...
+
     def described(self) -> Iterable[str]:
         """Return the keys of everything that is described now: after a start, what the rows say."""
         ...

@@ -176,6 +176,10 @@ class Imports:
         for held in self._held.values():
             yield held.importer.name, held.description
 
+    def descriptions_by_key(self) -> dict[tuple[str, str], Description]:
+        """Return everything described, by importer and key."""
+        return {at: held.description for at, held in self._held.items()}
+
     def status(self) -> dict[str, object]:
         """Say how many devices are described, what was refused and what is left out, by importer."""
         described = Counter(at[0] for at in self._held)

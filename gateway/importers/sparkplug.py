@@ -70,6 +70,19 @@ class Sparkplug:
         """Return whether this is of the namespace."""
         return topic.startswith(f"{self.prefix}/")
 
+    def explain(self, _topic: str, payload: bytes) -> dict[str, Any]:
+        """Return the metrics as they are written; a host's state is JSON already."""
+        try:
+            message = read_payload(payload)
+        except Malformed:
+            return {}
+        metrics = [
+            {"name": m.name, "alias": m.alias, "timestamp": m.timestamp, "datatype": m.datatype,
+             "historical": m.historical, "value": signed(m.value, m.datatype) if _is_shown(m) else None}
+            for m in message.metrics
+        ]  # fmt: skip
+        return {"timestamp": message.timestamp, "seq": message.seq, "metrics": metrics}
+
     def described(self) -> Iterable[str]:
         """Return all nodes and devices."""
         return self.rows.keys("")
@@ -266,8 +279,12 @@ def _is_read(metric: Metric) -> bool:
     name = metric.name or ""
     if name == "bdSeq" or name.startswith(("Node Control/", "Device Control/")) or len(name) > NAME_CHARS_MAX:
         return False
-    shown = metric.datatype in NUMBERS | TEXTS or metric.datatype == BOOLEAN
-    return shown and name != "" and name.isprintable() and not name.startswith("$")
+    return _is_shown(metric) and name != "" and name.isprintable() and not name.startswith("$")
+
+
+def _is_shown(metric: Metric) -> bool:
+    """Return whether a value is one that people and JSON can read."""
+    return not isinstance(metric.value, bytes) and metric.datatype in NUMBERS | TEXTS | {BOOLEAN, None}
 
 
 def _kept(metric: Metric) -> list[Any]:

@@ -25,6 +25,8 @@ import msgspec
 
 from gateway.clock import NS_PER_S
 from gateway.errors import ConfigError, DecodeError, Fault
+from gateway.profiles import announced
+from gateway.profiles.announced import Announcing
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded, Reading
 from gateway.profiles.decode import Decoder
@@ -110,9 +112,9 @@ def incoming(message: Earlier | Line, received_ns: int) -> Incoming:
 class Heard:
     """Decodes messages and captured bytes of ports, one after the other, as one gateway that heard them all."""
 
-    def __init__(self, catalogue: Catalogue, devices: Devices | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, devices: Devices | None = None, imports: Announcing | None = None) -> None:
         """Begin with nothing heard."""
-        self.devices = devices or Devices()
+        self.devices, self._imports = devices or Devices(), imports
         self.values: dict[str, dict[str, Any]] = {}
         self._decoder: Decoder | None = None  # of topics; made when one comes
         self._ports = Ports(catalogue, self._serial)
@@ -127,11 +129,18 @@ class Heard:
         if message.port:
             return self._ports.decode(message.port, received.payload, at_ns, message.topic)
         if self._decoder is None:
-            self._decoder = Decoder(self._catalogue, "gateway", SOURCE, self.devices, self.values)
+            self._decoder = Decoder(
+                self._catalogue, "gateway", SOURCE, self.devices, self.values, imports=self._imports
+            )
         return self._decoder.decode(received)
 
+    def settle(self, at_ns: int) -> None:
+        """Take over what devices said about themselves, as the gateway does within a second."""
+        if self._decoder is not None and self._imports is not None and self._imports.pending:
+            announced.settle(self._decoder, self._imports, Decoded(), at_ns)
+
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin anew, but for what devices said about themselves."""
         self.values.clear()
         if self._decoder is not None:
             self._decoder.installed(self.devices)  # forgets what it learned of topics too
