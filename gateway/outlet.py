@@ -9,7 +9,7 @@ from gateway.commands.confirmations import Expected
 from gateway.errors import DecodeError, probably_meant
 from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Devices
-from gateway.sources.source import Source
+from gateway.sources.source import Refusal, Source
 
 
 class Outlet:
@@ -39,8 +39,8 @@ class Outlet:
         """Send a command's bytes through the device's source."""
         return bool(self._part(device, self._sources).send(topic, payload))
 
-    def tell_refusals(self, refused: Callable[[str, str, str, bool], None]) -> None:
-        """Have sources that learn what became of a command say so: device, command, why not, whether that is final."""
+    def tell_refusals(self, refused: Callable[[Refusal], None]) -> None:
+        """Have sources say so that learn when a device would not do a command."""
         for source in self._sources.values():
             if hasattr(source, "refuse"):
                 source.refuse = refused

@@ -35,6 +35,7 @@ from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.rules.records import WITHDRAWN
+from gateway.sources.source import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -265,21 +266,22 @@ class Commands:
         for command_id, older in self.awaited.overtaken(device, field):
             self._ended(command_id, older, "command_superseded", why)
 
-    def refused(self, device: str, command: str, why: str, final: bool) -> None:
-        """Take note that what was sent could not be done: its source knows more than that nothing came of it.
+    def refused(self, refusal: Refusal) -> None:
+        """Take note that a device would not do what it was sent: its source knows more than that nothing came of it.
 
-        What may be sent again is, unless the answer is `final`; else it has failed now. What nobody awaits has failed,
-        too, and that is said.
+        What may be sent again is, unless that is final; else it has failed now. What nobody awaits has failed, too.
         """
-        awaited = self.awaited.of(device, command)
-        for command_id, awaiting in awaited:
-            if final or not awaiting.left:
+        awaited = self.awaited.of(refusal.device, refusal.command)
+        mine = [(key, each) for key, each in awaited if refusal.value in (each.value, each.wanted)]
+        for command_id, awaiting in mine:
+            if refusal.final or not awaiting.left:
                 self.failed += 1
                 self.awaited.give_up(command_id)
-                self._ended(command_id, awaiting, "command_failed", why)
+                self._ended(command_id, awaiting, "command_failed", refusal.why)
         if not awaited:
             self.failed += 1
-            self._record(self._about(device, "", "command_failed", why, {"command": command}))
+            data = {"command": refusal.command, "value": refusal.value}
+            self._record(self._about(refusal.device, "", "command_failed", refusal.why, data))
 
     def _look(self) -> None:
         """See what devices say that are awaited, and tell those again that did not do it."""

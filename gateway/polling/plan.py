@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,8 +56,9 @@ class Write(msgspec.Struct, frozen=True):
     confirm: tuple[str, ...] = ()
     within_s: float = 0.0  # the polls are read once more at half of it, for units that take their time
     once: bool = False  # no second try: doing it twice is something else (a pulse)
-    device: str = ""  # whose command it is, and which: for what is said of it afterwards
+    device: str = ""  # whose command it is, which, and with what: for what is said of it afterwards
     command: str = ""
+    value: Any = None
 
 
 def encoded(write: Write) -> bytes:

@@ -96,7 +96,7 @@ def _write(
     write = _compiled_write(profile, command)
     if write is None:
         raise DecodeError(f"{profile.source.id} has no request for {command.name!r}")
-    done = msgspec.structs.replace(write.encode(value), device=device_id, command=command.name)
+    done = msgspec.structs.replace(write.encode(value), device=device_id, command=command.name, value=value)
     return f"{device_id.partition('/')[0]}/{captures['address']}/{WRITE}", encoded(done)
 
 

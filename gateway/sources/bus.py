@@ -33,7 +33,7 @@ from gateway.polling.plan import Unit, decoded
 from gateway.polling.request import BROADCAST, Wire
 from gateway.sources.port import BAUD, LineSettings, Port
 from gateway.sources.ports import Ports
-from gateway.sources.source import Delivery, Inbox
+from gateway.sources.source import Delivery, Inbox, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,7 @@ class BusOptions(LineSettings, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(dict.fromkeys(unit.profile for unit in self.unit))
 
 
-Refuse = Callable[[str, str, str, bool], None]
-"""Is told of a write that was not done: device, command, why, and whether it is no use to try again."""
+Refuse = Callable[[Refusal], None]
 
 
 class BusSource:
@@ -255,7 +254,8 @@ class BusSource:
         if isinstance(outcome, Written):
             if outcome.refused:
                 self._note(outcome.refused)
-                self.refuse(outcome.write.device, outcome.write.command, outcome.refused, outcome.final)
+                write = outcome.write
+                self.refuse(Refusal(write.device, write.command, write.value, outcome.refused, outcome.final))
             return None
         if isinstance(outcome, Presence):
             payload = b"online" if outcome.online else b"offline"
@@ -287,5 +287,5 @@ def _address(topic: str) -> int:
     return int(levels[1]) if len(levels) > 2 and levels[1].isdecimal() else -1
 
 
-def _ignore(_device: str, _command: str, _why: str, _final: bool) -> None:
+def _ignore(_refusal: Refusal) -> None:
     """Do nothing: nobody to tell yet."""

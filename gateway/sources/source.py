@@ -8,7 +8,7 @@ after the commit. Per connection, acks come in the order of the deliveries (one 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -45,6 +45,16 @@ class Delivery(msgspec.Struct, gc=False):
 
 Inbox = Callable[[Sequence[Delivery]], None]
 """Takes deliveries in order, at once; never blocks. Called on the event loop's thread."""
+
+
+class Refusal(NamedTuple):
+    """A command that a source took and its device would not do."""
+
+    device: str
+    command: str
+    value: Any  # its argument, as it was sent
+    why: str
+    final: bool  # it will be refused again
 
 
 class Source(Protocol):

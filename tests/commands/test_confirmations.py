@@ -9,6 +9,7 @@ from typing import Any
 from gateway.clock import NS_PER_S, SystemClock, rfc3339
 from gateway.commands.confirmations import Awaiting, Confirmations, Step
 from gateway.event import Event
+from gateway.sources.source import Refusal
 from tests.commands.test_commands import House, Scene, play
 
 TRV = "house/z2m:trv"
@@ -256,5 +257,32 @@ def test_events_of_other_kinds_pass(tmp_path: Path) -> None:
         await scene.until(lambda: bool(house.got))
         await asyncio.sleep(0)
         assert scene.results == []
+
+    play(tmp_path, house, act)
+
+
+def test_what_a_source_refused_has_failed_with_its_reason(tmp_path: Path) -> None:
+    """A refusal that is final ends a command at once; another one leaves it what tries it has; and each is said."""
+    house = House()
+    house.values[TRV, "mode"] = "off"
+
+    async def act(scene: Scene) -> None:
+        scene.want(TRV, "set_mode", "heat", confirm_s=600, retries=5)
+        await scene.until(lambda: len(house.got) == 1 and len(scene.commands.awaited) == 1)
+        scene.commands.refused(Refusal(TRV, "set_mode", "heat", "no answer", final=False))
+        scene.commands.refused(
+            Refusal(TRV, "set_mode", "cool", "an older one, which nobody awaits any more", final=True)
+        )
+        scene.commands.refused(Refusal(TRV, "set_setpoint", 21, "another command", final=True))
+        assert len(scene.commands.awaited) == 1
+        scene.commands.refused(Refusal(TRV, "set_mode", "heat", "illegal data value", final=True))
+        assert len(scene.commands.awaited) == 0
+        other, event = named(scene, "command_failed")
+        assert (event.data["reason"], event.data["value"], event.cause is not None) == (
+            "illegal data value",
+            "heat",
+            True,
+        )
+        assert (other.data["reason"], other.data["command"], other.cause) == ("another command", "set_setpoint", None)
 
     play(tmp_path, house, act)

@@ -15,6 +15,7 @@ from gateway.polling.plan import Poll, Step, Unit, Write, encoded
 from gateway.polling.request import Request
 from gateway.polling.rtu import Rtu
 from gateway.sources.bus import BusOptions, BusSource, UnitOptions
+from gateway.sources.source import Refusal
 from simulators.modbus import PtyBus, SimulatedBus, SimulatedUnit
 from tests.sources.plugs import Inbox, until
 
@@ -67,7 +68,7 @@ def topics(inbox: Inbox, topic: str) -> list[bytes]:
 def write(value: int, **more: Any) -> bytes:
     """Return a write of register 4 for unit 3's device."""
     step = Step(6, 4, 1, value.to_bytes(2, "big"))
-    return encoded(Write((step,), ("state",), device="bus/modbus:3", command="set", **more))
+    return encoded(Write((step,), ("state",), device="bus/modbus:3", command="set", value=value, **more))
 
 
 def test_what_units_say_is_delivered(tmp_path: Path) -> None:
@@ -91,8 +92,8 @@ def test_commands_reach_units_that_were_heard(tmp_path: Path) -> None:
 
     async def run() -> None:
         inbox, one, path = Inbox(), source(tmp_path / "tty", 3), tmp_path / "tty"
-        refused: list[tuple[str, str, str, bool]] = []
-        one.refuse = lambda *said: refused.append(said)
+        refused: list[Refusal] = []
+        one.refuse = refused.append
         async with running(one, inbox):
             assert not one.send("bus/3/write", write(7))  # no port
             device = unit(3, allowed={4: range(100)})
@@ -109,7 +110,7 @@ def test_commands_reach_units_that_were_heard(tmp_path: Path) -> None:
             await until(lambda: refused)
             assert device.written == [(4, 7)]
             assert topics(inbox, "bus/3/state")[-1] == bytes.fromhex("0020 0021 0007")
-            assert refused == [("bus/modbus:3", "set", "write: exception 3 (illegal data value)", True)]
+            assert refused == [Refusal("bus/modbus:3", "set", 500, "write: exception 3 (illegal data value)", True)]
             assert one.status()["refused_commands"] == 2
             unplug(path, bus)
 
@@ -138,7 +139,7 @@ def test_pulled_out_and_plugged_in_again(tmp_path: Path) -> None:
     async def run() -> None:
         inbox, one, path = Inbox(), source(tmp_path / "tty", 3), tmp_path / "tty"
         refused: list[str] = []
-        one.refuse = lambda _device, _command, why, _final: refused.append(why)
+        one.refuse = lambda refusal: refused.append(refusal.why)
         bus = plugged(path, unit(3))
         async with running(one, inbox):
             await until(lambda: topics(inbox, "bus/3/state"))
