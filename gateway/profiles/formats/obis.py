@@ -67,8 +67,8 @@ def _objects(payload: bytes) -> tuple[str, list[tuple[str, list[str]]]]:
         if not bracket or not rest.endswith(")"):
             raise DecodeError(f"{shown(line)} is no object")
         groups = rest[:-1].split(")(", GROUPS_MAX)
-        if not code and found:  # DSMR 2 writes the value of gas on a line of its own
-            found[-1][1].extend(groups)
+        if not code and found and len(found[-1][1]) + len(groups) < GROUPS_MAX:
+            found[-1][1].extend(groups)  # DSMR 2 writes the value of gas on a line of its own
             continue
         named = _OBJECT.fullmatch(code)
         if named is None or len(found) >= OBJECTS_MAX or len(groups) >= GROUPS_MAX:
