@@ -198,7 +198,9 @@ class _Compilation:
     def _learn(self, table: lang.Learn, i: int) -> CompiledMessage:
         at: Place = ("learn", i)
         topics = table.topics or self.profile.link.topics
-        message = lang.Message(topics=topics, when=table.when, device=table.device, fields=[])
+        read = table.when or any(not isinstance(word, str) or "{/" in word for word in table.set.values())
+        form: lang.Format | None = None if read or not topics else "text"  # the topic says it all
+        message = lang.Message(topics=topics, when=table.when, device=table.device, fields=[], format=form)
         compiled = self._message(message, at, i - len(self.profile.learn))
         captures = frozenset.intersection(*(t.captures for t in compiled.topics)) if compiled.topics else frozenset()
         words = compile_learn(self.check, table, at, captures)
@@ -206,7 +208,8 @@ class _Compilation:
 
     def _payload(self, message: lang.Message, at: Place) -> tuple[str, ParseOrError]:
         place: Place = (*at, "format") if message.format else ("decode", "format")
-        compiled = partial(compile_payload, empty=message.availability is not None)
+        said = isinstance(message.fields, list) and all(field.value is not None for field in message.fields)
+        compiled = partial(compile_payload, empty=said or message.availability is not None)  # the topic says it all
         found: tuple[str, ParseOrError] = self.check.attempt(
             place, compiled, message.format or self.profile.decode.format
         )
