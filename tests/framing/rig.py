@@ -17,6 +17,7 @@ from types import FrameType
 
 from tests.framing.fuzz import FramerFault, Tally, run
 from tests.framing.port_cost import cost
+from tests.framing.unplugged import DEVICES, unplugged
 from tests.framing.wires import WIRES, Wire
 
 HANG_S = 60  # for `BATCH` trials, which take a fraction of a second
@@ -75,6 +76,9 @@ def main() -> int:
         "--only", action="append", default=[], metavar="TYPE", help="a type of framing, or one way of it"
     )
     words.add_argument("--port", action="store_true", help="only what a line costs between a port and the inbox")
+    words.add_argument(
+        "--unplug", type=float, metavar="SECONDS", help="only eight devices that are pulled out and put in"
+    )
     words.add_argument("--json", action="store_true")
     said = words.parse_args()
     if said.port:
@@ -85,6 +89,10 @@ def main() -> int:
             us, per_s = cost(lines, at_once, pause_s)
             print(f"port, {how:20} {us:6.2f} us a line of 80 bytes, {per_s:9,.0f} lines a second")
         return 0
+    if said.unplug:
+        lives, lines, wrong = unplugged(said.unplug, said.seed)
+        print(f"{lives:,} times pulled out, {lines:,} lines came, {wrong} of {DEVICES} devices' lines lost or doubled")
+        return wrong > 0
     signal.signal(signal.SIGALRM, _hangs)
     chosen = {
         name: wire
