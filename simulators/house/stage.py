@@ -22,6 +22,7 @@ from simulators.house.house import House
 from simulators.processes import Session, Usage, free_port
 
 START_S_MAX = 60.0
+RULES_S_MAX = 8.0  # for rules that can be loaded
 DRAIN_S_MAX = 60.0
 SLOW_S = 0.3
 POLL_S = 0.1
@@ -79,6 +80,7 @@ class Stage:
         self._go: float | None = None
         self._session: Session | None = None
         self.said: dict[str, Any] = {}
+        self._faults: list[str] = []  # of rule files
 
     @property
     def address(self) -> tuple[str, int]:
@@ -109,6 +111,8 @@ class Stage:
         while not self._answers():
             if not self._session.alive() or time.monotonic() > end:
                 raise GatewayError(f"the gateway did not start; its last words:\n{self._session.tail()}")
+            if self._faults and time.monotonic() > end - START_S_MAX + RULES_S_MAX:
+                raise GatewayError("rules of the scenario do not run:\n  " + "\n  ".join(self._faults))
             time.sleep(POLL_S)
 
     def go(self, began: float) -> None:
@@ -214,7 +218,8 @@ class Stage:
         """Return whether the gateway is up, its rules included."""
         try:
             rules = self.ask("status")["rules"]
-            return rules["state"] == "running" or not self.house.scenario.gateway.rules
+            self._faults = rules["faults"]
+            return (rules["state"] == "running" and not self._faults) or not self.house.scenario.gateway.rules
         except (ApiError, NotRunning, OSError):
             return False
 

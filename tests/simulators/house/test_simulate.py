@@ -275,3 +275,12 @@ def test_flat_memory_is_told_from_growing() -> None:
     """The rig compares the last third of a run with the third before."""
     assert abs(growth([80, 90, *([100] * 28)])) < 0.01
     assert growth([100 + n for n in range(30)]) > 0.05
+
+
+def test_a_rule_that_does_not_load_ends_it(file: Path) -> None:
+    """A scenario whose rules do not run is not played: its expectations would be about nothing."""
+    (file.parent / "light.py").write_text(RULE.replace("ctx.hold", "ctx.hald"))
+    done = command("simulate", str(file), "--gateway", "--speed", "300")
+    assert done.code == 1
+    assert "rules of the scenario do not run" in done.err
+    assert "light.py:" in done.err
