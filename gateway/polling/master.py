@@ -243,6 +243,8 @@ class Master:
             self.outcomes.append(Presence(unit.unit.address, True, first))
         if answer.refused:
             unit.exceptions += 1
+            if work.due is not None:
+                work.due.refused = answer.refused
             unit.last_error = f"{_what(work)}: {answer.refused}"
             self._end(work, unit.last_error, final=answer.final)
             return

@@ -18,6 +18,7 @@ class Due:
         self.at_s = now_s
         self.answers = 0
         self.every_s = 0.0  # mean interval of good answers
+        self.refused = ""  # why the unit refused it the last time; "" when it did not
         self.missed = 0  # turns that were left out, because the bus had no time
         self._asked_s: float | None = None
 
@@ -33,6 +34,7 @@ class Due:
     def answered(self, asked_s: float) -> None:
         """Take note of a good answer to a request of that time."""
         self.answers += 1
+        self.refused = ""
         if self._asked_s is not None:
             interval = asked_s - self._asked_s
             self.every_s += (interval - self.every_s) * (SMOOTHING if self.every_s else 1.0)

@@ -162,10 +162,9 @@ class BusSource:
         if master.strays:
             said["strays"] = dict(master.strays)
         said["units"] = {str(address): self._unit_status(address) for address in master.units}
-        failing = [address for address, unit in master.units.items() if unit.offline]
-        if failing:
-            error = f"no answer from {', '.join(map(str, failing))}"
-            said.setdefault("last_error", error)
+        wrong = _wrong(master)
+        if wrong:
+            said.setdefault("last_error", wrong)
         return said
 
     def lost_s(self, address: int) -> float:
@@ -279,6 +278,21 @@ class BusSource:
     @staticmethod
     def _now_s() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _wrong(master: Master) -> str:
+    """Say which units do not answer, and the first that refuses what its profile asks."""
+    silent = [str(address) for address, unit in master.units.items() if unit.offline]
+    refused = [
+        f"unit {address}, {due.poll.name}: {due.refused}"
+        for address, unit in master.units.items()
+        for due in unit.polls.values()
+        if due.refused
+    ]
+    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return "; ".join(
+        [*([f"no answer from {', '.join(silent)}"] if silent else []), *([refused[0] + more] if refused else [])]
+    )
 
 
 def _address(topic: str) -> int:

@@ -117,6 +117,25 @@ def test_commands_reach_units_that_were_heard(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_what_a_profile_asks_in_vain_is_in_the_status(tmp_path: Path) -> None:
+    """A unit that refuses a poll is online, and the status says which poll, and why."""
+
+    async def run() -> None:
+        inbox, one = Inbox(), source(tmp_path / "tty", 3, 4)
+        small = SimulatedUnit(3, {0: 1, 1: 1})
+        bus = plugged(tmp_path / "tty", small, unit(4))
+        async with running(one, inbox):
+            await until(lambda: one.status().get("last_error"))
+            assert one.status()["last_error"] == "unit 3, state: exception 2 (illegal data address)"
+            with bus.lock:
+                small.holding.update(dict.fromkeys(range(10), 5))
+            await until(lambda: topics(inbox, "bus/3/state"))
+            assert "last_error" not in one.status()
+        bus.close()
+
+    asyncio.run(run())
+
+
 def test_a_command_to_all_units(tmp_path: Path) -> None:
     """A write to address 0 is sent at once and reaches every unit; nobody is waited for."""
 
