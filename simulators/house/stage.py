@@ -22,7 +22,7 @@ from simulators.house.house import House
 from simulators.processes import Session, Usage, free_port
 
 START_S_MAX = 60.0
-RULES_S_MAX = 8.0  # for rules that can be loaded
+FAULTY_MAX = 10  # looks at rules that do not run, one behind the other, until they are believed
 DRAIN_S_MAX = 60.0
 SLOW_S = 0.3
 POLL_S = 0.1
@@ -107,11 +107,12 @@ class Stage:
         module = ["-m", "simulators.house.gateway_process", str(self.folder / "stage.json")]
         argv = [sys.executable, *module, str(self.folder / "gateway.toml")]
         self._session = Session(argv, self.folder / "gateway.log")
-        end = time.monotonic() + START_S_MAX
+        end, faulty = time.monotonic() + START_S_MAX, 0
         while not self._answers():
             if not self._session.alive() or time.monotonic() > end:
                 raise GatewayError(f"the gateway did not start; its last words:\n{self._session.tail()}")
-            if self._faults and time.monotonic() > end - START_S_MAX + RULES_S_MAX:
+            faulty = faulty + 1 if self._faults else 0
+            if faulty > FAULTY_MAX:
                 raise GatewayError("rules of the scenario do not run:\n  " + "\n  ".join(self._faults))
             time.sleep(POLL_S)
 
