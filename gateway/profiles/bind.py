@@ -73,7 +73,8 @@ class Bound:
         self.refused = False  # devices.toml says that another profile reads this device, or does not say this one
         self.silence_ns = message.silence_ns
         self.plain = is_state(message)
-        self.via = f"{source}/{message.via.render(captures)}" if message.via else ""
+        via = f"{source}/{message.via.render(captures)}" if message.via else ""
+        self.via = via if via != self.subject else ""  # a board is not behind itself
         self._as = "", False  # the device's kind and whether it is inverted
         self._fields: tuple[BoundField, ...] | None = None
         self.momentary: tuple[BoundField, ...] = ()  # made with `fields`

@@ -163,6 +163,25 @@ def test_what_is_behind_a_parent_goes_with_it() -> None:
     assert all("own" not in values[f"house/t:{name}"][NOTES] for name in ("a", "b", "c"))
 
 
+def test_a_board_is_not_behind_itself() -> None:
+    """Parts of a board are offline with it and back with it; the board's own word about itself counts each time."""
+    made = decoder(Catalogue.load())
+    made.decode(delivery("plus-1/status/temperature:0", {"id": 0, "tC": 21.0}))  # the board's own sensor
+    made.decode(delivery("plus-1/status/switch:0", {"id": 0, "output": True}))
+    seen = []
+    for word in ("true", "false", "true", "false"):
+        events = made.decode(delivery("plus-1/online", word)).events
+        part = made.values["house/shelly:plus-1/switch:0"].get("online")
+        seen.append(([e.type for e in events], made.values["house/shelly:plus-1"]["online"], part))
+    assert [types for types, _, _ in seen] == [
+        ["device_online"],
+        ["device_offline"],
+        ["device_online"],
+        ["device_offline"],
+    ]
+    assert [(own, part) for _, own, part in seen[1:]] == [(False, False), (True, True), (False, False)]
+
+
 @pytest.mark.parametrize(("agree", "expected"), [("all", [True, False, True]), ("any", [True, True, True])])
 def test_several_words_about_one_device(agree: str, expected: list[bool]) -> None:
     """Where all must agree, every word must be online, with any one is enough; what was not said yet does not count."""
