@@ -135,6 +135,12 @@ class Imports:
             news.dropped.append(shared_id)
         return news
 
+    def review(self) -> None:
+        """Have importers that give way to profiles look again: the profiles are others now."""
+        for importer in self.importers:
+            if importer.rank < 0:
+                self._pending |= {(importer.name, key): importer for key in importer.described()}
+
     def _look_again(self, rank: int, topics: set[str]) -> None:
         """Have lesser importers look again at what is read by others now, or was until now."""
         if not topics:

@@ -60,6 +60,7 @@ class Announcing(Protocol):
     def wants(self, topic: str) -> Any: ...  # noqa: D102
     def take(self, importer: Any, topic: str, payload: bytes, now_ns: int) -> Any: ...  # noqa: D102
     def settle(self) -> News: ...  # noqa: D102
+    def review(self) -> None: ...  # noqa: D102
     def entries(self, topic: str) -> tuple[list[Entry], list[Entry]]: ...  # noqa: D102
 
 

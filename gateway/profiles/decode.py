@@ -73,6 +73,8 @@ class Decoder(Context):
         said = [compiled for name, compiled in self.catalogue.profiles.items() if name not in self._files]
         self._files = frozenset(catalogue.profiles)
         self.catalogue = Catalogue([*catalogue.profiles.values(), *said])  # what devices say is of this source alone
+        if self.imports is not None:
+            self.imports.review()
         self.installed(self.devices)
 
     @property

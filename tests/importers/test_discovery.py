@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.errors import DecodeError
 from gateway.importers import discovery
-from tests.importers.house import CONTACT, House, z2m, zigbee
+from gateway.profiles.catalogue import BUILTIN, Catalogue
+from tests.importers.house import CATALOGUE, CONTACT, House, z2m, zigbee
 
 DEVICE = {"identifiers": ["node1"], "name": "Node one"}
 ID = "ha:node1"
@@ -218,6 +220,22 @@ def test_what_a_profile_reads_is_left_to_it() -> None:
     house.tick()
     assert house.values == {}
     assert house.say("elsewhere/y", b"1").unclaimed
+
+
+def test_a_new_profile_takes_a_device_over(tmp_path: Path) -> None:
+    """A profile that is saved and reads a device's topic is the one that reads it from then on; and back again."""
+    (tmp_path / "mine.toml").write_text(
+        'schema = 1\nid = "mine"\ntitle = "Mine"\ndevice_class = "contact_sensor"\n[link]\ntopics = ["n/{device}"]\n'
+        '[decode]\nformat = "text"\n[device]\nid = "mine:{device}"\n[[field]]\nname = "open"\nfrom = ""\n'
+    )
+    house = said("binary_sensor", "x", state_topic="n/x", device_class="door")
+    assert house.read("n/x", b"ON") == {ID: {"open": True}}
+    house.decoder.read(Catalogue.load([BUILTIN, tmp_path]))
+    assert [event.type for event in house.tick().events] == ["device_removed"]
+    assert house.read("n/x", b"ON") == {"mine:x": {"open": True}}
+    house.decoder.read(CATALOGUE)
+    house.tick()
+    assert house.read("n/x", b"ON") == {ID: {"open": True}}
 
 
 def test_our_own_offers_are_not_devices() -> None:
