@@ -115,13 +115,35 @@ def expected(
     notes = (known or {}).get(NOTES, {})
     profile = catalogue.profiles.get(notes.get("profile", ""))
     command = None if profile is None else commands_of(profile, notes).get(name)
-    if command is None or command.field is None or notes.get("captures", {}).get("address") == str(BROADCAST):
+    if profile is None or command is None or notes.get("captures", {}).get("address") == str(BROADCAST):
+        return None
+    confirm = command.confirm
+    within_s = duration_ns(confirm.within) / NS_PER_S if confirm is not None else 0.0
+    if confirm is not None and confirm.topic:
+        found = _echoed(profile, command, confirm.topic, notes.get("captures", {}), checked(command.arg, value))
+        return None if found is None else (*found, 0.0, within_s)
+    field = (confirm.field if confirm is not None else None) or command.field
+    if field is None:
         return None
     near = command.arg.step or 0.0 if command.arg is not None else 0.0
-    if profile is not None and (write := _compiled_write(profile, command)) is not None:
+    if (write := _compiled_write(profile, command)) is not None:
         near = max(near, write.resolution)
-    within_s = duration_ns(command.confirm.within) / NS_PER_S if command.confirm is not None else 0.0
-    return command.field, checked(command.arg, value), near / 2, within_s
+    return field, checked(command.arg, value), near / 2, within_s
+
+
+def _echoed(
+    profile: Compiled, command: Command, topic: str, captures: Mapping[str, str], value: Any
+) -> tuple[str, Any] | None:
+    """Return the field that reads what comes back on a topic, and what it reads when that is what was sent."""
+    levels = NameTemplate(topic).render(captures).split("/")
+    sent = _sent(profile, command, value)
+    for message in profile.messages:
+        for template in message.topics:
+            prefixes = {s.default: captures.get(s.name, s.default) for s in template.segments if s.default}
+            found = template.bound(prefixes).match(levels)
+            for field in message.fields if found is not None else ():
+                return field.name.render({**captures, **(found or {})}), field.convert(sent, sent)
+    return None
 
 
 def commands_of(profile: Compiled, notes: Mapping[str, Any]) -> dict[str, Command]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway import units
 from gateway.document import Place
 from gateway.errors import DecodeError, probably_meant
@@ -9,12 +11,13 @@ from gateway.profiles import language as lang
 from gateway.profiles.check import Check
 from gateway.profiles.compiled import captures_of
 from gateway.profiles.outgoing import serial_bytes
-from gateway.profiles.template import NameTemplate
+from gateway.profiles.template import NameTemplate, TopicTemplate
 from gateway.profiles.times import duration_ns
 from gateway.profiles.values import steps_of
 from gateway.profiles.vocabulary import meaning
 
 _SERIAL = ("line", "hex", "write")
+_BRACES = re.compile(r"\{[^{}]*\}")
 
 
 def compile_commands(check: Check, profile: lang.Profile) -> dict[str, tuple[lang.Command, ...]]:
@@ -31,7 +34,7 @@ def compile_commands(check: Check, profile: lang.Profile) -> dict[str, tuple[lan
         for key in ("rate", "expires"):
             check.attempt((*at, key), duration_ns, getattr(command, key))
         if command.confirm:
-            _check_confirm(check, command, command.confirm, (*at, "confirm"))
+            _check_confirm(check, profile, command, command.confirm, (*at, "confirm"))
         if command.unit and command.unit not in units.UNITS:
             check.fault((*at, "unit"), f"unknown unit {command.unit!r}", probably_meant(command.unit, units.UNITS))
         if command.arg:
@@ -77,14 +80,30 @@ def _is_template(text: str) -> bool:
     return True
 
 
-def _check_confirm(check: Check, command: lang.Command, confirm: lang.Confirm, at: Place) -> None:
+def _check_confirm(
+    check: Check, profile: lang.Profile, command: lang.Command, confirm: lang.Confirm, at: Place
+) -> None:
     check.attempt((*at, "within"), duration_ns, confirm.within)
-    if confirm.topic:
-        check.attempt((*at, "topic"), NameTemplate, confirm.topic)
-    if confirm.echo and command.line is None and command.hex is None:
-        check.fault((*at, "echo"), "`echo` needs a `line` or `hex`: a serial device repeats it")
-    if not (confirm.field or confirm.topic or confirm.echo or confirm.readback or command.field):
-        check.fault(at, "nothing confirms it: write `field`, `topic`, `echo` or `readback`")
+    if confirm.topic and check.attempt((*at, "topic"), NameTemplate, confirm.topic) and not _is_read(profile, confirm):
+        check.fault((*at, "topic"), f"no message here reads {confirm.topic!r}")
+    if not (confirm.field or confirm.topic or confirm.readback or command.field):
+        check.fault(at, "nothing confirms it: write `field`, `topic` or `readback`")
+
+
+def _is_read(profile: lang.Profile, confirm: lang.Confirm) -> bool:
+    """Return whether a message reads the topic that confirms: told by one made up for the captures."""
+    topic = _BRACES.sub("x", confirm.topic or "").split("/")
+    found = (text for message in profile.message if message.fields for text in message.topics)
+    return any(_fits(text, topic) for text in [*found, *profile.link.topics])
+
+
+def _fits(text: str, topic: list[str]) -> bool:
+    try:
+        template = TopicTemplate(text)
+    except ValueError:
+        return True  # said where it stands
+    defaults = {segment.default: "x" for segment in template.segments if segment.default}
+    return template.bound(defaults).match(topic) is not None or template.bound({}).match(topic) is not None
 
 
 def _check_argument(check: Check, argument: lang.Argument, at: Place) -> None:

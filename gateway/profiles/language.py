@@ -301,19 +301,17 @@ class Argument(_Table, frozen=True):
 
 
 class Confirm(_Table, frozen=True):
-    """How one knows that the device did it. Without one of the four: its `field` says so."""
+    """How one knows that the device did it. Without one of the three: its `field` says so."""
 
     within: str  # behind the sending; then it is sent again, or has failed
     field: str | None = None  # this field has the value; default: the command's
-    topic: str | None = None  # what was sent comes back on this topic
-    echo: bool = False  # serial: the device repeats the frame
+    topic: str | None = None  # mqtt: what was sent comes back on this topic, which a message of the profile reads
     readback: str | None = None  # of a write: the poll that shows it, as "state" or "state/4"
-    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] | None = None  # default: as often as commands are sent again
 
     def __post_init__(self) -> None:
         """Check that it says one thing."""
-        if sum((self.field is not None, self.topic is not None, self.echo, self.readback is not None)) > 1:
-            raise ValueError("`confirm` has one of `field`, `topic`, `echo`, `readback`")
+        if sum(each is not None for each in (self.field, self.topic, self.readback)) > 1:
+            raise ValueError("`confirm` has one of `field`, `topic`, `readback`")
 
 
 class Write(_Table, frozen=True):

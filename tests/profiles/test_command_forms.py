@@ -40,7 +40,7 @@ field = "setpoint.heat"
 arg = { type = "number", unit = "Cel", min = 5, max = 30, step = 0.5 }
 inverse = true
 line = "{/node};T;$value"
-confirm = { within = "2s", retries = 3 }
+confirm = { within = "2s" }
 rate = "5s"
 expires = "2h"
 [[command]]
@@ -53,7 +53,7 @@ hex = "a5 {/node} $value $value:2 $value:2le"
 name = "say"
 arg = { type = "text" }
 line = "{/node};S;$value"
-confirm = { within = "1s", echo = true }
+confirm = { within = "1s", field = "mode" }
 [[command]]
 name = "toggle"
 line = "{/node};X"
@@ -105,7 +105,7 @@ def test_what_counts_beside_the_bytes(made: Decoder) -> None:
     terms = made.terms("house/t:07", "set_setpoint")
     assert (terms.rate_s, terms.expires_s, terms.once) == (5, 7200, False)
     assert terms.confirm is not None
-    assert terms.confirm.retries == 3
+    assert terms.confirm.within == "2s"
     assert made.terms("house/t:07", "toggle").once
     with pytest.raises(DecodeError, match="has not been heard"):
         made.terms("house/t:99", "toggle")
@@ -126,8 +126,9 @@ def test_what_counts_beside_the_bytes(made: Decoder) -> None:
         ('{ type = "text" }', '{ type = "text", min = 5 }', "'min' is for a number"),
         ('field = "mode"\n', "", "`inverse` needs the `field` that is read"),
         ('field = "mode"', 'field = "moode"', "no field 'moode' here (did you mean 'mode'?)"),
-        ("echo = true }", 'echo = true, field = "mode" }', "`confirm` has one of"),
-        (", echo = true }", " }", "nothing confirms it"),
+        ('"1s", field = "mode" }', '"1s", field = "mode", topic = "a" }', "`confirm` has one of"),
+        ('"1s", field = "mode" }', '"1s" }', "nothing confirms it"),
+        ('"1s", field = "mode" }', '"1s", topic = "a/b" }', "no message here reads 'a/b'"),
         ("once = true", 'confirm = { within = "1s", field = "x" }', "no field 'x' here"),
     ],
 )
@@ -138,3 +139,19 @@ def test_faults_of_commands(old: str, new: str, fault: str) -> None:
         compile_profile(Document(SERIAL.replace(old, new, 1), "t.toml"))
     assert fault in str(caught.value)
     assert all(found.line and found.line > 3 for found in caught.value.faults)
+
+
+def test_what_comes_back_on_a_topic_confirms() -> None:
+    """A command whose echo a message reads is confirmed by that field, whatever the dialect's prefix is here."""
+    made = decoder(Catalogue.load(), prefixes={"frigate": "cams/nvr"})
+    made.decode(delivery("cams/nvr/yard/motion", "ON"))
+    (device,) = made.values
+    assert made.encode(device, "set_detect", value=True) == ("cams/nvr/yard/detect/set", b"ON")
+    expected = made.expected(device, "set_detect", value=True)
+    assert expected is not None
+    field, value, _, within_s = expected
+    assert (field, within_s) == ("setting.detect", 5)
+    made.decode(delivery("cams/nvr/yard/detect/state", "OFF"))
+    assert made.values[device][field] != value
+    made.decode(delivery("cams/nvr/yard/detect/state", "ON"))
+    assert made.values[device][field] == value
