@@ -27,7 +27,9 @@ Keys = tuple[Any, ...]
 class Candidate:
     """A message that may claim a topic; `bound` is None when the device depends on the payload."""
 
-    __slots__ = ("bound", "captures", "group", "members", "message", "plain", "profile", "says_little", "visits")
+    __slots__ = (
+        "bound", "captures", "group", "members", "message", "plain", "profile", "says_little", "varied", "visits",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry, captures: Captures, source: str, devices: Devices) -> None:
         """Bind it if the topic alone names the device. Raises DecodeError when that is no usable name."""
@@ -38,6 +40,8 @@ class Candidate:
         # another profile may know more of the device: this is a switch, a measurement or less
         self.says_little = entry.message is not None and weight(entry.message.device_class) < weight("thermostat")
         message = entry.message
+        fields = message.fields if message and message.per else ()  # those of one device may be others each time
+        self.varied = any(field.name.captures or field.captured for field in fields)
         if message and message.each is None and message.per is None and not message.device.paths:
             self.bound = Bound(message, source, captures, identity(message.device, captures, None)).fields_for(devices)
         self.plain = _is_plain(message, self.bound)
@@ -46,12 +50,13 @@ class Candidate:
         """Return the binding of a device that the payload names. Raises DecodeError when it has no usable name."""
         assert self.message is not None
         name = identity(self.message.device, captures, member)
-        bound = self.members.get(name)
+        key = "\0".join([name, *captures.values()]) if self.varied else name
+        bound = self.members.get(key)
         if bound is None:
             captures = {**captures, **found_by(self.message.device, member)}
             bound = Bound(self.message, source, captures, name).fields_for(devices)
             _bounded(self.members, MEMBERS_MAX)
-            self.members[name] = bound
+            self.members[key] = bound
         return bound
 
     def about(self, source: str, devices: Devices, document: Any) -> Bound | None:

@@ -261,3 +261,14 @@ def test_a_line_that_is_sent_is_sealed_as_its_framing_wants() -> None:
     made = decoder(Catalogue.load(), values=values, profiles=["dsc-it100"])
     made.decode(delivery("house", b"6511"))
     assert made.encode("house/dsc:partition/1", "set_armed", "away")[1] == b"0301C4\r\n"
+
+
+def test_keys_nobody_described_are_kept_each_by_its_name() -> None:
+    """`per` over keys names a field by each of them, for one device, though other keys come the next time."""
+    rest = '[[message]]\nper = "/{key:!node|what|value}"\nfields = [{ name = "ext.{key}", from = "/{key}" }]\n'
+    pairs = 'format = { type = "pairs", leading = ["node"] }'
+    board = BOARD.replace('format = { type = "split", sep = ";", names = ["node", "what", "value"] }', pairs) + rest
+    made = decoder(compiled(board), profiles=["board"])
+    said = [r.fields for r in made.decode(delivery("house", b"7;a=1;b=2")).readings]
+    assert said == [{"ext.a": "1"}, {"ext.b": "2"}]
+    assert [r.fields for r in made.decode(delivery("house", b"7;c=3;a=4")).readings] == [{"ext.c": "3"}, {"ext.a": "4"}]
