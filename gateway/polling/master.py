@@ -80,6 +80,7 @@ class Master:
     def __init__(self, wire: Wire, units: Sequence[Unit], line: Line, now_s: float) -> None:
         self.line = line
         self.units = {unit.address: UnitState(_polled(unit), now_s) for unit in units}
+        self._polled = [unit for unit in self.units.values() if unit.polls]
         self.outcomes: deque[Outcome] = deque(maxlen=OUTCOMES_MAX)
         self.strays: Counter[str] = Counter()
         self.budget = Budget(max((unit.timeout_s for unit in units), default=0.0), now_s)
@@ -159,7 +160,7 @@ class Master:
         if self._waiting:
             return self._deadline_s
         times = [work.unit.late_until_s for work in self._writes]
-        times += [self._turn_s(unit, due, now_s) for unit in self.units.values() if (due := unit.next_due())]
+        times += [self._turn_s(unit, due, now_s) for unit in self._polled if (due := unit.next_due())]
         first = now_s if self._work is not None else min(times, default=math.inf)
         return max(first, self._quiet_until_s, now_s)
 
@@ -184,9 +185,15 @@ class Master:
 
     def _next_poll(self, now_s: float) -> tuple[UnitState, Due] | None:
         """Return the poll whose turn came first, of those whose turn it is."""
-        turns = [(unit, due) for unit in self.units.values() if (due := unit.next_due())]
-        turns = [(unit, due) for unit, due in turns if self._turn_s(unit, due, now_s) <= now_s]
-        return min(turns, key=lambda turn: max(turn[1].at_s, turn[0].free_at_s), default=None)
+        found, first = None, math.inf
+        for unit in self._polled:
+            due = unit.next_due()
+            if due is None or due.at_s > now_s or self._turn_s(unit, due, now_s) > now_s:
+                continue
+            since = max(due.at_s, unit.free_at_s)
+            if since < first:
+                found, first = (unit, due), since
+        return found
 
     def _taken(self, turn: tuple[UnitState, Due], now_s: float) -> _Work:
         unit, due = turn
@@ -198,7 +205,9 @@ class Master:
 
     def _turn_s(self, unit: UnitState, due: Due, now_s: float) -> float:
         """Return when a unit may be polled."""
-        turn = max(due.at_s, unit.free_at_s, unit.late_until_s)
+        turn = due.at_s
+        if unit.free_at_s > turn or unit.late_until_s > turn:
+            turn = max(unit.free_at_s, unit.late_until_s)
         return max(turn, self.budget.when(unit.unit.timeout_s, now_s)) if unit.failing else turn
 
     # -- one request ---------------------------------------------------------------------------------------

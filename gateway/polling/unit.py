@@ -41,12 +41,17 @@ class Due:
         self._asked_s = asked_s
 
 
+def _at(due: Due) -> float:
+    return due.at_s
+
+
 class UnitState:
     """One unit."""
 
     def __init__(self, unit: Unit, now_s: float) -> None:
         self.unit = unit
         self.polls = {poll.name: Due(poll, now_s) for poll in unit.polls}
+        self._dues = tuple(self.polls.values())
         self.online: bool | None = None  # None: neither heard nor missed enough
         self.heard = False  # since the start
         self.failing = 0  # requests in a row without a valid answer
@@ -66,7 +71,8 @@ class UnitState:
 
     def next_due(self) -> Due | None:
         """Return its poll whose turn is next."""
-        return min(self.polls.values(), key=lambda due: due.at_s, default=None)
+        dues = self._dues
+        return dues[0] if len(dues) == 1 else min(dues, key=_at, default=None)
 
     def good(self) -> bool:
         """Take note of a valid answer; returns whether that is news of its presence."""
