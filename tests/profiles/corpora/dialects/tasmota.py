@@ -18,7 +18,7 @@ def expected(record: Record) -> Expected:
     expect, fields = record.expect, record.fields
     if "online" in expect:
         return Expected([Wanted(("online",), expect["online"])], _device(record))
-    if str(expect.get("kind", "")).upper().startswith("POWER") and fields.get("value") in ON:
+    if str(expect.get("kind", "")).upper().rstrip("12345678") == "POWER" and fields.get("value") in ON:
         return Expected([Wanted(("on",), ON[fields["value"]])], _device(record))
     if expect.get("kind") == "ENERGY":
         return Expected(list(_meter(fields)), _device(record))
