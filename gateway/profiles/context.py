@@ -184,7 +184,8 @@ class Context:
             needed = self.catalogue.profiles[profile].needed
             if bound.via and notes.get("via") != bound.via:
                 notes["via"] = bound.via
-                out.changed.append(bound.subject)
+                if bound.subject not in out.changed:
+                    out.changed.append(bound.subject)
             captures = {name: text for name, text in bound.captures.items() if name in needed}
             more = weight(bound.device_class) - weight(notes.get("class", "unknown"))
             if notes.get("profile") != profile and more < 0:

@@ -289,8 +289,6 @@ class Decoder(Context):
         if known is None:
             self.admit(subject)
             known = {NOTES: {}}
-        if bound.silence_ns and not delivery.retained:
-            self.watch.heard(subject, known, bound.silence_ns, delivery.received_ns, out)
         fields: dict[str, Any] = {}
         silent_until = bound.silent_until
         when = ""
@@ -328,6 +326,8 @@ class Decoder(Context):
             if new:
                 self.introduce(bound, known, out)
             out.readings.append(Reading(subject, bound.name, bound.device_class, bound.message.profile, fields))
+        if bound.silence_ns and not delivery.retained and subject in self.values:
+            self.watch.heard(subject, known, bound.silence_ns, delivery.received_ns, out)
         if bound.momentary and (not delivery.retained or bound.message.retained == "event"):
             messages.momentary(self, bound, member, whole, delivery, out)
 

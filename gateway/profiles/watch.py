@@ -81,7 +81,8 @@ class Watch:
         self._look_at_ns = min(self._look_at_ns, self._boot_ns + silence_ns)
         if known.get("online") is None:
             known["online"] = True
-            out.changed.append(subject)
+            if subject not in out.changed:
+                out.changed.append(subject)
         elif known[NOTES].pop("silent", None):
             known["online"] = True
             out.changed.append(subject)

@@ -89,6 +89,14 @@ def test_a_retained_copy_is_no_sign_of_life() -> None:
     assert made.decode(delivery("t/a", {"t": 1}, retained=True)).events == []
 
 
+def test_who_makes_up_devices_is_not_watched() -> None:
+    """What cannot be read makes no device, and nothing that waits for one."""
+    made = decoder(RADIO)
+    for i in range(50):
+        assert made.decode(delivery(f"t/{i}", {"t": "warm"})).changed == []
+    assert (made.values, made.watch._heard) == ({}, {})
+
+
 SLEEPER = compiled("""[link]
 topics = ["t/{device}"]
 [device]
