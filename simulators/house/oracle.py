@@ -7,6 +7,7 @@ A gateway reports changes, so the two are compared as what is known at the far e
 
 * each value that arrives was sent of that device and field, and in that order (a jump back is `out_of_order`);
 * whenever an acknowledged message changes a value by more than the field's tolerance, an arrival says so (`lost`);
+* a value that is told again though nobody sent it again is `restated`: that is so of retained copies, and no fault;
 * an event arrives once by its id (`duplicates`), and no value arrives that nobody sent (`wrong`);
 * losses that the gateway admits (`events_dropped`) are set against `lost`.
 
@@ -70,6 +71,7 @@ class Verdict:
     lost: int = 0
     wrong: int = 0
     out_of_order: int = 0
+    restated: int = 0  # values told again that nobody sent again: a retained copy behind a long silence
     dropped: int = 0  # that the gateway says it has dropped
     unheard: int = 0  # devices of which nothing arrived, though something changed
     devices: int = 0
@@ -88,8 +90,10 @@ class Verdict:
 
     def json(self) -> dict[str, Any]:
         """Return it for a program."""
-        names = ("sent", "values", "arrived", "of_devices", "duplicates", "lost", "wrong", "out_of_order", "dropped",
-                 "unheard", "devices", "unreadable")  # fmt: skip
+        names = (
+            *("sent", "values", "arrived", "of_devices", "duplicates", "lost", "wrong", "out_of_order", "restated"),
+            *("dropped", "unheard", "devices", "unreadable"),
+        )
         return {**{name: getattr(self, name) for name in names}, "balanced": self.balanced,
                 "examples": dict(self.examples)}  # fmt: skip
 
@@ -179,6 +183,10 @@ def _compare(key: tuple[str, str], said: list[_Said], told: list[Value], verdict
             sure = False
             continue
         while at < len(told) and due <= number and not _near(told[at], each.value, exact):
+            if known is not None and _near(told[at], known, exact):
+                _restated(place, told[at], verdict)
+                at += 1
+                continue
             later = _next(told[at], said, number + 1, exact)
             if later is not None:
                 due = later
@@ -198,8 +206,16 @@ def _compare(key: tuple[str, str], said: list[_Said], told: list[Value], verdict
                 known = each.value
             elif not sure:
                 known, sure = each.value, True
-    for value in told[at:][hurt:]:
+    rest = told[at:]
+    while rest and known is not None and _near(rest[0], known, exact):
+        _restated(place, rest.pop(0), verdict)
+    for value in rest[hurt:]:
         _unexplained(place, value, said, exact, verdict)
+
+
+def _restated(place: str, value: Value, verdict: Verdict) -> None:
+    verdict.restated += 1
+    verdict.note("restated", f"{place}: {value!r}")
 
 
 def _count(place: str, said: list[_Said], told: list[Value], verdict: Verdict) -> None:
@@ -254,7 +270,7 @@ def summary(verdict: Mapping[str, Any]) -> Iterator[str]:
     yield f"sent and acknowledged  {verdict['sent']:>8} messages of {verdict['devices']} devices"
     yield f"changes to be told     {verdict['values']:>8}"
     yield f"arrived                {verdict['arrived']:>8} events, {verdict['duplicates']} of them twice"
-    for word in ("lost", "wrong", "out_of_order", "unheard", "dropped", "unreadable"):
+    for word in ("lost", "wrong", "out_of_order", "unheard", "restated", "dropped", "unreadable"):
         if verdict[word]:
             yield f"{word:<22} {verdict[word]:>8}"
             yield from (f"    {text}" for text in verdict["examples"].get(word, ()))

@@ -36,6 +36,8 @@ from simulators.house.show import Options, run
 ROOMS = ("hall", "kitchen", "living room", "bath", "bedroom", "nursery", "office", "attic", "cellar", "garage")
 SPEED = 20.0
 RSS_SHOWN = 12  # samples in the figures, evenly over the run
+LEDGER = ("values", "of_devices", "lost", "wrong", "out_of_order", "restated", "dropped", "unheard", "duplicates",
+          "balanced")  # fmt: skip
 GROWTH_MAX = 0.05  # of the gateway's memory, from the middle third to the last
 RULES = Path(__file__).resolve().parents[2] / "rules" / "catalogue"
 WITH_RULES = ("freezer_warm.py", "airing.py", "left_open.py", "device_silent.py", "battery_digest.py")
@@ -153,8 +155,7 @@ async def work(words: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "speed": words.speed, "sent": ran.result["sent"], "acknowledged": ran.result["acknowledged"],
         "garbled": ran.result["damaged"], "dead_letters": ran.result["dead_letters"],
         "unexpected_dead_letters": max(0, ran.result["dead_letters"] - ran.result["damaged"]),
-        **{name: ledger[name] for name in ("values", "of_devices", "lost", "wrong", "out_of_order", "dropped",
-                                           "unheard", "duplicates", "balanced")},
+        **{name: ledger[name] for name in LEDGER},
         "rss_mb": [round(value / 1e6, 1) for value in rss[:: max(1, len(rss) // RSS_SHOWN)]],
         "rss_growth": round(growth(rss), 4), "drained": ran.result["drained"], "examples": ledger["examples"],
         "per_dialect": ran.result["per_dialect"],

@@ -1,4 +1,4 @@
-"""Z-Wave JS UI with named topics: `zwave/<location>/<node>/<class>/<endpoint>/<property>`, {"time","value"}.
+"""Z-Wave JS UI with named topics: `zwave/<location>/<node>/<class>/<endpoint>/<property>`, {"time","value","unit"}.
 
 https://zwave-js.github.io/zwave-js-ui/ (door state is Notification 22 open, 23 closed)
 """
@@ -48,7 +48,8 @@ class ZWaveJsUi(Dialect):
     def say(self, gadget: Gadget, changed: Collection[str], now_s: float) -> Iterator[Said]:
         """Say each value that the node reports, by command class."""
         for path, value, field, meant in self._values(gadget):
-            document = compact({"time": round(now_s * 1000), "value": value})
+            unit = {"unit": "°C"} if field in ("temperature", "setpoint.heat") else {}
+            document = compact({"time": round(now_s * 1000), "value": value, **unit})
             yield Said(f"{self.top(gadget)}/{path}", document, gadget.name, self.facts(gadget, {field: meant}))
         if gadget.battery is not None:
             level = round(gadget.battery)

@@ -27,7 +27,7 @@ def arrived(*values: Any, device: str = DOOR, field: str = "open", first: int = 
 def judged(said: list[SentRow], told: list[Arrived]) -> tuple[bool, dict[str, int]]:
     """Return whether the books balance, and what is not 0."""
     verdict = judge(said, told)
-    names = ("lost", "wrong", "out_of_order", "duplicates", "dropped", "unheard")
+    names = ("lost", "wrong", "out_of_order", "duplicates", "restated", "dropped", "unheard")
     return verdict.balanced, {name: getattr(verdict, name) for name in names if getattr(verdict, name)}
 
 
@@ -66,6 +66,13 @@ def test_what_is_out_of_order() -> None:
     said = sent(18.0, 20.0, 22.0, device=AIR, field="temperature")
     balanced, faults = judged(said, arrived(18.0, 20.0, 22.0, 20.0, device=AIR, field="temperature"))
     assert (balanced, faults) == (False, {"out_of_order": 1})
+
+
+def test_a_value_that_is_told_again() -> None:
+    """The same value under another id, which nobody sent again, is restated: counted, and no fault of the books."""
+    said = sent(20.0, 19.0, 21.0, 19.0, device=AIR, field="temperature")
+    told = arrived(20.0, 19.0, 19.0, 21.0, 19.0, 19.0, device=AIR, field="temperature")
+    assert judged(said, told) == (True, {"restated": 2})
 
 
 def test_the_same_event_twice() -> None:
