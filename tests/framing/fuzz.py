@@ -3,7 +3,7 @@
 * nothing raises, nothing is kept beyond the framing's limit;
 * the same bytes give the same frames and refusals, however they are cut;
 * frames before garbage arrive whole, and of those behind it at most the first is lost. A frame that nobody sent but
-  whose checksum fits by chance may cost one more; it is counted as a stranger.
+  whose checksum fits by chance is counted as a stranger; it may cost one more, or those that stand in it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Tally:
     frames: int = 0
     strangers: int = 0
     lost: int = 0  # first frames behind garbage
+    swallowed: int = 0  # times that whole frames were taken for a part of a stranger
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -130,7 +131,9 @@ def _garbage_between(wire: Wire, pool: list[Sent], random: Random, tally: Tally)
     if frames[: len(before)] != sent[: len(before)]:
         raise FramerFault(f"{sent[: len(before)]} came as {frames}: {wire.options} {joined}")
     tally.lost += bool(lost)
-    if len(lost) > 1 + strangers:
+    swallowed = [frame for frame in lost if any(frame in other for other in frames)]
+    tally.swallowed += bool(swallowed)
+    if len(lost) - len(swallowed) > 1 + strangers:
         raise FramerFault(f"lost {lost} behind garbage, got {frames}: {wire.options} {joined}")
 
 

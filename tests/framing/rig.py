@@ -1,7 +1,8 @@
 """`./dev framing`: a million bad inputs for each framing, and what a frame costs.
 
 Figures by way of framing: inputs, frames that came out, refusals, first frames lost behind garbage, strangers (frames
-that nobody sent and whose checksum fits by chance, or that had none), CPU a frame and MB a second of sound frames.
+that nobody sent and whose checksum fits by chance, or that had none) and how often one swallowed whole frames, CPU a
+frame and MB a second of sound frames.
 Exit code 1 when a framer raised, hung, kept too much, or did not find back; the line printed does it again.
 """
 
@@ -101,18 +102,20 @@ def main() -> int:
     }
     ways = {name: sum(name.split(",")[0] == other.split(",")[0] for other in WIRES) for name in WIRES}
     if not said.json:
-        titles = f"{'inputs':>9} {'frames':>9} {'refused':>9} {'lost':>7} {'strangers':>9} {'us':>6} {'MB/s':>6}"
+        titles = f"{'inputs':>9} {'frames':>9} {'refused':>9} {'lost':>7} {'strangers':>9} {'swallowed':>9}"
+        titles += f" {'us':>6} {'MB/s':>6}"
         print(f"{'framing':26} {titles}")
     for name, wire in chosen.items():
         tally = fuzz(name, wire, -(-said.inputs // ways[name]), said.seed)
         us, mb_s = throughput(wire)
         if said.json:
             figures = {"framing": name, "inputs": tally.inputs, "frames": tally.frames, "rejected": tally.rejected}
-            more = {"lost": tally.lost, "strangers": tally.strangers, "us": round(us, 2), "mb_s": round(mb_s, 1)}
-            print(json.dumps({**figures, **more, "seed": said.seed}), flush=True)
+            more = {"lost": tally.lost, "strangers": tally.strangers, "swallowed": tally.swallowed}
+            cost_of_it = {"us": round(us, 2), "mb_s": round(mb_s, 1), "seed": said.seed}
+            print(json.dumps({**figures, **more, **cost_of_it}), flush=True)
         else:
             refused = sum(tally.rejected.values())
-            counts = f"{tally.inputs:9,} {tally.frames:9,} {refused:9,} {tally.lost:7,} {tally.strangers:9,}"
+            counts = f"{tally.inputs:9,} {tally.frames:9,} {refused:9,} {tally.lost:7,} {tally.strangers:9,} {tally.swallowed:9,}"
             print(f"{name:26} {counts} {us:6.2f} {mb_s:6.1f}", flush=True)
     return 0
 
