@@ -124,9 +124,10 @@ def _unknown(words: argparse.Namespace) -> int:
 def show(words: argparse.Namespace) -> int:
     """Show one device."""
     known = _known(words)
-    found = next((device for device in known if words.device in (device["id"], device["name"])), None)
+    called = ("id", "name", "called")
+    found = next((device for device in known if words.device in [device[key] for key in called]), None)
     if found is None:
-        names = [word for device in known for word in (device["id"], device["name"]) if word]
+        names = [device[key] for device in known for key in called if device[key]]
         hint = probably_meant(words.device, names)
         complain(f"no device {words.device!r}" + (f" ({hint})" if hint else ""))
         return BAD
