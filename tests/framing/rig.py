@@ -50,7 +50,7 @@ def throughput(wire: Wire) -> tuple[float, float]:
     return best / SOUND_FRAMES * 1e6, sum(map(len, sent)) / best / 1e6
 
 
-def fuzz(name: str, wire: Wire, inputs: int, seed: int) -> Tally:
+def fuzz(name: str, wire: Wire, inputs: int, seed: int, ways: int) -> Tally:
     """Do so many trials, in batches that may not hang."""
     tally = Tally()
     for start in range(0, inputs, BATCH):
@@ -58,7 +58,9 @@ def fuzz(name: str, wire: Wire, inputs: int, seed: int) -> Tally:
         try:
             run(wire, min(BATCH, inputs - start), seed + start, tally)
         except Exception as error:  # noqa: BLE001 - whatever a framer raises is what is looked for here
-            sys.exit(f"{name}: --inputs {BATCH} --seed {seed + start} --only '{name}': {type(error).__name__}: {error}")
+            sys.exit(
+                f"{name}: --inputs {BATCH * ways} --seed {seed + start} --only '{name}': {type(error).__name__}: {error}"
+            )
         finally:
             signal.alarm(0)
     return tally
@@ -106,7 +108,7 @@ def main() -> int:
         titles += f" {'us':>6} {'MB/s':>6}"
         print(f"{'framing':26} {titles}")
     for name, wire in chosen.items():
-        tally = fuzz(name, wire, -(-said.inputs // ways[name]), said.seed)
+        tally = fuzz(name, wire, -(-said.inputs // ways[name]), said.seed, ways[name])
         us, mb_s = throughput(wire)
         if said.json:
             figures = {"framing": name, "inputs": tally.inputs, "frames": tally.frames, "rejected": tally.rejected}
@@ -115,8 +117,9 @@ def main() -> int:
             print(json.dumps({**figures, **more, **cost_of_it}), flush=True)
         else:
             refused = sum(tally.rejected.values())
-            counts = f"{tally.inputs:9,} {tally.frames:9,} {refused:9,} {tally.lost:7,} {tally.strangers:9,} {tally.swallowed:9,}"
-            print(f"{name:26} {counts} {us:6.2f} {mb_s:6.1f}", flush=True)
+            counts = f"{tally.inputs:9,} {tally.frames:9,} {refused:9,} {tally.lost:7,}"
+            by_chance = f"{tally.strangers:9,} {tally.swallowed:9,}"
+            print(f"{name:26} {counts} {by_chance} {us:6.2f} {mb_s:6.1f}", flush=True)
     return 0
 
 
