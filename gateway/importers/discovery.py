@@ -47,6 +47,8 @@ class Discovery:
         """Begin with the rows of an earlier run."""
         self.prefix = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.rows.keep_only(lambda _, row: isinstance(row["i"], int) and isinstance(row["k"], dict))
+        self.rows.keep_only(lambda _, row: all(isinstance(row[key], str) for key in "codn"))
         self.yielded: set[str] = set()
         self._depth = self.prefix.count("/") + 1
         self._entities: dict[str, dict[str, None]] = {}  # device -> keys of its entities

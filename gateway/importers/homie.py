@@ -40,6 +40,8 @@ class Homie:
         """Begin with the rows of an earlier run."""
         self.prefix = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.rows.keep_only(lambda _, row: all(len(one) == 6 for node in row["p"].values() for one in node.values()))
+        self.rows.keep_only(lambda _, row: isinstance(row["n"], str) and isinstance(row["r"], str))
         self.yielded: set[str] = set()
         self._start = f"{self.prefix}/"
 

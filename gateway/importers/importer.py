@@ -82,6 +82,13 @@ class Rows:
             self.bytes -= self._sizes.pop(key)
             self.dirty.add(key)
 
+    def keep_only(self, fits: Callable[[str, Any], bool]) -> None:
+        """Drop rows of another form: an earlier or later version wrote them, and the device will say it again."""
+        for key in [key for key, value in self._values.items() if not _holds(fits, key, value)]:
+            self._values.pop(key)
+            self.bytes -= self._sizes.pop(key)
+            self.dirty.add(key)
+
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that begin so."""
         return [key for key in self._values if key.startswith(prefix)]
@@ -131,6 +138,13 @@ class Importer(Protocol):
     def describe(self, key: str) -> Description | None:
         """Return a description as it is now; None when there is none of that key (any more)."""
         ...
+
+
+def _holds(fits: Callable[[str, Any], bool], key: str, value: Any) -> bool:
+    try:
+        return fits(key, value)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _size(key: str, value: Any) -> int:

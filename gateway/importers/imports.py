@@ -126,7 +126,7 @@ class Imports:
             self._pending = {at: importer for at, importer in self._pending.items() if at not in pending}
             before = set(news.topics)
             for at, importer in pending.items():
-                description, old = importer.describe(at[1]), self._held.get(at)
+                description, old = self._described(importer, at[1]), self._held.get(at)
                 if old is None or old.description != description:
                     self._replace(at, importer, old, description, news)
             self._look_again(rank, news.topics - before)
@@ -199,6 +199,16 @@ class Imports:
         }
 
     # -- one description -----------------------------------------------------------------------------------
+
+    def _described(self, importer: Importer, key: str) -> Description | None:
+        """Return a description; a row that cannot be read (another version's?) is dropped, and costs its device."""
+        try:
+            return importer.describe(key)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            importer.rows.drop(key)
+            self.refused[importer.name] += 1
+            self.last_refusal = f"{importer.name}: {key}: what is remembered cannot be read: {error!r}"
+            return None
 
     def _replace(
         self, at: tuple[str, str], importer: Importer, old: _Held | None, new: Description | None, news: News

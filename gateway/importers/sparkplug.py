@@ -54,6 +54,7 @@ class Sparkplug:
         """Begin with the rows of an earlier run."""
         self.prefix = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.rows.keep_only(lambda _, row: "b" in row and all(len(one) == 4 for one in row["m"]))
         self.yielded: set[str] = set()
         self._nodes: dict[str, _Node] = {}
         self._depth = self.prefix.count("/") + 1

@@ -39,6 +39,8 @@ class Zigbee2Mqtt:
         """Begin with the rows of an earlier run."""
         self.base = prefixes.get(PREFIX, PREFIX)
         self.rows = Rows(kept)
+        self.rows.keep_only(_is_row)
+        self.rows.keep_only(lambda key, row: "/" in key or self.rows.get(f"model/{row[1]}") is not None)
         self.yielded: set[str] = set()
         self._topic = f"{self.base}/bridge/devices"
         self._documents: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {}  # model's key -> document, left out
@@ -118,6 +120,12 @@ class Zigbee2Mqtt:
             key=key, document=made[0], topics=(f"{self.base}/{friendly}",), device=f"z2m:{key}", name=friendly,
             aliases=aliases, left_out=made[1],
         )  # fmt: skip
+
+
+def _is_row(key: str, row: Any) -> bool:
+    if key.startswith("model/"):
+        return len(row) == 4 and isinstance(row[3], list)
+    return len(row) == 2 and all(isinstance(each, str) for each in row)
 
 
 def _device(device: Any) -> tuple[str, str, list[Any]] | None:

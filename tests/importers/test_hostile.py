@@ -99,6 +99,19 @@ def test_deep_and_long_announcements(topic: str, raw: bytes) -> None:
     assert house.values == {}
 
 
+@pytest.mark.parametrize("odd", [None, 3, "x", [], [1], ["a", "b"], {}, {"n": 1, "r": 2, "p": 3}, {"b": 1, "m": [[1]]}])
+def test_rows_of_another_version(odd: Any) -> None:
+    """Rows that cannot be read cost their devices until they announce themselves again, and never the start."""
+    places = ("zigbee2mqtt/0x01a2", "zigbee2mqtt/model/x", "homie/5/box", "sparkplug/a/b/c", "home-assistant/sensor//x")
+    house = House(ALL, dict.fromkeys(places, odd) | {"home-assistant/a/b/c": dict.fromkeys("codnik", odd)})
+    house.tick()
+    house.say("zigbee2mqtt/bridge/devices", z2m(zigbee("0x01a2", "hall", *CONTACT)))
+    house.say("homeassistant/sensor/x/config", DISCOVERED)
+    house.say("homie/box/n/p/$datatype", b"boolean")
+    house.tick()
+    assert house.read("zigbee2mqtt/hall", {"contact": False}) == {"z2m:0x01a2": {"open": True}}
+
+
 def test_made_up_devices_stop_at_the_limit() -> None:
     """Who makes up devices fills the room that is there, is refused from then on, and the known ones go on."""
     house = House(["homie"])
