@@ -189,7 +189,8 @@ class MqttSource:
         """Read these topics from now on: devices that described themselves name their own. Not beside `filters`."""
         if self.options.filters:
             return
-        news = tuple(f for f in filters if f not in self._filters)
+        known = frozenset(self._filters)
+        news = tuple(f for f in filters if f not in known)
         self._filters = tuple(filters)  # what is not wanted any more goes with the next connection
         link = self._connection.link
         if link is not None:
