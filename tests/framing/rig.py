@@ -58,9 +58,8 @@ def fuzz(name: str, wire: Wire, inputs: int, seed: int, ways: int) -> Tally:
         try:
             run(wire, min(BATCH, inputs - start), seed + start, tally)
         except Exception as error:  # noqa: BLE001 - whatever a framer raises is what is looked for here
-            sys.exit(
-                f"{name}: --inputs {BATCH * ways} --seed {seed + start} --only '{name}': {type(error).__name__}: {error}"
-            )
+            again = f"--inputs {BATCH * ways} --seed {seed + start} --only '{name}'"
+            sys.exit(f"{name}: {again}: {type(error).__name__}: {error}")
         finally:
             signal.alarm(0)
     return tally
