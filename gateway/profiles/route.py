@@ -223,10 +223,12 @@ def is_empty(candidates: Sequence[Candidate], documents: Mapping[str, Any]) -> b
     """Return whether a profile says of a message that there is never anything in it to report."""
     for candidate in candidates:
         message = candidate.message
-        document = documents.get(message.format, ABSENT) if message else ABSENT
+        if message is None or not message.empty:
+            continue
+        document = documents.get(message.format, ABSENT)
         if document is ABSENT or document.__class__ is DecodeError:
             continue
-        if message and any(test(document) for test in message.empty):
+        if any(test(document) for test in message.empty):
             return True
     return False
 
