@@ -180,6 +180,7 @@ def test_devices(gateway: Running) -> None:
     assert door["profile"] == "shelly-gen1-door"
     shown = gateway.json("devices", "show", "front-door")
     nothing = {"rules": [], "claims": [], "not_taken": {}, "awaited": [], "observed": {"count": 0, "last": []}}
+    nothing |= {"not_read": []}
     assert shown == {**door, **nothing}
     assert "shelly-gen1-door" in gateway("devices", "list").out
     missing = gateway("devices", "show", "front-dor")
