@@ -47,7 +47,7 @@ COUNTED: dict[str, tuple[str, bytes]] = {  # no profile reads them; they are cou
     "an array": (DOOR, b"[]"),
     "a name of 1,000 characters": (f"attic/z2m/{'x' * 1000}", THERMOSTAT),
     "nothing known": (DOOR, b'{"nonsense":1}'),
-    "a stranger": ("attic/z2m/stranger", b'{"linkquality":1,"unknown":2}'),
+    "a stranger": ("attic/z2m/stranger", b'{"unknown":2}'),
 }
 ODD_NAMES = (
     "größe/😀",

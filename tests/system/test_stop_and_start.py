@@ -31,6 +31,7 @@ STOP_S = 5.0
 STUCK_S = 0.5  # for what should not happen
 FLIPPED_BYTES = 2048
 MESSAGES = 4000
+RECORDS_BEHIND = range(40_000, 50_000)  # bytes of a segment: its middle is behind the checkpoint, and the end fits in
 SEGMENTS = "[journal]\nbytes_max = '8MB'\nsegment_bytes = '{kB}kB'\n"
 
 
@@ -128,8 +129,12 @@ def test_a_damaged_journal_is_no_reason_not_to_start(tmp_path: Path, mosquitto: 
     with running(house), device(port) as sender:
         for first in range(0, len(numbers), 100):
             assert acknowledged(sender.count("hall", range(first, first + 100), bulk=400))
+        while written(segments_of(house)[-1]) not in RECORDS_BEHIND:
+            more = range(len(numbers), len(numbers) + 10)
+            assert acknowledged(sender.count("hall", more, bulk=400))
+            numbers += more
         assert house.stop() == 0
-        segments = sorted((house.state / "journal").glob("*.segment"))
+        segments = segments_of(house)
         assert len(segments) > 2
         damage(segments[0])  # found when it is read
         damage(segments[-1])  # found at start
@@ -153,10 +158,19 @@ def test_a_damaged_journal_is_no_reason_not_to_start(tmp_path: Path, mosquitto: 
     assert len(set(numbers) - set(arrived)) == lost, "what is missing is what was said"
 
 
+def segments_of(house: House) -> list[Path]:
+    """Return the files of the journal, the newest last."""
+    return sorted((house.state / "journal").glob("*.segment"))
+
+
+def written(segment: Path) -> int:
+    """Return how many bytes of a segment were written."""
+    return len(segment.read_bytes().rstrip(b"\0"))
+
+
 def damage(segment: Path) -> None:
     """Flip a few sectors in the middle of what was written to a segment."""
-    content = segment.read_bytes().rstrip(b"\0")
-    middle = len(content) // 2
+    content, middle = segment.read_bytes(), written(segment) // 2
     with segment.open("r+b") as file:
         file.seek(middle)
         file.write(bytes(byte ^ 0xFF for byte in content[middle : middle + FLIPPED_BYTES]))
