@@ -267,7 +267,7 @@ class Setup:
         file = self._plan.config.with_name(PASSWORD_FILE)
         if file.exists():
             raise GatewayError(f"there is a {file} already: name it with --password-file")
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:  # noqa: PTH123
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:  # noqa: PTH123 - Path.open sets no mode
             new.write(password)
         self._plan.password = file
         self._plan.notes.append(f"the password is in {file}, which only you can read")

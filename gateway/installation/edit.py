@@ -158,7 +158,7 @@ def _save(file: Path, text: bytes, folder: int, accept: Accept) -> None:
     beside = file.with_name(f".{file.name}.new")
     beside.unlink(missing_ok=True)
     try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:  # noqa: PTH123
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:  # noqa: PTH123 - Path.open sets no mode
             new.write(text)
             os.fchmod(new.fileno(), status.st_mode & 0o7777 if status else NEW_MODE)
             if status is not None:

@@ -29,13 +29,13 @@ class Describes(Protocol):
     """A description, as far as the decoder reads it (`importers.importer.Description` is one)."""
 
     @property
-    def device(self) -> str: ...  # noqa: D102
+    def device(self) -> str: ...  # noqa: D102 - see the class
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...  # noqa: D102 - see the class
     @property
-    def topics(self) -> Sequence[str]: ...  # noqa: D102
+    def topics(self) -> Sequence[str]: ...  # noqa: D102 - see the class
     @property
-    def aliases(self) -> Any: ...  # noqa: D102
+    def aliases(self) -> Any: ...  # noqa: D102 - see the class
 
 
 class News(msgspec.Struct):
@@ -52,16 +52,16 @@ class Announcing(Protocol):
     """All importers of a source (`importers.imports.Imports`)."""
 
     @property
-    def pending(self) -> bool: ...  # noqa: D102
+    def pending(self) -> bool: ...  # noqa: D102 - see the class
 
     read_by_profile: Callable[[str], bool]
 
-    def filters(self) -> list[str]: ...  # noqa: D102
-    def wants(self, topic: str) -> Any: ...  # noqa: D102
-    def take(self, importer: Any, topic: str, payload: bytes, now_ns: int) -> Any: ...  # noqa: D102
-    def settle(self) -> News: ...  # noqa: D102
-    def review(self) -> None: ...  # noqa: D102
-    def entries(self, topic: str) -> tuple[list[Entry], list[Entry]]: ...  # noqa: D102
+    def filters(self) -> list[str]: ...  # noqa: D102 - see the class
+    def wants(self, topic: str) -> Any: ...  # noqa: D102 - see the class
+    def take(self, importer: Any, topic: str, payload: bytes, now_ns: int) -> Any: ...  # noqa: D102 - see the class
+    def settle(self) -> News: ...  # noqa: D102 - see the class
+    def review(self) -> None: ...  # noqa: D102 - see the class
+    def entries(self, topic: str) -> tuple[list[Entry], list[Entry]]: ...  # noqa: D102 - see the class
 
 
 class Made(msgspec.Struct, gc=False):

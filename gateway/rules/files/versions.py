@@ -115,7 +115,7 @@ def write(path: Path, source: bytes, mode: int = 0o644) -> None:
     """Write a file so that there is the old one or the new one, whatever happens. OSError."""
     beside = path.with_name(f".{path.name}.new")
     try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:  # noqa: PTH123
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:  # noqa: PTH123 - Path.open sets no mode
             file.write(source)
             file.flush()
             os.fsync(file.fileno())
