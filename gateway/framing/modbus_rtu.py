@@ -84,7 +84,7 @@ class ModbusRtuFramer(Scanner):
                 if length + 1 in wanted:
                     if have == length:
                         return MORE
-                    length += buffer[at + length] == 0  # noqa: PLW2901 - see above
+                    length += buffer[at + length] == 0  # noqa: PLW2901 - a zero behind a frame belongs to it
                 return length, bytes(buffer[at : at + length - 2])
             longest = length
         return MORE if more else (longest or 1, CHECKSUM)
