@@ -32,8 +32,11 @@ LAYERS: list[set[str]] = [
         "texts",
         "secrets",
         "clock",
+        "certificates",
         "backoff",
         "hours",
+        "codes",
+        "logs",
     },  # vocabulary
     {"mqtt", "framing"},  # sans-io, but for mqtt's asyncio shell
     {"polling"},  # masters of buses, sans-io
@@ -54,7 +57,19 @@ LAYERS: list[set[str]] = [
 ]
 STRANGERS = {("journal", "mqtt"), ("sources", "journal"), ("targets", "profiles"), ("profiles", "mqtt")}
 PURE = (
-    *("event", "topic", "units", "quantity", "document", "mqtt", "profiles", "framing", "polling", "importers"),
+    *(
+        "event",
+        "topic",
+        "certificates",
+        "units",
+        "quantity",
+        "document",
+        "mqtt",
+        "profiles",
+        "framing",
+        "polling",
+        "importers",
+    ),
     *("journal.record", "journal.block", "rules.engine"),
 )
 SHELLS = {"mqtt.connection", "mqtt.link", "mqtt.socket_link", "mqtt.via_paho"}  # in a pure room, moving the bytes
