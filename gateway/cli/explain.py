@@ -25,20 +25,27 @@ def add_verbs(verbs: Verbs) -> None:
     parser = add(
         verbs,
         "explain",
-        "one event: source, profile, which rules looked and why (not), lane, routes, as far as recorded",
+        "one event: source, profile, rules that looked and why (not), lane, routes, as far as known; or a fault code",
         explain,
-        examples=["edge-gateway explain 0a1b2c3d4e5f-1-2f", "edge-gateway explain 0a1b2c3d4e5f-1-2f --json"],
+        examples=[
+            "edge-gateway explain 0a1b2c3d4e5f-1-2f",
+            "edge-gateway explain 0a1b2c3d4e5f-1-2f --json",
+            "edge-gateway explain EG-204",
+        ],
         json=True,
     )
-    parser.add_argument("id", help="the event's id, as `events` or the cloud shows it")
+    parser.add_argument("id", help="the event's id, as `events` or the cloud shows it; or a fault code")
 
 
 def explain(words: argparse.Namespace) -> int:
     """Print the story of an event."""
-    from gateway.cli import rule_story
+    from gateway.cli import faults, rule_story
     from gateway.cli.records import opened
+    from gateway.codes.table import looks_like_one
     from gateway.config.load import read
 
+    if looks_like_one(words.id):
+        return faults.show(words)
     config, _ = read(words.config)
     with opened(words.config) as records:
         related = _about(records, words.id)

@@ -1,4 +1,4 @@
-"""The reference pages, made from option types, parser and shipped rules: ``python -m gateway.cli.reference FOLDER``.
+"""The reference pages, made from option types, parser, fault codes, rules: ``python -m gateway.cli.reference FOLDER``.
 
 What an option is for is the comment on its line in the source, so that there is one place to write it.
 """
@@ -195,14 +195,18 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 def main() -> None:
     """Write the pages into a folder."""
+    from gateway.cli.faults import CATALOG, catalog, faults_page
     from gateway.cli.profile_schema import profile_schema
     from gateway.cli.rule_pages import rules_page
 
     folder = Path(sys.argv[1])
+    if (units := folder.absolute().parents[1] / CATALOG).parent.is_dir():  # what packages install, beside the pages
+        units.write_text(catalog())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.md").write_text(config_page())
     (folder / "cli.md").write_text(cli_page())
     (folder / "rules.md").write_text(rules_page())
+    (folder / "faults.md").write_text(faults_page())
     (folder / "profile.schema.json").write_text(profile_schema())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.cli.faults import CATALOG, catalog, faults_page
 from gateway.cli.reference import cli_page, comments, config_page, tables
 from gateway.cli.rule_pages import rules_page
 from gateway.sources.listener import ListenerOptions
@@ -14,11 +15,19 @@ from gateway.sources.listener import ListenerOptions
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize(("name", "made"), [("config.md", config_page), ("cli.md", cli_page), ("rules.md", rules_page)])
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("config.md", config_page), ("cli.md", cli_page), ("rules.md", rules_page), ("faults.md", faults_page)],
+)
 def test_pages_are_fresh(name: str, made: object) -> None:
     """The page in docs/reference is the one the code makes: python -m gateway.cli.reference docs/reference."""
     assert callable(made)
     assert (PAGES / name).read_text() == made()
+
+
+def test_the_catalog_is_fresh() -> None:
+    """What `journalctl -x` prints is made of the same table: python -m gateway.cli.reference docs/reference."""
+    assert (PAGES.parents[1] / CATALOG).read_text() == catalog()
 
 
 def test_every_option_is_explained_or_plain() -> None:

@@ -1,0 +1,53 @@
+"""Fault codes 1xx: config, devices.toml, profiles."""
+
+from __future__ import annotations
+
+from gateway.codes.code import Code
+
+CONFIG_FAULT = Code(
+    101,
+    "The config has a fault",
+    "The gateway does not start with it, exit code 78; a running gateway goes on with what it has.",
+    "edge-gateway check",
+    "Each fault is named with file and line, and with what was probably meant.",
+)
+CONFIG_DOUBTFUL = Code(
+    102,
+    "The config says something that is probably not meant",
+    "The gateway runs; what the line is about may not do what it seems to say.",
+    "edge-gateway check",
+)
+CONFIG_UNREAD = Code(
+    103,
+    "A file was changed and is not in force yet",
+    "The gateway goes by the config that it read last.",
+    "edge-gateway check",
+    "When it is good, have it read: `edge-gateway reload`, or restart the service.",
+)
+DEVICES_FAULT = Code(
+    104,
+    "devices.toml has a fault",
+    "The devices as they were before the edit still count; nothing is lost.",
+    "edge-gateway check",
+    "Mend the line that is named; the file is read when it is saved.",
+)
+PROFILE_FAULT = Code(
+    105,
+    "A device profile has a fault",
+    "The profiles as they were before the edit still count; nothing is lost.",
+    "edge-gateway check",
+    "Mend the line that is named; the file is read when it is saved.",
+)
+PROFILE_WAITS = Code(
+    106,
+    "The serial line of a profile has changed",
+    "Baud, mode, framing and polls of a port count from the next start; the rest of the profile counts now.",
+    "sudo systemctl restart edge-gateway",
+)
+NO_TARGET = Code(
+    107,
+    "No target is configured",
+    "Events are kept in the journal until its limits, and leave by no route.",
+    "edge-gateway check",
+    "Write a table [targets.NAME] into gateway.toml, see docs/guides/connect-a-cloud.md.",
+)
