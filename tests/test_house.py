@@ -48,8 +48,10 @@ LAYERS: list[set[str]] = [
     {"replay"},
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
-    {"service", "api"},
+    {"bundles"},  # configurations that travel
+    {"service", "api", "stages"},
     {"building", "outlet", "installation", "announcements"},
+    {"assembly"},
     {"answers"},
     {"daemon"},  # builds everything
     {"cli"},
