@@ -8,38 +8,30 @@ senders keep), then what is in flight to targets, then one last commit with all 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, tzinfo
+from collections.abc import Callable
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from gateway import __version__
 from gateway.announcements import Announcements
 from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
+from gateway.assembly import building_of, decode_again, decoder_of, forwarder_of, gates_of, notifier_of, rule_worker_of
 from gateway.blobs.keeper import BlobKeeper
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import BlobStore
-from gateway.blobs.store import read as read_blob
-from gateway.building import Building
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.commands.commands import Commands
 from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
-from gateway.config.crosscheck import profile_words, unknown_prefixes, unreadable_sources
+from gateway.config.crosscheck import unknown_prefixes, unreadable_sources
 from gateway.config.load import Config
 from gateway.document import raise_faults
 from gateway.errors import GatewayError
-from gateway.event import ROUTED, Lane
-from gateway.forward.drops import rest_told_by
-from gateway.forward.forwarder import Forwarder, forget_cursors
-from gateway.gates import TABLE as GATES
-from gateway.gates import Gates
+from gateway.forward.forwarder import forget_cursors
 from gateway.history.file import NAME as HISTORY_NAME
 from gateway.history.keeper import Keeper
 from gateway.history.query import Past
@@ -47,30 +39,21 @@ from gateway.installation.live import Installation
 from gateway.installation.profiles import ProfileFiles
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
-from gateway.journal.merged import Merged
-from gateway.notify.carriers import Carriers
-from gateway.notify.notifier import Notifier
-from gateway.notify.outbox import Outbox
 from gateway.offers.hearing import HearingDecoder
 from gateway.offers.offers import Offers
 from gateway.outlet import Outlet
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
-from gateway.profiles.context import Decoded
-from gateway.profiles.decode import Decoder
-from gateway.profiles.units import OfUnits, everybody
+from gateway.profiles.units import everybody
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
-from gateway.rules.language.calendar import Place
-from gateway.rules.worker.supervisor import CURSOR_KEY, RuleWorker
 from gateway.service import Service, set_up_logging
-from gateway.sources.source import Delivery, Source
+from gateway.sources.source import Source
+from gateway.stages import Stages
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0  # clock quality, held-back values, the watchdog
-RULE_LANES = (*ROUTED, Lane.TIMER)
-RULE_VERSIONS = "rules"  # in the state folder: good versions of rule files
 FINISH_S = 2.0  # for answers from targets at the end
 
 
@@ -95,7 +78,7 @@ class Daemon:
         self.announcements = Announcements(config.sources, self.journal.table, self._keep)
         self.committer.before_seal.append(self.announcements.before_commit)
         self.offers = Offers(config.offers, self)
-        self.decoders = {name: self._decoder(name, self.catalogue, self.values) for name in config.sources}
+        self.decoders = {name: decoder_of(self, name, self.catalogue, self.values) for name in config.sources}
         for name, options in config.sources.items():
             self.values |= everybody(self.catalogue, name, getattr(options, "units", {}))
         if isinstance(hearing := self.decoders.get(config.offers.source), HearingDecoder):
@@ -104,10 +87,7 @@ class Daemon:
             gateway=self.name, journal=self.journal, committer=self.committer,
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
-        building = Building(
-            self.name, self.journal, self.committer, self.clock, self.catalogue, self.pipeline.keep,
-            lambda name: self.decoders[name].filters, partial(read_blob, config.places.state / BLOBS),
-        )  # fmt: skip
+        building = building_of(self)
         self.sources: dict[str, Source] = {
             name: building.source(name, self.offers.with_will(name, options))
             for name, options in config.sources.items()
@@ -116,19 +96,15 @@ class Daemon:
         self.pipeline.on_pressure = self._press
         self.pipeline.on_unclaimed = self.installation.unknown.note
         self.profiles = ProfileFiles(self)
-        self.rules = self._rules()
-        self.pipeline.rules = self.rules
-        self.gates = self.pipeline.gates = self._gates()
+        self.rules = self.pipeline.rules = rule_worker_of(self)
+        self.gates = self.pipeline.gates = gates_of(self)
+        self.rules.gates.append(self.gates.declare)
         self.targets = {name: building.target(name, options) for name, options in config.targets.items()}
         forget_cursors(self.journal, config.routes)
-        self.forwarders = [
-            Forwarder(name, route, self.targets[route.to], self.journal, self.committer, self.clock,
-                      lookup=config.devices.get, gateway=self.name,
-                      rest_of=config.routes if name == rest_told_by(config.routes) else None)
-            for name, route in config.routes.items()
-        ]  # fmt: skip
+        self.forwarders = [forwarder_of(self, name) for name in config.routes]
         self._build_acting()
         self._build_past()
+        self.stages = Stages()
         self._stop = asyncio.Event()
 
     def _build_acting(self) -> None:
@@ -140,7 +116,7 @@ class Daemon:
             observed=acting(config).observed_devices,
         )  # fmt: skip
         self.outlet.tell_refusals(self.commands.refused)
-        self.notifier = self._notifier()
+        self.notifier = notifier_of(self)
         self.pipeline.on_outputs = self.notifier.take
         self.web_calls = WebCalls(
             self.journal, self.committer, config.http, self.pipeline.record, self.clock,
@@ -161,97 +137,27 @@ class Daemon:
                                wake=self.committer.wake, flush=self.committer.flush)  # fmt: skip
         self.dead_letters = DeadLetters(
             self.journal, self.past, self.clock, self.ways, sources=self.sources, flush=self.committer.flush,
-            decode=self._decode_again, append=self.pipeline.record_all,
+            decode=partial(decode_again, self), append=self.pipeline.record_all,
         )  # fmt: skip
-
-    def _decoder(self, source: str, catalogue: Catalogue, values: dict[str, dict[str, Any]]) -> Decoder:
-        config, imports = self.config, self.announcements.by_source[source]
-        options = config.sources[source]
-        prefixes, profiles = getattr(options, "prefixes", {}), profile_words(options)
-        zone = _zone(config)
-        catalogue = OfUnits(catalogue, options.units) if hasattr(options, "units") else catalogue
-        kind = HearingDecoder if source == config.offers.source else Decoder
-        return kind(catalogue, self.name, source, config.devices, values, prefixes, zone, imports, profiles)
 
     def _keep(self, table: str, key: str, row: Any) -> None:
         self.pipeline.keep(table, key, row)
 
-    def _decode_again(self, delivery: Delivery) -> Decoded:
-        """Decode a message of the past: last values are newer than it, but for a device that has none yet."""
-        decoder, values = self.decoders[delivery.source], dict[str, dict[str, Any]]()
-        if self.announcements.by_source[delivery.source].wants(delivery.topic):
-            return decoder.decode(delivery)  # what a device says about itself is not older than what is known
-        self.pipeline.release()
-        decoded = self._decoder(delivery.source, decoder.catalogue, values).decode(delivery)
-        self.pipeline.adopt({device: values[device] for device in decoded.changed if device in values})
-        return decoded
-
-    def _rules(self) -> RuleWorker:
-        """Build the rule worker; without rules it only looks whether there are some."""
-        if self.journal.get("cursors", CURSOR_KEY) is None:  # with the first block: what comes is theirs over a kill
-            self.journal.put("cursors", CURSOR_KEY, {"after": self.journal.durable_sequence, "done": []})
-        return RuleWorker(
-            self.config.rules,
-            gateway=self.name,
-            log_id=self.journal.log_id,
-            clock=self.clock,
-            table=self._table,
-            devices=self.installation.entries,
-            read=Merged(self.journal, RULE_LANES).read,
-            append=self.pipeline.record,
-            on_outcome=self.pipeline.on_rule_outcome,
-            last_sequence=self.journal.durable_sequence,
-            recipients=self.config.notify.names,
-            store=self.config.places.state / RULE_VERSIONS,
-            acting=acting(self.config),
-        )
-
-    def _gates(self) -> Gates:
-        """Build what holds events for gates, with those that were held when the gateway ended."""
-        journal = self.journal
-        gates = Gates(
-            journal.log_id, self.clock, self.config.rules.gate_s, journal.table(GATES),
-            keep=self.pipeline.keep, last_sequence=lambda: journal.last_sequence,
-            installed=self.config.devices.get, values=self.values,
-        )  # fmt: skip
-        with contextlib.closing(Merged(journal, ROUTED)) as found:
-            gates.restore(found.read, journal.durable_sequence)
-        self.rules.gates.append(gates.declare)
-        return gates
-
-    def _notifier(self) -> Notifier:
-        """Build what tells people."""
-        directory, clock = self.config.notify, self.clock
-        outbox = Outbox(directory, self.journal.table, self.pipeline.keep, clock, Place(_zone(self.config)))
-        carriers = Carriers(directory, clock, self._publish, gateway=self.name)
-        record, flush = self.pipeline.record, self.committer.flush
-        return Notifier(directory, outbox, carriers, record, flush, clock, gateway=self.name)
-
-    def _publish(self, source: str, topic: str, payload: bytes) -> bool:
-        """Publish through a source, or the first there is; False when it is not connected."""
-        found: Any = self.sources[source or next(iter(self.sources))]
-        return bool(found.send(topic, payload))
-
-    def _table(self, name: str) -> Mapping[str, Any]:
-        return self.values if name == "values" else self.journal.table(name)
-
     # ---- running -------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run until `stop`; the journal is closed when this returns."""
+        """Run until `stop`; the journal is closed when this returns. A stage that ends by itself is a bug: raised."""
         self._say_what_was_found()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        committing = asyncio.create_task(self.committer.run(), name="gateway.commit")
         try:
-            await self._run_stages(committing)
+            self._start()
+            await self.stages.watch(self._stop)
         finally:
+            await self._end()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-            committing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await committing
             await self.committer.close()
             log.info("stopped: on disk up to record %d", self.journal.durable_sequence)
             self.service.close()
@@ -260,47 +166,41 @@ class Daemon:
         """End in good order."""
         self._stop.set()
 
-    async def _run_stages(self, committing: asyncio.Task[None]) -> None:
-        """Run everything beside the committer; a stage that ends by itself is a bug, and its error ends the program."""
-        api = ApiServer(self.config.places.socket, Answers(self).all())
-        inner = [
-            *(_named(f"target[{name}]", target.run()) for name, target in self.targets.items()),
-            *(_named(f"forward[{each.name}]", each.run()) for each in self.forwarders),
-            _named("commands", self.commands.run()),
-            _named("notify", self.notifier.run()),
-            _named("http", self.web_calls.run()),
-            _named("tick", self._tick()),
-            _named("history", self.history.run()),
-            _named("blobs", self.blobs.run()),
-            _named("replays", self.replays.run()),
-            _named("dead letters", self.dead_letters.run()),
-            _named("rules", self.rules.run()),
-            _named("devices", self.installation.run()),
-            _named("profiles", self.profiles.run()),
-        ]
-        outer = [
-            _named("offers", self.offers.run()),
-            *(_named(f"source[{name}]", source.run(self.pipeline.inbox)) for name, source in self.sources.items()),
-            _named("api", self._serve(api)),
-        ]
-        stopping = asyncio.create_task(self._stop.wait(), name="gateway.stop")
+    def _start(self) -> None:
+        """Run every stage: what is inside first, what takes in from outside last."""
+        add = self.stages.add
+        add("commit", self.committer.run())
+        for name, target in self.targets.items():
+            add(f"target[{name}]", target.run())
+        for forwarder in self.forwarders:
+            add(f"forward[{forwarder.name}]", forwarder.run())
+        add("commands", self.commands.run())
+        add("notify", self.notifier.run())
+        add("http", self.web_calls.run())
+        add("tick", self._tick())
+        add("history", self.history.run())
+        add("blobs", self.blobs.run())
+        add("replays", self.replays.run())
+        add("dead letters", self.dead_letters.run())
+        add("rules", self.rules.run())
+        add("devices", self.installation.run())
+        add("profiles", self.profiles.run())
+        add("offers", self.offers.run(), outer=True)
+        for name, source in self.sources.items():
+            add(f"source[{name}]", source.run(self.pipeline.inbox), outer=True)
+        add("api", self._serve(ApiServer(self.config.places.socket, Answers(self).all())), outer=True)
         self.service.ready(f"{len(self.sources)} sources, {len(self.forwarders)} routes")
         log.info("ready")
-        try:
-            watched = {stopping, committing, *outer, *inner}
-            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopping}:
-                task.result()  # raises what ended it
-                if not self._stop.is_set():
-                    raise RuntimeError(f"{task.get_name()} ended by itself")
-        finally:
-            log.info("stopping")
-            self.service.stopping()
-            stopping.cancel()
-            await _end(outer)
-            if not committing.done():
-                await asyncio.gather(*(each.finish(FINISH_S) for each in self.forwarders))
-            await _end(inner)
+
+    async def _end(self) -> None:
+        """End every stage in an order that loses nothing: the commit last, it has the cursors of what was sent."""
+        log.info("stopping")
+        self.service.stopping()
+        await self.stages.end(*self.stages.names(outer=True))
+        if "commit" in self.stages:
+            await asyncio.gather(*(each.finish(FINISH_S) for each in self.forwarders))
+        await self.stages.end(*(name for name in self.stages if name != "commit"))
+        await self.stages.end("commit")
 
     async def _serve(self, api: ApiServer) -> None:
         """Answer people; a socket that can't be made is said and does not stop the gateway."""
@@ -360,24 +260,6 @@ class Daemon:
             log.warning("journal: %s", line)
         for warning in self.config.warnings:
             log.warning("%s", warning)
-
-
-def _zone(config: Config) -> tzinfo:
-    """Return the time zone of the house, for devices that send local time."""
-    name = config.gateway.timezone
-    return UTC if name == "UTC" else ZoneInfo(name)  # UTC is known without a database of time zones
-
-
-def _named(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    return asyncio.create_task(work, name=f"gateway.{name}")
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            log.error("while stopping: %s", outcome, exc_info=outcome)
 
 
 def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:

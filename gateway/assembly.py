@@ -1,0 +1,136 @@
+"""Makes the parts of a daemon from its config: all of them at the start, some of them again when a reload changes them.
+
+What makes a source or a target from its options is `building.py`; here is what needs the daemon's other parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, tzinfo
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from gateway.blobs.store import FOLDER as BLOBS
+from gateway.blobs.store import read as read_blob
+from gateway.building import Building
+from gateway.config.acting import acting
+from gateway.config.crosscheck import profile_words
+from gateway.config.load import Config
+from gateway.event import ROUTED, Lane
+from gateway.forward.drops import rest_told_by
+from gateway.forward.forwarder import Forwarder
+from gateway.gates import TABLE as GATES
+from gateway.gates import Gates
+from gateway.journal.merged import Merged
+from gateway.notify.carriers import Carriers
+from gateway.notify.notifier import Notifier
+from gateway.notify.outbox import Outbox
+from gateway.offers.hearing import HearingDecoder
+from gateway.profiles.catalogue import Catalogue
+from gateway.profiles.context import Decoded
+from gateway.profiles.decode import Decoder
+from gateway.profiles.units import OfUnits
+from gateway.rules.language.calendar import Place
+from gateway.rules.worker.supervisor import CURSOR_KEY, RuleWorker
+from gateway.sources.source import Delivery
+
+if TYPE_CHECKING:
+    from gateway.daemon import Daemon
+
+RULE_LANES = (*ROUTED, Lane.TIMER)
+RULE_VERSIONS = "rules"  # in the state folder: good versions of rule files
+
+
+def building_of(daemon: Daemon) -> Building:
+    """Return what makes sources and targets."""
+    return Building(
+        daemon.name, daemon.journal, daemon.committer, daemon.clock, daemon.catalogue, daemon.pipeline.keep,
+        lambda name: daemon.decoders[name].filters, partial(read_blob, daemon.config.places.state / BLOBS),
+    )  # fmt: skip
+
+
+def decoder_of(daemon: Daemon, source: str, catalogue: Catalogue, values: dict[str, dict[str, Any]]) -> Decoder:
+    """Make the decoder of a source."""
+    config, imports = daemon.config, daemon.announcements.by_source[source]
+    options = config.sources[source]
+    prefixes, profiles = getattr(options, "prefixes", {}), profile_words(options)
+    catalogue = OfUnits(catalogue, options.units) if hasattr(options, "units") else catalogue
+    kind = HearingDecoder if source == config.offers.source else Decoder
+    return kind(catalogue, daemon.name, source, config.devices, values, prefixes, zone_of(config), imports, profiles)
+
+
+def decode_again(daemon: Daemon, delivery: Delivery) -> Decoded:
+    """Decode a message of the past: last values are newer than it, but for a device that has none yet."""
+    decoder, values = daemon.decoders[delivery.source], dict[str, dict[str, Any]]()
+    if daemon.announcements.by_source[delivery.source].wants(delivery.topic):
+        return decoder.decode(delivery)  # what a device says about itself is not older than what is known
+    daemon.pipeline.release()
+    decoded = decoder_of(daemon, delivery.source, decoder.catalogue, values).decode(delivery)
+    daemon.pipeline.adopt({device: values[device] for device in decoded.changed if device in values})
+    return decoded
+
+
+def forwarder_of(daemon: Daemon, name: str) -> Forwarder:
+    """Make what carries the events of a route."""
+    routes = daemon.config.routes
+    route, rest = routes[name], routes if name == rest_told_by(routes) else None
+    return Forwarder(
+        name, route, daemon.targets[route.to], daemon.journal, daemon.committer, daemon.clock,
+        lookup=daemon.config.devices.get, gateway=daemon.name, rest_of=rest,
+    )  # fmt: skip
+
+
+def rule_worker_of(daemon: Daemon) -> RuleWorker:
+    """Make the rule worker; without rules it only looks whether there are some."""
+    journal, config = daemon.journal, daemon.config
+    if journal.get("cursors", CURSOR_KEY) is None:  # with the first block: what comes is theirs over a kill
+        journal.put("cursors", CURSOR_KEY, {"after": journal.durable_sequence, "done": []})
+    return RuleWorker(
+        config.rules,
+        gateway=daemon.name,
+        log_id=journal.log_id,
+        clock=daemon.clock,
+        table=lambda name: daemon.values if name == "values" else journal.table(name),
+        devices=daemon.installation.entries,
+        read=Merged(journal, RULE_LANES).read,
+        append=daemon.pipeline.record,
+        on_outcome=daemon.pipeline.on_rule_outcome,
+        last_sequence=journal.durable_sequence,
+        recipients=config.notify.names,
+        store=config.places.state / RULE_VERSIONS,
+        acting=acting(config),
+    )
+
+
+def gates_of(daemon: Daemon) -> Gates:
+    """Make what holds events for gates, with those that were held when the gateway ended."""
+    journal = daemon.journal
+    gates = Gates(
+        journal.log_id, daemon.clock, daemon.config.rules.gate_s, journal.table(GATES),
+        keep=daemon.pipeline.keep, last_sequence=lambda: journal.last_sequence,
+        installed=daemon.config.devices.get, values=daemon.values,
+    )  # fmt: skip
+    with contextlib.closing(Merged(journal, ROUTED)) as found:
+        gates.restore(found.read, journal.durable_sequence)
+    return gates
+
+
+def notifier_of(daemon: Daemon) -> Notifier:
+    """Make what tells people."""
+    directory, clock, pipeline = daemon.config.notify, daemon.clock, daemon.pipeline
+
+    def publish(source: str, topic: str, payload: bytes) -> bool:
+        """Publish through a source, or the first there is; False when it is not connected."""
+        found: Any = daemon.sources[source or next(iter(daemon.sources))]
+        return bool(found.send(topic, payload))
+
+    outbox = Outbox(directory, daemon.journal.table, pipeline.keep, clock, Place(zone_of(daemon.config)))
+    carriers = Carriers(directory, clock, publish, gateway=daemon.name)
+    return Notifier(directory, outbox, carriers, pipeline.record, daemon.committer.flush, clock, gateway=daemon.name)
+
+
+def zone_of(config: Config) -> tzinfo:
+    """Return the time zone of the house, for devices that send local time."""
+    name = config.gateway.timezone
+    return UTC if name == "UTC" else ZoneInfo(name)  # UTC is known without a database of time zones
