@@ -2,6 +2,11 @@
 
 A Raspberry Pi has no clock chip: after a power cut the wall says some past date until the network
 answers. So order comes from the journal's sequence, durations from `boot_ns`, and the wall is a label.
+
+The gateway's wall clock is the boot clock and an offset. When somebody sets the machine's clock, the offset follows at
+`SystemClock.settle` and nowhere else: so all that is stamped before it, and nothing behind it, is of the old offset,
+and a time that was wrong can be mended afterwards to the millisecond (journal/timeline.py). Slewing, which NTP does
+within half a second or so, moves both clocks of Linux alike and no offset.
 """
 
 from __future__ import annotations
@@ -10,9 +15,17 @@ import ctypes
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 NS_PER_S = 1_000_000_000
+STEP_NS_MIN: Final = 5 * NS_PER_S  # a wall clock that moves by more against the boot clock was set: that is said
+RELEASED_NS: Final = 1_795_392_000 * NS_PER_S  # 2026-11-23: no clock that is right shows less to this program
+State = Literal["synced", "unsynced", "behind"]
+"""synced: believed; unsynced: nobody disciplines it; behind: it shows less than what is known to be over."""
+
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_SETTLED_NS = 1_000_000  # less than this is how badly two clocks can be read at once
+_READ_TRIES = 5
 _SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
 _ASK_EVERY_NS = NS_PER_S
 _STA_UNSYNC = 0x0040  # adjtimex(2): the kernel's own "nobody disciplines this clock"
@@ -43,17 +56,18 @@ class SystemClock:
 
     def __init__(self, *, trusted: bool = False) -> None:
         """Read the machine's clock; `trusted`: it is right whatever the kernel says (a clock chip)."""
-        self._synced = trusted
+        self._trusted = self._synced = trusted
         self._asked_ns = -_ASK_EVERY_NS
+        self._doubted = 0  # when timesyncd's flag was written that stood when a believed clock was set
+        self._offset_ns = _offset_ns()
 
     def wall_ns(self) -> int:
-        """Return `time.time_ns`."""
-        return time.time_ns()
+        """Return nanoseconds since 1970 as of the last `settle`."""
+        return time.clock_gettime_ns(_BOOT) + self._offset_ns
 
     def boot_ns(self) -> int:
         """Return CLOCK_BOOTTIME where the kernel has it, else the monotonic clock."""
-        clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-        return time.clock_gettime_ns(clock)
+        return time.clock_gettime_ns(_BOOT)
 
     def boot_id(self) -> str:
         """Return the kernel's boot id."""
@@ -62,17 +76,50 @@ class SystemClock:
         except OSError:
             return "unknown"
 
+    def settle(self) -> int:
+        """Take over what the machine's wall clock was set to; returns by how many ns, 0 if it goes on as it did.
+
+        A believed clock that was set by more than STEP_NS_MIN is doubted until it is disciplined again.
+        """
+        offset_ns = _offset_ns()
+        moved_ns = offset_ns - self._offset_ns
+        if abs(moved_ns) < _SETTLED_NS:
+            return 0
+        self._offset_ns = offset_ns
+        if abs(moved_ns) >= STEP_NS_MIN and self._synced and not self._trusted:
+            self._synced, self._doubted = False, _flagged()
+            self._asked_ns = -_ASK_EVERY_NS
+        return moved_ns
+
     def synced(self) -> bool:
         """Ask timesyncd's flag first, then the kernel (adjtimex), which chrony and ntpd set; at most once a second.
 
-        A clock that was right stays believed: the kernel gives up its flag after hours without a network, while the
-        clock is off by seconds a day.
+        A clock that was right stays believed until it is set: the kernel gives up its flag after hours without a
+        network, while the clock is off by seconds a day.
         """
         now = time.monotonic_ns()
         if not self._synced and now - self._asked_ns >= _ASK_EVERY_NS:
             self._asked_ns = now
-            self._synced = _SYNCHRONIZED.exists() or _kernel_synced()
+            self._synced = _flagged() != self._doubted or _kernel_synced()
         return self._synced
+
+
+def _offset_ns() -> int:
+    """Return what the wall clock shows more than the boot clock: of a few tries the one that took least."""
+    best, found = 1 << 62, 0
+    for _ in range(_READ_TRIES):
+        before, wall, after = time.clock_gettime_ns(_BOOT), time.time_ns(), time.clock_gettime_ns(_BOOT)
+        if after - before < best:
+            best, found = after - before, wall - (before + after) // 2
+    return found
+
+
+def _flagged() -> int:
+    """Return when timesyncd wrote its flag, which it does each time it has set the clock; 0: it did not."""
+    try:
+        return _SYNCHRONIZED.stat().st_mtime_ns or 1
+    except OSError:
+        return 0
 
 
 def _kernel_synced() -> bool:
@@ -83,6 +130,13 @@ def _kernel_synced() -> bool:
         return True  # not Linux: a laptop, whose clock is fine
     status = ctypes.c_int.from_buffer(timex, 40 if ctypes.sizeof(ctypes.c_long) == 8 else 20).value
     return state >= 0 and not status & _STA_UNSYNC
+
+
+def state_of(clock: Clock, not_before_ns: int = RELEASED_NS) -> State:
+    """Say how far the wall clock can be believed; `not_before_ns`: what is surely over (the newest believed record)."""
+    if clock.synced():
+        return "synced"
+    return "behind" if clock.wall_ns() < max(RELEASED_NS, not_before_ns) else "unsynced"
 
 
 def rfc3339(wall_ns: int) -> str:

@@ -30,6 +30,8 @@ from gateway.journal.reader import Reader, Store, View
 from gateway.journal.recovery import Recovered, Recoverer, Recovery
 from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk
 from gateway.journal.tail import Tail
+from gateway.journal.timeline import TABLE as CLOCK
+from gateway.journal.timeline import Timeline
 from gateway.journal.unreadable import always, around
 
 LOOKS_MAX: Final = 8  # at a folder that changes while it is looked at
@@ -115,6 +117,7 @@ class Inspection:
         view = View(self.entries, self.last_sequence)
         tail = Tail(0, self.last_sequence)
         self.store = Store(self._disk, self._folder, found.log_id, self._align, view, tail, keys=self._keys)
+        self.store.timeline = Timeline(self._tables.get(CLOCK, {}))
 
     def _look(self) -> Recovered:
         try:

@@ -48,6 +48,8 @@ from gateway.journal.recovery import Recovered, Recoverer, Recovery
 from gateway.journal.segment import Entry
 from gateway.journal.tables import Tables
 from gateway.journal.tail import Tail
+from gateway.journal.timeline import TABLE as CLOCK
+from gateway.journal.timeline import Timeline
 from gateway.journal.writer import Position, Writer
 
 BATCH_SHARE: Final = 4  # a batch is at most this part of a segment, so that block and checkpoint fit in one
@@ -91,6 +93,8 @@ class Journal:
         self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, home.answers, found.keys)
         self._writer.readback.report = self.store.damaged
         ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, found=found.report)
+        self.timeline = self.store.timeline = Timeline(self.table(CLOCK))
+        ledger.note_clock(self, clock, epoch, first=self.last_sequence + 1, entries=self.store.view.segments)
         if found.changed:
             self._open.changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}
         for damage in found.damages:

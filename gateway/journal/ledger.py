@@ -15,13 +15,15 @@ Dead letters, which no cursor reads, are counted under the cursor "dead_letters"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.clock import Clock
 from gateway.journal.options import DAMAGES_MAX, STARTS_MAX
 from gateway.journal.reader import Damage, Store
 from gateway.journal.recovery import Recovery
+from gateway.journal.segment import Entry
+from gateway.journal.timeline import Timeline
 
 
 class Tables(Protocol):
@@ -40,6 +42,12 @@ class Tables(Protocol):
         ...
 
 
+class Timed(Tables, Protocol):
+    """Durable tables of a log that knows its clocks."""
+
+    timeline: Timeline
+
+
 def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, found: Recovery) -> None:
     """Record a start: the sequence it begins with, what it leaves out, and both clocks."""
     row = {
@@ -54,6 +62,14 @@ def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, found: R
     tables.put("starts", f"{epoch:08x}", row)
     for key in sorted(tables.table("starts"))[:-STARTS_MAX]:
         tables.put("starts", key, None)
+
+
+def note_clock(tables: Timed, clock: Clock, epoch: int, *, first: int, entries: Sequence[Entry]) -> None:
+    """Begin the start's stretch of the timeline; `entries`: the log's segments, in order."""
+    believed = max((entry.wall_last for entry in entries if not entry.unsynced), default=0)
+    known = [each.wall_ns for each in tables.timeline.stretches if each.synced]
+    tables.timeline.note(tables, clock, first, epoch=epoch, not_before_ns=max([believed, *known]))
+    tables.timeline.prune(tables, min((entry.first for entry in entries), default=first))
 
 
 def note_damage(tables: Tables, damage: Damage, wall_ns: int) -> bool:

@@ -37,6 +37,7 @@ from gateway.journal.quarantine import keep_copy
 from gateway.journal.record import Records
 from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk
 from gateway.journal.tail import Tail
+from gateway.journal.timeline import Timeline
 from gateway.journal.unreadable import READ_TRIES, always, around
 
 INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
@@ -113,6 +114,7 @@ class Store:
         self.tail = tail
         self.answers = answers or always
         self.keys = keys
+        self.timeline = Timeline()  # the journal's, or that of who looks
         self.damages: deque[Damage] = deque()  # found by readers, taken by the journal
         self._keep_copies = answers is not None
         self._indexes: OrderedDict[int, BlockIndex] = OrderedDict()
@@ -242,7 +244,10 @@ class Blocks:
 
 
 class Reader(Blocks):
-    """Reads one lane, in order. One thread at a time. What is given up is passed over, unless it is asked for."""
+    """Reads one lane, in order. One thread at a time. What is given up is passed over, unless it is asked for.
+
+    Events that happened while the clock was wrong are told as timeline.py says; with what is given up, as stored.
+    """
 
     def __init__(self, store: Store, lane: Lane, *, given_up: bool = False) -> None:
         super().__init__(store)
@@ -263,9 +268,15 @@ class Reader(Blocks):
             records = self._read(limits.beyond(over, after), limit, bytes_max)
             kept = [record for record in records if not limits.given_up(over, record.sequence)]
             if kept or not records:
-                return kept
+                return self._told(kept)
             after = records[-1].sequence
-        return self._read(after, limit, bytes_max)
+        return self._told(self._read(after, limit, bytes_max))
+
+    def _told(self, records: list[Stored]) -> list[Stored]:
+        if not records or self._given_up:
+            return records
+        told = self._store.timeline.telling(records[0].sequence, records[-1].sequence)
+        return records if told is None else [Stored(each.sequence, told(each.raw, each.sequence)) for each in records]
 
     def _over(self) -> Ranges:
         return () if self._given_up else self._store.view.over.get(self.lane, ())

@@ -1,0 +1,247 @@
+"""What the wall clock was worth when a record was appended, and when it really happened.
+
+Sequences are cut into stretches, in each of which the wall clock is the boot clock and one offset (gateway/clock.py).
+Rows of the table "clock", by the sequence a stretch begins with (16 digits)::
+
+    {boot, boot_ns, offset_ns, synced, epoch, not_before_ns}
+
+A stretch begins with each start, and when the clock is set or believed. So an event's time says its boot time, and once
+one stretch of the same boot is believed, its true time: `time - offset_ns + the believed offset`. The first believed
+one counts, for ever: what left corrected leaves so again. Stored bytes are not rewritten. Records of a boot that was
+never believed keep their order, and the times between which they must lie: `not_before_ns`, the newest time that was
+believed when their stretch began, and the beginning of the next stretch that is believed.
+
+What is told of an unsynced event instead of its stored attributes (names as CloudEvents 1.0.2, 3.1 wants them):
+
+    corrected    time, received: true; clock: "corrected"; uncorrectedtime: as it was
+    unsynced     bootid; bootns, nanoseconds since that boot, as text; notbefore, notafter where known
+
+Bounds: STRETCHES_MAX rows; what no record of the log needs any more goes first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
+
+TABLE: Final = "clock"
+STRETCHES_MAX: Final = 64
+BEHIND_RECORDS_MAX: Final = 4096  # events stamped before the clock was believed may be appended so long after it
+BEHIND_NS_MAX: Final = NS_PER_S  # and belong to the stretch before if they are no younger than this behind its end
+UNKNOWN_BOOT: Final = "unknown"
+_MARK: Final = b'"clock":"unsynced"'
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Records from `first` on, until the next one."""
+
+    first: int
+    boot: str
+    boot_ns: int  # when it began
+    offset_ns: int  # wall clock minus boot clock
+    synced: bool
+    epoch: int = 0
+    not_before_ns: int = 0
+
+    @property
+    def wall_ns(self) -> int:
+        """What the wall clock showed when it began."""
+        return self.boot_ns + self.offset_ns
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """When a record happened, by the clocks."""
+
+    boot: str
+    boot_ns: int
+    synced: bool  # by the time it says itself
+    wall_ns: int | None  # the true time, as far as it is known
+    not_before_ns: int = 0  # 0: nothing is known
+    not_after_ns: int = 0
+
+
+class Rows(Protocol):
+    """Durable tables."""
+
+    def put(self, table: str, key: str, value: Any | None) -> None:
+        """Set a row; None deletes it."""
+        ...
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    firsts: list[int]
+    stretches: list[Stretch]
+    offsets: dict[str, int]  # by boot: the first that was believed
+    unsynced: list[tuple[int, int]]  # (first, last) sequences that may hold unsynced events
+
+
+class Timeline:
+    """The stretches of one log. Changed on one thread; may be asked on any."""
+
+    def __init__(self, rows: Mapping[str, Any] | None = None) -> None:
+        """`rows`: the table, which is read again after each `note`."""
+        self._rows: Mapping[str, Any] = {} if rows is None else rows
+        self._now = _snapshot(self._rows)
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def note(self, tables: Rows, clock: Clock, first: int, *, epoch: int = 0, not_before_ns: int = 0) -> Stretch:
+        """Begin a stretch with the record `first`, by the clock as it is now."""
+        boot, boot_ns = clock.boot_id(), clock.boot_ns()
+        stretch = Stretch(
+            first=first,
+            boot=f"{UNKNOWN_BOOT}-{epoch:x}" if boot == UNKNOWN_BOOT else boot,
+            boot_ns=boot_ns,
+            offset_ns=clock.wall_ns() - boot_ns,
+            synced=clock.synced(),
+            epoch=epoch,
+            not_before_ns=not_before_ns,
+        )
+        row = msgspec.to_builtins(stretch)
+        del row["first"]
+        tables.put(TABLE, f"{first:016d}", row)
+        self._now = _snapshot(self._rows)
+        return stretch
+
+    def prune(self, tables: Rows, oldest: int) -> None:
+        """Forget stretches that no record from `oldest` on needs: to mend its time, or to know between which it is."""
+        stretches = self._now.stretches
+        kept = _needed(stretches, oldest)
+        for stretch in stretches[:-1]:
+            if stretch.first not in kept:
+                tables.put(TABLE, f"{stretch.first:016d}", None)
+        self._now = _snapshot(self._rows)
+
+    # -- asking ----------------------------------------------------------------------------------------
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """Every stretch, in order."""
+        return self._now.stretches
+
+    def unsynced_in(self, first: int, last: int) -> bool:
+        """Return whether a record from `first` to `last` may be unsynced. Cheap: asked for with each reading."""
+        return any(low <= last and first <= high for low, high in self._now.unsynced)
+
+    def believed_after(self, boot: str) -> int | None:
+        """Return the offset of a boot that was believed first, or None."""
+        return self._now.offsets.get(boot)
+
+    def moment(self, sequence: int, event: Mapping[str, Any]) -> Moment | None:
+        """Return when a record happened; None when nothing is known of its clock, or it says no time.
+
+        `event`: with its attributes as they are stored, or as they were told.
+        """
+        now, told = self._now, event.get("clock")
+        text = event.get("uncorrectedtime") or event.get("received") or event.get("time")
+        try:
+            wall_ns = wall_ns_of(str(text))
+        except ValueError:
+            return None
+        place = bisect_right(now.firsts, sequence) - 1
+        if place < 0:
+            return None
+        stretch = now.stretches[place]
+        if told is not None and stretch.synced:
+            before = now.stretches[place - 1] if place else None
+            behind = sequence - stretch.first < BEHIND_RECORDS_MAX
+            if before is None or before.synced or not behind:
+                return None  # the event's own doubt, of a timer for instance
+            if wall_ns - before.offset_ns > stretch.boot_ns + BEHIND_NS_MAX or before.boot != stretch.boot:
+                return None
+            place, stretch = place - 1, before
+        boot_ns = wall_ns - stretch.offset_ns
+        offset_ns = stretch.offset_ns if stretch.synced else now.offsets.get(stretch.boot)
+        if offset_ns is not None:
+            return Moment(boot=stretch.boot, boot_ns=boot_ns, synced=told is None, wall_ns=boot_ns + offset_ns)
+        after = next((each.wall_ns for each in now.stretches[place + 1 :] if each.synced), 0)
+        begin = next(each for each in now.stretches if each.boot == stretch.boot)
+        low = max(begin.not_before_ns, *(each.wall_ns for each in now.stretches[: place + 1] if each.synced), 0)
+        low = low + max(0, boot_ns - begin.boot_ns) if low else 0
+        return Moment(
+            boot=stretch.boot, boot_ns=boot_ns, synced=False, wall_ns=None, not_before_ns=low, not_after_ns=after
+        )
+
+    def told(self, raw: bytes, sequence: int) -> bytes:
+        """Return an event's bytes with its time corrected, or with what is known of it; see the module's head."""
+        if _MARK not in raw:
+            return raw
+        event: dict[str, Any] = msgspec.json.decode(raw)
+        if event.get("clock") != "unsynced":
+            return raw
+        found = self.moment(sequence, event)
+        if found is None:
+            return raw
+        if found.wall_ns is None:
+            event["bootid"], event["bootns"] = found.boot, str(found.boot_ns)
+            if found.not_before_ns:
+                event["notbefore"] = rfc3339(found.not_before_ns)
+            if found.not_after_ns:
+                event["notafter"] = rfc3339(found.not_after_ns)
+        else:
+            _correct(event, found.wall_ns)
+        return msgspec.json.encode(event)
+
+    def telling(self, first: int, last: int) -> Callable[[bytes, int], bytes] | None:
+        """Return `told` when a record from `first` to `last` may need it."""
+        return self.told if self.unsynced_in(first, last) else None
+
+
+def _correct(event: dict[str, Any], wall_ns: int) -> None:
+    """Put the true time in; of a device's own time, which its clock said, only if it was as wrong as ours."""
+    was, heard = event.get("time", ""), event.get("received")
+    true = rfc3339(wall_ns)
+    if heard:
+        event["received"] = true
+        try:
+            device_ns, heard_ns = wall_ns_of(was), wall_ns_of(heard)
+        except ValueError:
+            device_ns = heard_ns = 0
+        shifted_ns = device_ns + wall_ns - heard_ns
+        true = rfc3339(shifted_ns) if abs(device_ns - heard_ns) < abs(device_ns - wall_ns) else was
+        was = heard
+    event["time"], event["clock"], event["uncorrectedtime"] = true, "corrected", was
+
+
+def _snapshot(rows: Mapping[str, Any]) -> _Snapshot:
+    stretches = []
+    for key in sorted(rows):
+        try:
+            stretches.append(msgspec.convert({**rows[key], "first": int(key)}, Stretch))
+        except (msgspec.ValidationError, ValueError, TypeError):
+            continue  # another version's: it costs a correction, not the start
+    offsets: dict[str, int] = {}
+    for each in stretches:
+        if each.synced:
+            offsets.setdefault(each.boot, each.offset_ns)
+    ends = [each.first - 1 for each in stretches[1:]] + [1 << 62] * bool(stretches)
+    unsynced = [
+        (each.first, end + BEHIND_RECORDS_MAX) for each, end in zip(stretches, ends, strict=True) if not each.synced
+    ]
+    return _Snapshot([each.first for each in stretches], stretches, offsets, unsynced)
+
+
+def _needed(stretches: list[Stretch], oldest: int) -> set[int]:
+    """Return the firsts of stretches to keep, the newest of them at least."""
+    wrong = {
+        each.first
+        for each, after in pairwise(stretches)
+        if not each.synced and after.first > each.first and after.first + BEHIND_RECORDS_MAX > oldest
+    }
+    boots = {each.boot for each in stretches if each.first in wrong} | {each.boot for each in stretches[-1:]}
+    kept = set(wrong) | {each.first for each in stretches[-1:]}
+    believed: set[str] = set()
+    for place, each in enumerate(stretches):
+        if each.synced and each.boot in boots and each.boot not in believed:
+            believed.add(each.boot)
+            kept.add(each.first)
+        beside = stretches[place + 1 : place + 2] + stretches[max(0, place - 1) : place]
+        if each.synced and any(other.first in wrong for other in beside):
+            kept.add(each.first)
+    return set(sorted(kept)[-STRETCHES_MAX:])
