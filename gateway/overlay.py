@@ -6,12 +6,15 @@ that a fleet shares one gateway.toml and each site has a file with three lines::
 
     [variables]
     site = "berlin-3"
+
+A bundle for many sites has such a file for each in ``sites/``; the one that is chosen is merged last, and ``${site}`` is
+its name where nobody says something else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,13 @@ _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
 class Overlaid(Document):
     """Several documents as one: `convert` and `fault` work as in `Document`, places lead to the right file."""
 
-    def __init__(self, documents: Sequence[Document]) -> None:
-        """Merge; the first is the base, which names the file in faults about nothing in particular."""
+    def __init__(self, documents: Sequence[Document], given: Mapping[str, str] | None = None) -> None:
+        """Merge; the first is the base, which names the file in faults about nothing in particular.
+
+        `given` are variables that [variables] may overrule.
+        """
         self._documents = tuple(documents)
+        self._given = dict(given or {})
         self.file = documents[0].file
         self.data = {}
         self._written: dict[Place, Place] = {}
@@ -81,6 +88,7 @@ class Overlaid(Document):
         variables = self.data.get("variables", {})
         if not isinstance(variables, dict):
             return [self.fault(("variables",), "[variables] must be a table of texts")]
+        variables = {**self._given, **variables}
         faults = [
             self.fault(("variables", name), f"variable {name!r} must be a text or a number")
             for name, value in variables.items()
@@ -97,9 +105,12 @@ class Overlaid(Document):
         return faults
 
 
-def read_overlaid(file: Path) -> Overlaid:
-    """Read a config file and the ``*.toml`` of ``gateway.d`` beside it. Raises ConfigError with all faults."""
-    files = [file, *sorted((file.parent / "gateway.d").glob("*.toml"))]
+def read_overlaid(file: Path, site: Path | None = None) -> Overlaid:
+    """Read a config file, the ``*.toml`` of ``gateway.d`` beside it and the file of a site.
+
+    Raises ConfigError with all faults.
+    """
+    files = [file, *sorted((file.parent / "gateway.d").glob("*.toml")), *([site] if site else [])]
     if len(files) > OVERLAYS_MAX:
         raise ConfigError([Fault(file.parent / "gateway.d", None, f"more than {OVERLAYS_MAX} files")])
     documents: list[Document] = []
@@ -111,7 +122,7 @@ def read_overlaid(file: Path) -> Overlaid:
             faults += error.faults
     if faults:
         raise ConfigError(faults)
-    return Overlaid(documents)
+    return Overlaid(documents, {"site": site.stem} if site else {})
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:

@@ -43,8 +43,7 @@ def parts(config: Config) -> Iterator[Part]:
 
 
 def _parts(config: Config) -> Iterator[Part]:
-    for options in (config.journal, *config.sources.values(), *config.targets.values(), *config.http.values()):
-        yield from _named(options)
+    yield from named(config)
     file = config.file.absolute()
     yield Part(file, secret=False)
     written = [*sorted((file.parent / "gateway.d").glob("*.toml")), config.gateway.devices]
@@ -54,6 +53,14 @@ def _parts(config: Config) -> Iterator[Part]:
             inside = path.relative_to(folder).parts
             if not any(part.startswith(".") or part in NOT_WRITTEN for part in inside):
                 yield Part(path, secret=False)
+
+
+def named(config: Config) -> Iterator[Part]:
+    """Yield the files that options name, whether they are there or not."""
+    recipients = config.notify.recipients.values()
+    sections = (config.sources, config.targets, config.http)
+    for options in (config.journal, *(each for section in sections for each in section.values()), *recipients):
+        yield from _named(options)
 
 
 def _named(options: Any) -> Iterator[Part]:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from gateway.commands.web_services import WebServiceOptions
     from gateway.history.keeper import HistoryOptions
     from gateway.journal.options import JournalOptions
+    from gateway.logs.options import LogOptions
     from gateway.notify.options import Directory
     from gateway.offers.options import OfferOptions
     from gateway.profiles.devices import Devices
@@ -82,6 +83,7 @@ class Config:
     inputs: Mapping[str, InputOptions]
     http: Mapping[str, WebServiceOptions]  # that rules may call
     offers: OfferOptions
+    log: LogOptions
     devices: Devices
     profiles: Sequence[Path]  # folders, the shipped one first
     warnings: Sequence[Fault]  # what does not stop the gateway
@@ -95,14 +97,18 @@ def load(file: Path) -> Config:
     return config
 
 
-def read(file: Path) -> tuple[Config | None, list[Fault]]:
-    """Read as far as possible: the config with defaults where a fault is (None: no TOML at all), and the faults."""
+def read(file: Path, *, site: Path | None = None, bundle: Path | None = None) -> tuple[Config | None, list[Fault]]:
+    """Read as far as possible: the config with defaults where a fault is (None: no TOML at all), and the faults.
+
+    site    an overlay more, merged last
+    bundle  the folder of a bundle: what is outside of it, and every secret, is on another machine and not judged here
+    """
     if not file.exists():
         return None, [
             Fault(file, None, "there is no such file", "name another with --config, or try: edge-gateway demo")
         ]
     try:
-        reading = Reading(read_overlaid(file), file)
+        reading = Reading(read_overlaid(file, site), file, bundle)
     except ConfigError as error:
         return None, list(error.faults)
     return reading.config(), list(dict.fromkeys(reading.faults))
@@ -111,8 +117,9 @@ def read(file: Path) -> tuple[Config | None, list[Fault]]:
 class Reading:
     """One reading of a config: the document, and the faults and warnings found so far."""
 
-    def __init__(self, document: Overlaid, file: Path) -> None:
+    def __init__(self, document: Overlaid, file: Path, bundle: Path | None = None) -> None:
         self.document = document
+        self._bundle = bundle
         self.faults: list[Fault] = document.substitute()
         self.warnings: list[Fault] = []
         self._file = file
@@ -124,6 +131,7 @@ class Reading:
         from gateway.config.acting import read_inputs, read_services
         from gateway.config.recipients import read_directory
         from gateway.history.keeper import HistoryOptions
+        from gateway.logs.options import LogOptions
         from gateway.offers.options import OfferOptions
         from gateway.profiles.catalogue import BUILTIN
         from gateway.rules.options import RuleOptions
@@ -149,11 +157,12 @@ class Reading:
             inputs=read_inputs(self, self._names("inputs")),
             http=read_services(self, self._names("http")),
             offers=self.table(OfferOptions, ("offers",)),
+            log=self.table(LogOptions, ("log",)),
             devices=self._devices(options.devices),
             profiles=[BUILTIN, *options.profiles],
             warnings=self.warnings,
         )
-        found = CrossCheck(config)
+        found = CrossCheck(config, away=self._bundle is not None)
         self.faults += found.faults()
         self.warnings += found.warnings()
         return dataclasses.replace(config, routes=found.routes())
@@ -197,7 +206,7 @@ class Reading:
         timezone = options.timezone or machine_timezone()
         self._timezone(("gateway", "timezone"), timezone)
         for index, folder in enumerate(options.profiles):
-            if not folder.is_dir():
+            if not folder.is_dir() and (self._bundle is None or folder.is_relative_to(self._bundle)):
                 self._fault(("gateway", "profiles", index), f"there is no folder {folder}", _near(folder))
         name = options.name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())
         devices = self._folder / options.devices
