@@ -51,3 +51,22 @@ NO_TARGET = Code(
     "edge-gateway check",
     "Write a table [targets.NAME] into gateway.toml, see docs/guides/connect-a-cloud.md.",
 )
+SECRET_UNUSABLE = Code(
+    150,
+    "A secret cannot be used",
+    "The file, credential or variable that the config names is missing, empty, or the gateway's user may not read it.",
+    "edge-gateway doctor credentials",
+)
+CERTIFICATE_UNUSABLE = Code(
+    151,
+    "A certificate cannot be used",
+    "Its file cannot be read, holds none, or the key is not the one that belongs to it. No connection is made with it.",
+    "edge-gateway doctor credentials",
+)
+CERTIFICATE_ENDS = Code(
+    152,
+    "A certificate has ended or soon will",
+    "From its last moment on the other side refuses it; the files are read anew at each connection.",
+    "edge-gateway doctor credentials",
+    "Put a new one in its place.",
+)

@@ -75,3 +75,30 @@ NOT_IN_THE_JOURNAL = Code(
     "What is said in the line is in effect, and there is no record of it; after a restart it may be forgotten.",
     "edge-gateway status",
 )
+STATE_IS_FORGOTTEN = Code(
+    450,
+    "The state is on a file system that does not keep it",
+    "What was acknowledged is gone after a power cut or a restart: the promise does not hold there.",
+    "edge-gateway doctor disk",
+    "Let `state` of [gateway] name a folder on ext4, xfs, btrfs or f2fs with its default options.",
+)
+ROOM_IS_SHORT = Code(
+    451,
+    "The disk has less room than the journal may take",
+    "In a long outage the disk is full before the journal's limits hold; then nothing more is acknowledged.",
+    "df -h /var/lib/edge-gateway",
+    "Make room, or lower bytes_max of [journal].",
+)
+CARD_IS_WORN = Code(
+    452,
+    "The card is worn",
+    "It says itself that it has been written to for most of its life.",
+    "edge-gateway backup FILE",
+    "Replace the card: `edge-gateway restore FILE` on the new one.",
+)
+DISK_IS_SLOW = Code(
+    453,
+    "The disk is slow to keep what it is given",
+    "An acknowledgement waits for the disk; so does an alarm on its way out.",
+    "edge-gateway doctor disk",
+)

@@ -17,3 +17,15 @@ NO_API = Code(
     "The socket cannot be made: `status` and the other verbs find nobody. Events are received, kept and sent.",
     "edge-gateway check",
 )
+LIBRARIES_DIFFER = Code(
+    750,
+    "A library is missing or too old",
+    "The part of the gateway that needs it does not work, or not as tested.",
+    "edge-gateway doctor system",
+)
+MACHINE_IN_NEED = Code(
+    751,
+    "The machine has too little power, cooling or memory",
+    "Cards are damaged by a supply that is too weak; without memory the kernel ends programs.",
+    "edge-gateway doctor system",
+)

@@ -81,3 +81,16 @@ COMMAND_UNANSWERED = Code(
     "A broker does not take what is published to devices.",
     "edge-gateway status",
 )
+BROKER_FORGETS = Code(
+    350,
+    "A broker may lose what it has acknowledged",
+    "The gateway loses nothing that it has; what a broker still holds for it is as safe as the broker's settings.",
+    "edge-gateway doctor broker",
+    "Or let devices connect to the gateway's own listener, which acknowledges what is on the disk.",
+)
+SENDS_AT_QOS_0 = Code(
+    351,
+    "Devices publish at QoS 0",
+    "Nobody acknowledges such a message, so a kill, an outage or a full queue may lose it.",
+    "edge-gateway doctor devices",
+)

@@ -77,3 +77,16 @@ REPLAY_FAILED = Code(
     "Live events of its route are not touched. It waits for the disk, or has ended as failed.",
     "edge-gateway replay list",
 )
+NAME_UNKNOWN = Code(
+    250,
+    "A name cannot be resolved",
+    "The name server does not know the host, or none answers. Events wait on the disk.",
+    "resolvectl query HOST",
+)
+SERVER_UNTRUSTED = Code(
+    251,
+    "A server's certificate is not trusted",
+    "Nothing is sent to a server that cannot prove who it is. Events wait on the disk.",
+    "edge-gateway doctor cloud broker",
+    "Most often the clock is wrong, the certificate has ended, or `tls.ca` names another authority.",
+)
