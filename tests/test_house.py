@@ -32,6 +32,7 @@ LAYERS: list[set[str]] = [
         "texts",
         "secrets",
         "clock",
+        "identity",
         "certificates",
         "backoff",
         "hours",
