@@ -81,7 +81,7 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_delay_ms: float = 100.0  # how long telemetry may wait for its commit under lasting load: latency against wear
     cursor_delay_s: float = 5.0  # how long table changes without events may wait
     block_bytes: int = MIB  # a batch is closed at this size, uncompressed
-    tail_bytes_max: int = 8 * MIB  # newest records kept in memory for readers
+    tail_bytes_max: int = 8 * MIB  # memory for the newest records, which most readers want
     level: int = 1  # zstd
     key: Secret | None = None  # encrypts what is written from now on: 64 hex digits, from `openssl rand -hex 32`
     old_keys: tuple[Secret, ...] = ()  # read what was written with the keys before

@@ -57,7 +57,7 @@ class Sweep(Blocks):
             for block in young:
                 if block.first > through:
                     return
-                if any(block.spans[lane].count for lane in lanes):
+                if any(lane in block.lanes for lane in lanes):
                     yield run_of(block.first, block.lanes, block.raws, None, reached, through, block.wall_ns)
             reached = young[-1].last
 

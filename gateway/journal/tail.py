@@ -1,4 +1,8 @@
-"""The newest blocks in memory: what readers that keep up read, and never from the disk."""
+"""The newest blocks in memory: what readers that keep up read, and never from the disk.
+
+A house that is quiet writes a block for each event, so what a block costs beside its events counts, too: of a `Block`
+only what readers want is kept, and the limit is of memory, not of events.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,44 @@ import threading
 from bisect import bisect_right
 from typing import Final
 
+import msgspec
+
 from gateway.journal.batch import Block
 
 TAIL_BLOCKS_MAX: Final = 256  # blocks looked at under one lock
+BLOCK_BYTES: Final = 320  # memory of a block in here, beside its records
+RECORD_BYTES: Final = 56  # memory of a record, beside its bytes
+ROOM: Final = 1.5  # memory of a record's bytes: the encoder leaves up to half as many unused behind them
+
+
+class Young(msgspec.Struct, frozen=True, gc=False):
+    """A durable block, as far as readers want it."""
+
+    first: int  # sequence of its first record
+    raws: list[bytes]
+    lanes: bytes
+    wall_ns: int
+    memory_bytes: int  # at most, about
+
+    @property
+    def last(self) -> int:
+        """Sequence of its last record."""
+        return self.first + len(self.raws) - 1
+
+    @classmethod
+    def of(cls, block: Block) -> Young:
+        """Keep what is wanted of a block."""
+        memory_bytes = BLOCK_BYTES + len(block.raws) * RECORD_BYTES + round(block.size * ROOM)
+        return cls(block.first, block.raws[:], block.lanes, block.wall_ns, memory_bytes)  # a copy has no spare room
 
 
 class Tail:
-    """The newest blocks in memory, at most `bytes_max` of events."""
+    """The newest blocks, in at most `bytes_max` of memory."""
 
     def __init__(self, bytes_max: int, after: int) -> None:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._blocks: list[Block | None] = []  # those that left memory are None, and cut off now and then
+        self._blocks: list[Young | None] = []  # those that left memory are None, and cut off now and then
         self._lasts: list[int] = []  # last sequence of each
         self._gone = 0  # how many leading ones have left
         self._bytes = 0
@@ -26,10 +56,11 @@ class Tail:
 
     def add(self, block: Block) -> None:
         """Take a durable block that holds events; the oldest leave."""
+        young = Young.of(block)
         with self._lock:
-            self._blocks.append(block)
-            self._lasts.append(block.last)
-            self._bytes += block.size
+            self._blocks.append(young)
+            self._lasts.append(young.last)
+            self._bytes += young.memory_bytes
             while self._bytes > self._bytes_max:
                 self._drop()
             if self._gone > 1024 and self._gone * 2 > len(self._blocks):
@@ -46,11 +77,11 @@ class Tail:
         old = self._blocks[self._gone]
         assert old is not None
         self._blocks[self._gone] = None
-        self._bytes -= old.size
+        self._bytes -= old.memory_bytes
         self.after = old.last
         self._gone += 1
 
-    def blocks_after(self, after: int) -> list[Block] | None:
+    def blocks_after(self, after: int) -> list[Young] | None:
         """Return the first TAIL_BLOCKS_MAX blocks behind sequence `after`; None when some have left memory."""
         with self._lock:
             if after < self.after:
