@@ -39,6 +39,7 @@ from gateway.installation.live import Installation
 from gateway.installation.profiles import ProfileFiles
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.logs.output import set_up, tick
 from gateway.offers.hearing import HearingDecoder
 from gateway.offers.offers import Offers
 from gateway.outlet import Outlet
@@ -47,7 +48,7 @@ from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.units import everybody
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
-from gateway.service import Service, set_up_logging
+from gateway.service import Service
 from gateway.sources.source import Source
 from gateway.stages import Stages
 
@@ -220,7 +221,8 @@ class Daemon:
             self.announcements.tick(self.decoders, self.sources, self.committer.wake,
                                     observe=self.config.gateway.commands == "observe")  # fmt: skip
             self._say_new_damage()
-            self.service.alive()
+            tick()
+            self.watchdog.beat()
             await asyncio.sleep(TICK_S)
 
     @property
@@ -264,7 +266,7 @@ class Daemon:
 
 def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     """Run a gateway until it is told to stop; the exit code. Raises GatewayError when it can't start."""
-    set_up_logging()
+    set_up(config.log)
 
     async def _run() -> None:
         await daemon(config).run()

@@ -21,6 +21,21 @@ from gateway.errors import ConfigError, Fault, probably_meant
 SECRET_BYTES_MAX = 64 * 1024  # a key in PEM is 2-4 KB; more is the wrong file
 Place = Literal["file", "credential", "env"]
 PLACES: tuple[str, ...] = get_args(Place)
+KNOWN_MAX = 256  # secrets that were read; of more, those read last
+
+_known: tuple[str, ...] = ()
+
+
+def known() -> tuple[str, ...]:
+    """Return every secret that this process has read, rotated ones too: what a log must never show."""
+    return _known
+
+
+def _remember(text: str) -> None:
+    """Take note of a secret; the one read last stands last."""
+    global _known  # noqa: PLW0603 - whoever reads a secret has no log at hand, and a log must know all of them
+    if text and text not in _known:
+        _known = (*_known, text)[-KNOWN_MAX:]
 
 
 class Secret:
@@ -41,6 +56,7 @@ class Secret:
         except (OSError, ValueError) as error:
             what = f"cannot read the secret in {self.where}: {_words(error)}"
             raise ConfigError([self.fault(what, _ADVICE[self.place])]) from None
+        _remember(text)
         return text
 
     def fault(self, what: str, hint: str | None = None) -> Fault:

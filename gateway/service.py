@@ -1,4 +1,4 @@
-"""Talk to systemd: READY, STATUS, RELOADING, STOPPING, the watchdog, and the log; nothing anywhere else.
+"""Talk to systemd: READY, STATUS, RELOADING, STOPPING and the watchdog; nothing anywhere else.
 
 The notify protocol is datagrams of ``KEY=value`` lines to the socket named by ``$NOTIFY_SOCKET``
 (sd_notify(3)). Without that variable each call is a quiet no-op, so the daemon need not ask.
@@ -6,12 +6,9 @@ The notify protocol is datagrams of ``KEY=value`` lines to the socket named by `
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-import sys
 import time
-from collections.abc import Mapping
 
 STATUS_CHARS_MAX = 200  # `systemctl status` shows one line
 
@@ -71,22 +68,3 @@ class Service:
 
 def _line(text: str) -> str:
     return " ".join(text.split())[:STATUS_CHARS_MAX]
-
-
-def set_up_logging(level: str | None = None) -> None:
-    """Log to standard error: with the priority prefix of sd-daemon(3) under systemd, with the time elsewhere."""
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    text = "%(priority)s%(name)s: %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(_Prefixed(text))
-    logging.basicConfig(level=level or os.environ.get("EDGE_GATEWAY_LOG", "INFO").upper(), handlers=[stream])
-
-
-class _Prefixed(logging.Formatter):
-    """Gives each record the priority prefix that journald reads."""
-
-    _PRIORITY: Mapping[int, str] = {10: "<7>", 20: "<6>", 30: "<4>", 40: "<3>", 50: "<2>"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        record.priority = self._PRIORITY.get(record.levelno, "<6>")
-        return super().format(record)

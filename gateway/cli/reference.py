@@ -53,6 +53,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     from gateway.commands.web_services import WebServiceOptions
     from gateway.config.options import KINDS, ApiOptions, GatewayOptions, journal_table, options_of
     from gateway.history.keeper import HistoryOptions
+    from gateway.logs.options import LogOptions
     from gateway.notify.options import RecipientOptions
     from gateway.offers.options import OfferOptions
     from gateway.routes import Route
@@ -74,6 +75,7 @@ def tables() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     yield "[inputs.NAME]", InputOptions
     yield "[http.NAME]", WebServiceOptions
     yield "[offers]", OfferOptions
+    yield "[log]", LogOptions
 
 
 def config_page() -> str:

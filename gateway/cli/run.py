@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from gateway.cli.verb import Verbs, add
 
 
 def add_verbs(verbs: Verbs) -> None:
     """Declare `run` and `demo`."""
-    add(
+    parser = add(
         verbs,
         "run",
         "run the gateway in the foreground, as the service does",
         run,
-        examples=["edge-gateway run", "edge-gateway run --config ./gateway.toml", "systemctl start edge-gateway"],
+        examples=[
+            "edge-gateway run",
+            "edge-gateway run --config ./gateway.toml --log debug",
+            "edge-gateway run --log json",
+        ],
     )
+    parser.add_argument("--log", default="", metavar="WORDS", help="how much and how: debug, json, or debug,json")
     parser = add(
         verbs,
         "demo",
@@ -32,7 +38,13 @@ def add_verbs(verbs: Verbs) -> None:
 def run(words: argparse.Namespace) -> int:
     """Load the config and serve until told to stop."""
     from gateway.config.load import load
+    from gateway.logs.options import LogOptions
+    from gateway.logs.output import VARIABLE, chosen
 
+    if words.log:
+        before = os.environ.get(VARIABLE, "")
+        os.environ[VARIABLE] = f"{before},{words.log}"  # it counts over what the config says, at a reload, too
+        chosen(LogOptions(), os.environ)  # a word that is none is said now
     config = load(words.config)
     from gateway.daemon import serve  # costly: after the config is known to be good
 

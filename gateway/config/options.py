@@ -31,6 +31,7 @@ SECTIONS = (
         "inputs",
         "http",
         "offers",
+        "log",
     ),
     "variables",
 )
