@@ -1,4 +1,4 @@
-"""`completion`: a script for bash or zsh, made from the parser, so that it is never behind it."""
+"""`completion`: a script for bash, zsh or fish, made from the parser, so that it is never behind it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ def add_verbs(verbs: Verbs) -> None:
         examples=[
             "edge-gateway completion bash > /etc/bash_completion.d/edge-gateway",
             "edge-gateway completion zsh > /usr/share/zsh/vendor-completions/_edge-gateway",
+            "edge-gateway completion fish > ~/.config/fish/completions/edge-gateway.fish",
         ],
         config=False,
     )
-    parser.add_argument("shell", choices=["bash", "zsh"])
+    parser.add_argument("shell", choices=["bash", "zsh", "fish"])
 
 
 def completion(words: argparse.Namespace) -> int:
     """Print the script."""
-    say({"bash": bash, "zsh": zsh}[words.shell](words.program))
+    say({"bash": bash, "zsh": zsh, "fish": fish}[words.shell](words.program))
     return 0
 
 
@@ -83,3 +84,26 @@ _edge_gateway() {{
   compadd -- $choices || _files
 }}
 _edge_gateway "$@\""""
+
+
+def fish(parser: argparse.ArgumentParser) -> str:
+    """Write the script for fish; it asks for the verbs before the cursor as the other two do."""
+    cases = "\n".join(
+        f"    case '{path}'\n      printf '%s\\n' {_fish_words(words)}" for path, words, _ in commands(parser) if words
+    )
+    return f"""# fish completion for {parser.prog}
+function __edge_gateway_words
+  set -l verbs
+  for word in (commandline -opc)[2..]
+    string match -q -- '-*' $word; or set -a verbs $word
+  end
+  switch "$verbs"
+{cases}
+  end
+end
+complete -c {parser.prog} -a '(__edge_gateway_words)'"""
+
+
+def _fish_words(words: list[str]) -> str:
+    """Write words for fish, which has no $ before a command in brackets."""
+    return " ".join(word.removeprefix("$") if word.startswith("$(") else f"'{word}'" for word in words)
