@@ -98,6 +98,17 @@ class Session:
             peak += _field(pid, "status", "VmHWM:")
         return Usage(cpu / _TICKS_PER_S, written, rss * 1024, peak * 1024)
 
+    def resident(self) -> dict[str, int]:
+        """Return the memory of the living members by the names of their programs, of equal names together."""
+        found: dict[str, int] = {}
+        for pid in self.pids():
+            try:
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+            except OSError:
+                continue
+            found[name] = found.get(name, 0) + _field(pid, "status", "VmRSS:") * 1024
+        return found
+
     def reset_peak(self) -> None:
         """Make the peak of memory count from now."""
         for pid in self.pids():

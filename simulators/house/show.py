@@ -19,6 +19,7 @@ from simulators.house.drive import Drive, counts
 from simulators.house.evidence import rows
 from simulators.house.expectations import Result, judged, seen
 from simulators.house.house import House
+from simulators.house.memory import Sample
 from simulators.house.scenario import FaultTable, Scenario
 from simulators.house.seen_rules import coverage
 from simulators.house.stage import Stage
@@ -26,7 +27,7 @@ from simulators.house.stage import Stage
 LOOK_S = 0.5
 LEAD_S = 0.2  # from the order to go to the start, so that both clocks know
 SLACK_S = 2.0  # of real time that a gateway may be late
-SAMPLES_MAX = 5000
+SAMPLES_MAX = 100_000
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -57,6 +58,7 @@ class Ran:
 
     result: dict[str, Any]
     results: list[Result] = field(default_factory=list)
+    memory: list[Sample] = field(default_factory=list)  # of the gateway
 
     @property
     def good(self) -> bool:
@@ -120,7 +122,7 @@ async def _play(
     ran = Ran(result)
     if stage:
         _judge(options, house, stage, ran, drained=drained, end_s=drive.done_s)
-        result["rss_bytes"] = watch.rss_bytes
+        ran.memory = watch.memory
     return ran
 
 
@@ -156,7 +158,7 @@ class _Watch:
 
     def __init__(self, drive: Drive, stage: Stage | None, show: Show) -> None:
         self._drive, self._stage, self._show = drive, stage, show
-        self.rss_bytes: list[int] = []
+        self.memory: list[Sample] = []
 
     async def run(self) -> None:
         while True:
@@ -164,7 +166,8 @@ class _Watch:
             if self._stage:
                 with contextlib.suppress(ApiError, NotRunning, OSError):
                     said["status"] = await asyncio.to_thread(self._stage.status)
-                if len(self.rss_bytes) < SAMPLES_MAX:
-                    self.rss_bytes.append(self._stage.usage().rss_bytes)
+                if len(self.memory) < SAMPLES_MAX:
+                    resident = await asyncio.to_thread(self._stage.resident)
+                    self.memory.append(Sample(time.monotonic(), self._drive.books.sent, resident))
             self._show(said)
             await asyncio.sleep(LOOK_S)

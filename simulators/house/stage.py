@@ -19,13 +19,14 @@ from simulators.broker import Mosquitto
 from simulators.cloud_http import OK, Answer, CloudHttp
 from simulators.house.gadget import Gadget
 from simulators.house.house import House
-from simulators.processes import Session, Usage, free_port
+from simulators.processes import Session, free_port
 
 START_S_MAX = 60.0
 FAULTY_MAX = 10  # looks at rules that do not run, one behind the other, until they are believed
 DRAIN_S_MAX = 60.0
 SLOW_S = 0.3
 POLL_S = 0.1
+WORKER = "edge-rules"  # what a rule worker calls itself
 CLOUD = {f"cloud_{word}": word for word in ("400", "404", "429", "500", "503", "silent")}
 CONFIG = """\
 [gateway]
@@ -39,6 +40,7 @@ socket = {socket}
 
 [journal]
 bytes_max = "64MB"
+tail_bytes_max = "512KB"
 
 [rules]
 folder = "rules"
@@ -121,10 +123,12 @@ class Stage:
         self._go = began
         self._tell()
 
-    def usage(self) -> Usage:
-        """Return what the gateway uses."""
+    def resident(self) -> dict[str, int]:
+        """Return the memory of the gateway and of its rule workers, the spare one included."""
         assert self._session is not None
-        return self._session.usage()
+        found = self._session.resident()
+        workers = found.pop(WORKER, 0)
+        return {"gateway": sum(found.values()), "rules": workers} if workers else {"gateway": sum(found.values())}
 
     @property
     def alive(self) -> bool:

@@ -28,6 +28,7 @@ def test_children_are_counted_and_end_with_the_session(tmp_path: Path) -> None:
     pids = session.pids()
     assert len(pids) == 2
     assert session.usage().rss_peak_bytes >= session.usage().rss_bytes // 2
+    assert sum(session.resident().values()) > 30_000_000
     session.kill()
     assert session.pids() == []
     assert not session.alive()

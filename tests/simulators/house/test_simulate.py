@@ -18,7 +18,6 @@ from gateway.cli.main import main
 from simulators.cloud_mqtt import CloudMqtt
 from simulators.house.oracle import verify_files
 from simulators.house.port import Port
-from simulators.house.rig import growth
 from simulators.processes import Session, free_port, wait_until
 from tests.cli.site import Result, command
 
@@ -269,12 +268,6 @@ def test_my_own_house(tmp_path: Path, said: Callable[..., Result]) -> None:
     assert "left out: house/ext:thing" in done.err
     topics = {json.loads(line)["topic"] for line in done.out.splitlines()}
     assert {"zigbee2mqtt/hall/door", "tele/kettle/LWT", "shellies/shellydw2-1/sensor/state"} <= topics
-
-
-def test_flat_memory_is_told_from_growing() -> None:
-    """The rig compares the last third of a run with the third before."""
-    assert abs(growth([80, 90, *([100] * 28)])) < 0.01
-    assert growth([100 + n for n in range(30)]) > 0.05
 
 
 def test_a_rule_that_does_not_load_ends_it(file: Path) -> None:
