@@ -57,7 +57,9 @@ def decoder_of(daemon: Daemon, source: str, catalogue: Catalogue, values: dict[s
     prefixes, profiles = getattr(options, "prefixes", {}), profile_words(options)
     catalogue = OfUnits(catalogue, options.units) if hasattr(options, "units") else catalogue
     kind = HearingDecoder if source == config.offers.source else Decoder
-    return kind(catalogue, daemon.name, source, config.devices, values, prefixes, zone_of(config), imports, profiles)
+    made = kind(catalogue, daemon.name, source, config.devices, values, prefixes, zone_of(config), imports, profiles)
+    made.synced = daemon.clock.synced()
+    return made
 
 
 def decode_again(daemon: Daemon, delivery: Delivery) -> Decoded:

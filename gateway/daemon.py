@@ -24,6 +24,10 @@ from gateway.blobs.keeper import BlobKeeper
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import BlobStore
 from gateway.clock import Clock, SystemClock, rfc3339
+from gateway.clock_watch import ClockWatch
+from gateway.codes.config import CONFIG_DOUBTFUL
+from gateway.codes.disk import RECORDS_DAMAGED
+from gateway.codes.service import NO_API
 from gateway.commands.commands import Commands
 from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
@@ -110,6 +114,10 @@ class Daemon:
 
     def _build_acting(self) -> None:
         """Build what acts on the house, and what tells people."""
+        self.clock_watch = ClockWatch(
+            self.journal, self.clock, self.pipeline.record, gateway=self.name,
+            marks=lambda: [*self.decoders.values()], retell=self._retell, clock_set=self._clock_set,
+        )  # fmt: skip
         config = self.config
         self.commands = Commands(
             self.journal, self.committer, self.outlet, self.pipeline.record, self.clock,
@@ -214,9 +222,7 @@ class Daemon:
     async def _tick(self) -> None:
         """Once a second: is the clock believed, which held-back values are due, tell the watchdog."""
         while True:
-            synced = self.clock.synced()
-            for decoder in self.decoders.values():
-                decoder.synced = synced
+            self.clock_watch.look()
             self.pipeline.release()
             self.announcements.tick(self.decoders, self.sources, self.committer.wake,
                                     observe=self.config.gateway.commands == "observe")  # fmt: skip
@@ -263,6 +269,13 @@ class Daemon:
         for warning in self.config.warnings:
             log.warning("%s", warning)
 
+    def _clock_set(self) -> None:
+        self.rules.time.clock_set()
+
+    def _retell(self) -> None:
+        for forwarder in self.forwarders:
+            forwarder.retell(self.journal.timeline.told)
+
 
 def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     """Run a gateway until it is told to stop; the exit code. Raises GatewayError when it can't start."""
@@ -273,3 +286,4 @@ def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
 
     asyncio.run(_run())
     return 0
+        self.clock_watch.say()

@@ -52,7 +52,7 @@ class Event(
     lane: LaneName = "telemetry"
     actor: str = "device"  # device | rule:<name>@<hash> | person:<who> | cloud | gateway
     cause: str | None = None  # id of the event (or timer) this one follows from
-    clock: Literal["unsynced"] | None = None
+    clock: Literal["unsynced", "corrected"] | None = None  # corrected: only outside of the journal (timeline.py)
     held: bool = False  # a gate has not released it
     gate: str | None = None  # a copy that left its gate: what let it go ("open": nothing spoke against it)
     hops: int = 0  # rules between this event and the device or timer it began with
@@ -88,6 +88,13 @@ def stamp(event: Event, event_id: str, sequence: int) -> None:
     if not event.id:  # a derived event brings its deterministic id
         _set(event, "id", event_id)
     _set(event, "sequence", "%016d" % sequence)  # noqa: UP031 - twice as fast as a format specification
+
+
+def stamp_unsynced(event: Event, event_id: str, sequence: int) -> None:
+    """Give an event its identity while nobody can believe the clock: it says so."""
+    stamp(event, event_id, sequence)
+    if event.clock is None:
+        _set(event, "clock", "unsynced")
 
 
 def hold(event: Event) -> None:

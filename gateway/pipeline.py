@@ -43,6 +43,7 @@ from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
 from gateway.rules.worker.supervisor import RuleOutcome
 from gateway.sources.source import Delivery
+from gateway.progress import Mark
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +209,13 @@ class Pipeline:
         if self.paused and self._waiting_bytes < UNACKNOWLEDGED_BYTES_MAX // 2:
             self.paused = False
             self.on_pressure(False)
+
+    def marks(self) -> dict[str, Mark]:
+        """Return whether what is on the disk is acknowledged, and whether sources that may go on were told so."""
+        head, freed = next(iter(self._waiting), None), self._waiting_bytes < UNACKNOWLEDGED_BYTES_MAX // 2
+        due = head is not None and not head.blobs and head.sequence <= self._journal.durable_sequence
+        acknowledge = Mark(due, head.sequence if head else 0, "messages are on the disk and not acknowledged")
+        return {"inbox": Mark(self.paused and freed, self.received, "sources pause"), "acknowledge": acknowledge}
 
     def _acknowledge_when_durable(self, deliveries: Sequence[Delivery], size: int, blobs: int) -> _Unacknowledged:
         unacknowledged = _Unacknowledged(self._appended, deliveries, size, blobs)

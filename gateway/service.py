@@ -31,6 +31,10 @@ class Service:
         """Replace the line that `systemctl status` shows."""
         self._send(f"STATUS={_line(status)}")
 
+    def extend(self, seconds: float) -> None:
+        """Ask for so much time from now on, for a start or an end that takes long and gets on."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
     def reloading(self) -> None:
         """Say that a reload begins; `ready` ends it. systemd wants the time of CLOCK_MONOTONIC with it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")

@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
         "certificates",
         "backoff",
         "hours",
+        "progress",
         "codes",
         "logs",
     },  # vocabulary
@@ -51,7 +52,7 @@ LAYERS: list[set[str]] = [
     {"config"},  # assembles everybody's options
     {"bundles"},  # configurations that travel
     {"service", "api", "stages"},
-    {"building", "outlet", "installation", "announcements"},
+    {"building", "clock_watch", "outlet", "outlook", "watchdog", "installation", "announcements"},
     {"assembly"},
     {"answers"},
     {"daemon"},  # builds everything

@@ -31,6 +31,7 @@ class BlobKeeper:
 
     @property
     def off(self) -> bool:
+        self._over = 0  # blobs that are kept, or will not be
         """Whether no blob is to be kept."""
         return self.store.options.bytes_max == 0
 
@@ -53,6 +54,7 @@ class BlobKeeper:
                 then(kept)
             self._wake.clear()
             await self._wake.wait()
+                self._over += 1
 
     async def _write(self, sha256: str, content: bytes) -> bool:
         try:

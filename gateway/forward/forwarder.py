@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -42,6 +42,7 @@ from gateway.forward.log import UNREADABLE_S, Log, Record
 from gateway.forward.order import Order
 from gateway.forward.progress import Progress
 from gateway.forward.sending import Sending
+from gateway.progress import Mark
 from gateway.routes import Lookup, Route, Selection
 from gateway.targets.target import Target
 
@@ -120,6 +121,7 @@ class Forwarder:
         self._dirty = False  # there are cursors to put
         self._asked = False  # for a commit, and it has not come
         self._retried = 0
+        self._retold = 0  # times that what is read ahead was corrected
         self._state: State = "starting"
         self._since_ns = clock.wall_ns()
         commits.before_seal.append(self.put_cursors)
@@ -156,6 +158,12 @@ class Forwarder:
         self._asked = False
         self._more.set()
 
+    def retell(self, told: Callable[[bytes, int], bytes]) -> None:
+        """Correct what was read ahead and not sent: the clock is known now. What was sent once stays as it is."""
+        self._retold += 1
+        for lane in self._lanes:
+            lane.rewrite(told)
+
     def put_cursors(self) -> None:
         """Put the cursors into the open batch; the committer calls it before each seal."""
         if self._dirty:
@@ -179,6 +187,17 @@ class Forwarder:
     def caught_up(self) -> bool:
         """Whether the target takes what comes and nothing durable waits: what is not urgent may leave now."""
         return not (self._circuit.down or self._circuit.trouble) and all(each.caught_up for each in self.progress)
+
+    def mark(self) -> Mark:
+        """Return how the route gets on. Its work is what is under way; waiting for a target is not."""
+        said = self._target.status()
+        under_way = sum(len(lane.in_flight) for lane in self._lanes)
+        reading = any(lane.reading for lane in self._lanes)
+        answered: Any = said.get("answered", said.get("requests", 0))
+        unnoticed = self._state == "waiting" and said.get("connected") is True
+        done = self._judgement.delivered + self._judgement.rejected + self._retried + answered
+        what = f"{under_way} sends without an answer" if under_way else "the target is there, and nothing is sent"
+        return Mark(bool(under_way or reading or unnoticed), done, what, self._target.patience_s)
 
     def status(self) -> ForwarderStatus:
         """Say how the route is."""
@@ -230,7 +249,7 @@ class Forwarder:
             tasks.create_task(self._read_old(lane, durable), name=f"gateway.forward[{self.name}].read")
 
     async def _read_old(self, lane: RouteLane, durable: int) -> None:
-        position = lane.position
+        position, retold = lane.position, self._retold
         try:
             records = await asyncio.to_thread(lane.read)
         except DiskRefused:  # they are there when the disk is
@@ -239,7 +258,7 @@ class Forwarder:
             return
         finally:
             lane.reading = False
-        if lane.position == position:  # else it has gone on elsewhere meanwhile
+        if lane.position == position and retold == self._retold:  # else it has gone on, or was told too early
             self._received(lane, records, durable)
         self._more.set()
         self._look()

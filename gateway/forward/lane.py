@@ -6,9 +6,9 @@
                           |                 |  `--back--> waiting --retry--> in flight
                           `-held: its device waits-----------^  `--park--> parked --from_parked--> in flight
 
-No clock, no loop, no target: the forwarder decides when; this keeps the order and knows what is not over.  What is
-over and what that means for the cursor is put together in progress.py, over one reading or two (a live one and one of
-the backlog, which then has `until`, where it ends, and jumps over what the live one has had).
+No clock, no loop, no target: the forwarder decides when; this keeps the order and knows what is not over.  progress.py
+puts together what that means for the cursor, over one reading or two (a live one and one of the backlog, which then has
+`until`, where it ends, and jumps over what the live one has had).
 
 An event that the journal gave up meanwhile (`lose`) is counted there as dropped, so it must not leave from memory all
 the same.  Those that are on their way then may arrive: `arrived` names them, so that they are taken off that count.
@@ -133,8 +133,7 @@ class RouteLane:
             records = [record for record in records if record.sequence <= self._read_to]
         if records and (self.skip or before < self._parked_before):
             records = self._unknown(records)
-        self._ahead = self._ahead[self._at :] + self._outgoing(records)
-        self._at = 0
+        self._ahead, self._at = self._ahead[self._at :] + self._outgoing(records), 0
 
     def _bound(self, sequence: int) -> int:
         return sequence if self.until is None else min(sequence, self.until)
@@ -201,12 +200,13 @@ class RouteLane:
 
     def mark_replayed(self, before: int) -> None:
         """Mark as replays what is not sent yet, up to `before`: an outage is over."""
-        rest = self._ahead[self._at :]
-        for i, event in enumerate(rest):
-            if self.replay_before < event.sequence <= before:
-                rest[i] = msgspec.structs.replace(event, raw=event.raw[:-1] + _REPLAYED)
-        self._ahead, self._at = rest, 0
+        self.rewrite(lambda raw, at: raw[:-1] + _REPLAYED if self.replay_before < at <= before else raw)
         self.replay_before = max(self.replay_before, before)
+
+    def rewrite(self, change: Callable[[bytes, int], bytes]) -> None:
+        """Put `change(raw, sequence)` in the place of each event that was not sent yet."""
+        replace, rest = msgspec.structs.replace, self._ahead[self._at :]
+        self._ahead, self._at = [replace(each, raw=change(each.raw, each.sequence)) for each in rest], 0
 
     # -- sending -------------------------------------------------------------------------------
 

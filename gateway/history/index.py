@@ -86,6 +86,11 @@ def mark(text: str) -> int:
     return zlib.crc32(text.encode()) & 0xFFFF
 
 
+def never(_first: int, _last: int) -> bool:
+    """Have no doubt about any records."""
+    return False
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked for, as far as an index can tell."""
 
@@ -146,20 +151,26 @@ class Index:
             self.stretches = self.stretches[gone:]
         return gone
 
-    def may_have(self, asked: Question) -> Iterator[Stretch]:
-        """Yield the stretches that may have what is looked for, oldest first."""
+    def may_have(self, asked: Question, doubtful: Callable[[int, int], bool] = never) -> Iterator[Stretch]:
+        """Yield the stretches that may have what is looked for, oldest first.
+
+        `doubtful(first, last)`: the clock was wrong when these were written, so their times are others than here.
+        """
+        timeless = msgspec.structs.replace(asked, since="", until=LATER)
         stretches, keys = self.stretches, self.keys
         wanted = None
         if asked.key is not None:
             wanted = {number for number, key in enumerate(keys) if number == ANYTHING or asked.key(key)}
-        previous = None
+        previous, previous_fits = None, False
         for stretch in stretches:
             near = asked.near is not None and stretch.first <= asked.near <= stretch.last
-            if near and previous is not None and not _fits(previous, asked, wanted):
+            question = timeless if doubtful(stretch.first, stretch.last) else asked
+            fits = _fits(stretch, question, wanted)
+            if near and previous is not None and not previous_fits:
                 yield previous  # an id's place may be a little before where it should be
-            if near or _fits(stretch, asked, wanted):
+            if near or fits:
                 yield stretch
-            previous = stretch
+            previous, previous_fits = stretch, fits
 
     def renewed(self) -> Index:
         """Return the same index without pairs that no stretch has."""

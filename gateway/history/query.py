@@ -83,7 +83,8 @@ class Past:
     """What a journal holds, for questions. May be asked on any thread; each answer reads by itself.
 
     Events that routes shall not have any more are here as long as their bytes are: they happened. Dead letters beyond
-    their limit are not: they are counted as dropped, so nobody may send them after all.
+    their limit are not: they are counted as dropped, so nobody may send them after all. Times of events that happened
+    while the clock was wrong are the true ones, where they are known (journal/timeline.py), but in `runs`.
     """
 
     def __init__(
@@ -123,9 +124,10 @@ class Past:
         sweep = Sweep(self._store)
         try:
             for run in sweep.runs(after, last, lanes):
+                raws = self._told(run)
                 for place in range(run.begin, run.end):
                     if run.lanes[place] in lanes and not self._dropped(run, place):
-                        yield run.sequence(place), run.raws[place]
+                        yield run.sequence(place), raws[place]
         finally:
             sweep.close()
 
@@ -144,7 +146,7 @@ class Past:
             for run in sweep.runs(sequence - 1, min(sequence, self.durable())):
                 for place in range(run.begin, run.end):
                     if not self._dropped(run, place):
-                        return run.raws[place], rfc3339(run.wall_ns)
+                        return self._told(run)[place], rfc3339(run.wall_ns)
         finally:
             sweep.close()
         return None
@@ -164,7 +166,8 @@ class Past:
         known, through, beginning = [], 0, 0
         if index is not None and (found := index.stretches):
             through, beginning = found[-1].last, found[0].first
-            known = [(each.first, each.last) for each in index.may_have(self._question(wanted, sieve))]
+            doubtful = self._store.timeline.unsynced_in
+            known = [(each.first, each.last) for each in index.may_have(self._question(wanted, sieve), doubtful)]
         unknown = chain(self._unknown(wanted, 0, beginning - 1), known, self._unknown(wanted, through, last))
         return [(max(first, after + 1), min(end, last)) for first, end in unknown if end > after and first <= last]
 
@@ -199,7 +202,8 @@ class Past:
         for entry in self._store.view.segments:
             if entry.last <= after or entry.first > last:
                 continue
-            if wanted.since and rfc3339(entry.wall_last + AHEAD_S * NS_PER_S) < wanted.since:
+            late = wanted.since and rfc3339(entry.wall_last + AHEAD_S * NS_PER_S) < wanted.since
+            if late and not self._store.timeline.unsynced_in(entry.first, entry.last):
                 continue
             for first in range(max(after + 1, entry.first), min(last, entry.last) + 1, STRETCH_RECORDS):
                 yield first, min(first + STRETCH_RECORDS - 1, last, entry.last)
@@ -219,9 +223,17 @@ class Past:
     def _passing(self, sweep: Sweep, sieve: Sieve, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         lanes, passes = sieve.lanes, sieve.passes
         for run in sweep.runs(first - 1, last, lanes):
+            raws = self._told(run)
             for place in range(run.begin, run.end):
-                if run.lanes[place] in lanes and passes(run.raws[place]) and not self._dropped(run, place):
-                    yield run.sequence(place), run.raws[place]
+                if run.lanes[place] in lanes and passes(raws[place]) and not self._dropped(run, place):
+                    yield run.sequence(place), raws[place]
+
+    def _told(self, run: Run) -> Sequence[bytes]:
+        """Return a run's records with their true times, as far as they are known."""
+        if run.begin >= run.end:
+            return run.raws
+        told = self._store.timeline.telling(run.sequence(run.begin), run.sequence(run.end - 1))
+        return run.raws if told is None else [told(raw, run.sequence(place)) for place, raw in enumerate(run.raws)]
 
     def _dropped(self, run: Run, place: int) -> bool:
         """Return whether a record is a dead letter that its lane's limit has taken."""

@@ -63,6 +63,9 @@ class Committer:
         self._pace = Pace(journal.options.max_delay_ms / 1000)
         self._cursor_delay_s = journal.options.cursor_delay_s
         self._block_bytes = journal.options.block_bytes
+        self._working = False  # on the disk, on the worker's thread
+        self._resting = False  # before the next try of what was refused
+        self._works = 0  # pieces of work on the disk that are over, well or not
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._gathering = False  # the timer is for events, not for rows alone
@@ -90,6 +93,12 @@ class Committer:
     async def flush(self) -> None:
         """Return when everything appended so far is durable. Needs `run` to be running."""
         done = asyncio.get_running_loop().create_future()
+    def mark(self) -> Mark:
+        """Return how it gets on. A disk that refuses is asked again, which is getting on; one that hangs is not."""
+        work = self._working or (self._journal.open_records > 0 and not self._resting)
+        what = f"{self._journal.open_records} records wait" + (", the disk does not answer" if self._working else "")
+        return Mark(work, self.commits + self._works, what)
+
         self._flushes.append((self._journal.batch, done))
         self._due.set()
         await done
@@ -170,7 +179,9 @@ class Committer:
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_MAX_S)
             if journal.reopen(block):
+            self._resting = True
                 again = journal.seal()
+            self._resting = False
                 assert again is not None
                 block = again
         if self.state is not State.OK:
@@ -198,11 +209,15 @@ class Committer:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
+        self._working = True
             await asyncio.wait([future])
             raise
 
     async def _run_chore(self, chore: Chore) -> bool:
         """Do housekeeping; False when the disk refused it."""
+        finally:
+            self._working = False
+            self._works += 1
         try:
             await self._work(chore)
             return True

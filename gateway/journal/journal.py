@@ -68,7 +68,7 @@ class Journal:
         self.log_id = found.log_id.hex()
         self.epoch = epoch = found.epoch + 1
         self._prefix = f"{self.log_id}-{epoch:x}-"
-        self._counter = 0
+        self._counter, self.stamp = 0, stamp  # `stamp_unsynced` while the clock is not believed
         self._event_bytes_max = min(EVENT_BYTES_MAX, options.segment_size // BATCH_SHARE)
         skipped = found.report.skipped_sequences = SEQUENCE_SKIP if found.report.unclean else 0
         self.last_sequence = self.durable_sequence = found.next_sequence - 1 + skipped
@@ -139,7 +139,7 @@ class Journal:
         """
         self._counter += 1
         sequence = self.last_sequence + 1
-        stamp(event, f"{self._prefix}{self._counter:x}", sequence)
+        self.stamp(event, f"{self._prefix}{self._counter:x}", sequence)
         raw = encode(event)
         size = len(raw)
         if size > self._event_bytes_max:
@@ -160,7 +160,7 @@ class Journal:
         What is put right behind them (a cursor, the state a rule made with them) is in that batch, too. Raises
         JournalError when one is larger than a record may be, or all are more than a batch holds: none is kept.
         """
-        sequence, counter, prefix = self.last_sequence, self._counter, self._prefix
+        sequence, counter, prefix, stamp = self.last_sequence, self._counter, self._prefix, self.stamp
         raws: list[bytes] = []
         size = 0
         for event in events:

@@ -14,7 +14,9 @@ believed when their stretch began, and the beginning of the next stretch that is
 What is told of an unsynced event instead of its stored attributes (names as CloudEvents 1.0.2, 3.1 wants them):
 
     corrected    time, received: true; clock: "corrected"; uncorrectedtime: as it was
-    unsynced     bootid; bootns, nanoseconds since that boot, as text; notbefore, notafter where known
+    unsynced     bootid; clockoffset, as text: what its time shows more than the nanoseconds since that boot; notbefore,
+                 notafter where known.  So who hears later what the offset was in truth (event `clock_synced`) can
+                 correct it, too.  It is the same text for a whole stretch: a byte copy an event, no decoding.
 
 Bounds: STRETCHES_MAX rows; what no record of the log needs any more goes first.
 """
@@ -22,7 +24,7 @@ Bounds: STRETCHES_MAX rows; what no record of the log needs any more goes first.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, Protocol
 
@@ -36,6 +38,8 @@ BEHIND_RECORDS_MAX: Final = 4096  # events stamped before the clock was believed
 BEHIND_NS_MAX: Final = NS_PER_S  # and belong to the stretch before if they are no younger than this behind its end
 UNKNOWN_BOOT: Final = "unknown"
 _MARK: Final = b'"clock":"unsynced"'
+_ATTRIBUTES: Final = ("bootid", "clockoffset", "notbefore", "notafter")
+_TOLD: Final = b'"clockoffset":"'
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +83,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     stretches: list[Stretch]
     offsets: dict[str, int]  # by boot: the first that was believed
     unsynced: list[tuple[int, int]]  # (first, last) sequences that may hold unsynced events
+    endings: list[bytes]  # of each stretch: what an event of it ends with; empty when it can be corrected
 
 
 class Timeline:
@@ -172,20 +177,19 @@ class Timeline:
         """Return an event's bytes with its time corrected, or with what is known of it; see the module's head."""
         if _MARK not in raw:
             return raw
+        now = self._now
+        place = bisect_right(now.firsts, sequence) - 1
+        if place >= 0 and (ending := now.endings[place]):
+            return raw if _TOLD in raw else raw[:-1] + ending
         event: dict[str, Any] = msgspec.json.decode(raw)
         if event.get("clock") != "unsynced":
             return raw
         found = self.moment(sequence, event)
-        if found is None:
+        if found is None or found.wall_ns is None:
             return raw
-        if found.wall_ns is None:
-            event["bootid"], event["bootns"] = found.boot, str(found.boot_ns)
-            if found.not_before_ns:
-                event["notbefore"] = rfc3339(found.not_before_ns)
-            if found.not_after_ns:
-                event["notafter"] = rfc3339(found.not_after_ns)
-        else:
-            _correct(event, found.wall_ns)
+        for name in _ATTRIBUTES:
+            event.pop(name, None)
+        _correct(event, found.wall_ns)
         return msgspec.json.encode(event)
 
     def telling(self, first: int, last: int) -> Callable[[bytes, int], bytes] | None:
@@ -224,7 +228,22 @@ def _snapshot(rows: Mapping[str, Any]) -> _Snapshot:
     unsynced = [
         (each.first, end + BEHIND_RECORDS_MAX) for each, end in zip(stretches, ends, strict=True) if not each.synced
     ]
-    return _Snapshot([each.first for each in stretches], stretches, offsets, unsynced)
+    endings = [
+        _ending(each, stretches[place + 1 :]) if not each.synced and each.boot not in offsets else b""
+        for place, each in enumerate(stretches)
+    ]
+    return _Snapshot([each.first for each in stretches], stretches, offsets, unsynced, endings)
+
+
+def _ending(stretch: Stretch, later: Sequence[Stretch]) -> bytes:
+    """Return what an event of a stretch ends with that cannot be corrected."""
+    after = next((each.wall_ns for each in later if each.synced), 0)
+    found = {"bootid": stretch.boot, "clockoffset": str(stretch.offset_ns)}
+    if stretch.not_before_ns:
+        found["notbefore"] = rfc3339(stretch.not_before_ns)
+    if after:
+        found["notafter"] = rfc3339(after)
+    return b"," + msgspec.json.encode(found)[1:]
 
 
 def _needed(stretches: list[Stretch], oldest: int) -> set[int]:

@@ -95,6 +95,7 @@ class HttpTarget:
         self.name = name
         self.options = options
         self.batch_max = options.batch_max
+        self.patience_s = 2 * (options.connect_timeout_s + options.answer_timeout_s)
         self.accepted = False  # the server has taken something since start
         parts = urlsplit(options.url)
         host, tls = parts.hostname or "", parts.scheme == "https"

@@ -109,6 +109,8 @@ class MqttTarget:
         self.name = name
         self.options = options
         self.batch_max = options.batch_max
+        self.patience_s = 2 * max(options.answer_timeout_s, options.keep_alive_s)
+        self._answered = 0  # publishes
         self.windows = options.windows
         clock = clock or SystemClock()
         session = SessionOptions(
@@ -135,7 +137,7 @@ class MqttTarget:
 
     def status(self) -> dict[str, object]:
         """Say what `edge-gateway status` shows."""
-        return self._connection.status()
+        return {**self._connection.status(), "answered": self._answered}
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[Outcome]:
         """Publish events in order; returns when each is judged."""
@@ -222,6 +224,7 @@ class MqttTarget:
         if not answers:
             return
         self._answered_at = asyncio.get_running_loop().time()
+        self._answered += len(answers)
         for (sending, at), reason_code in answers:
             if reason_code and reason_code != Reason.NO_MATCHING_SUBSCRIBERS:
                 self._refused(link, sending, at, reason_code)

@@ -52,6 +52,7 @@ class Target(Protocol):
     name: str
     batch_max: int  # events per `send`
     windows: int  # how many sends of one lane may be in flight at once and still keep their order
+    patience_s: float  # after so long without any answer it has given up the connection by itself
 
     async def run(self) -> None:
         """Keep the connection (reconnecting with backoff) until cancelled."""
@@ -71,5 +72,5 @@ class Target(Protocol):
         ...
 
     def status(self) -> dict[str, object]:
-        """Say what `edge-gateway status` shows: connected, since, last error."""
+        """Say what `edge-gateway status` shows: connected, since, last error; requests or answered, which count."""
         ...

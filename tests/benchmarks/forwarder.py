@@ -36,6 +36,7 @@ class NullTarget:
 
     def __init__(self, batch_max: int, windows: int) -> None:
         self.batch_max = batch_max
+        self.patience_s = 1.0
         self.windows = windows
         self.taken = 0
 

@@ -23,6 +23,7 @@ class ScriptedTarget:
 
     def __init__(self, *, batch_max: int = 100, windows: int = 1, delay_s: float = 0.0) -> None:
         self.batch_max = batch_max
+        self.patience_s = 1.0
         self.windows = windows
         self.delay_s = delay_s
         self.arrived: list[bytes] = []  # in the order of arrival, repeats included

@@ -77,6 +77,7 @@ class Cause(msgspec.Struct, frozen=True, gc=False):
     time_ns: int  # what the clock of rules shows: when it happened, at most the gateway's present
     hops: int = 0
     time: str = ""  # the same as `time_ns`, where it is at hand
+    clock: Literal["unsynced"] | None = None  # whether that can be believed
 
 
 class Call:
@@ -125,6 +126,7 @@ class Call:
             lane=lane,
             actor=self.rule.actor,
             cause=self.cause.id,
+            clock=self.cause.clock,
             hops=self.cause.hops + 1,
             data=kept,
         )

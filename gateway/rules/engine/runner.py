@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -222,7 +222,8 @@ class Runner:
     def cause(self, seen: Seen) -> Cause:
         """Return a record as the cause of what follows from it."""
         at_ns = time_ns(seen, self.now_ns)
-        return Cause(seen.id, int(seen.sequence), at_ns, seen.hops, "" if at_ns == self.now_ns else seen.time)
+        clock: Literal["unsynced"] | None = "unsynced" if seen.clock == "unsynced" else None
+        return Cause(seen.id, int(seen.sequence), at_ns, seen.hops, "" if at_ns == self.now_ns else seen.time, clock)
 
     def present(self, cause: Cause) -> Cause:
         """Return the record at hand, now: what retries and ticks are timed from."""

@@ -393,7 +393,7 @@ class RuleWorker:
             "rules": len(self.rules),
             "fired": sum(self.diary.fired.values()),
             "backlog": len(self._backlog),
-            "behind": self._backlog.behind,
+            "in_flight": self._backlog.in_flight,
             "timers": len(self.time),
             "starts": self.starts,
             "faults": [*self.edits.said(), *map(str, self._ready.faults if self._ready else ())],

@@ -59,14 +59,18 @@ class Timekeeper:
                 async with asyncio.timeout(wait):  # not wait_for: before 3.12 it may swallow a cancellation
                     await self._moved.wait()
             self._moved.clear()
-            if (jumped_s := self._schedule.clock_set()) is not None:
-                self.record("clock_set", {"jumped_s": jumped_s})
+            self.clock_set()
             for due in self._schedule.due(TIMERS_PER_TURN_MAX):
                 rule, kind = str(due.row.get("rule", "")), str(due.row.get("kind", ""))
                 data = {"timer": due.key, "rule": rule, "kind": kind, "due": rfc3339(int(due.row["due"]))}
                 event = self.event("timer_fired", f"rule:{rule}", data, wall_ns=due.wall_ns)
                 clock = event.clock if due.trusted else "unsynced"
                 self._append(msgspec.structs.replace(event, clock=clock, hops=int(due.row.get("hops", 0))))
+
+    def clock_set(self) -> None:
+        """Append a record if the wall clock was set, or is believed only now, since the last time."""
+        if (jumped_s := self._schedule.clock_set()) is not None:
+            self.record("clock_set", {"jumped_s": jumped_s})
 
     def record(self, event_type: str, data: dict[str, Any], *, subject: str = "", actor: str = "gateway") -> Event:
         """Append a record of the gateway's own about rules."""
