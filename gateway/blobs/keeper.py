@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.blobs.store import BlobStore
+from gateway.progress import Mark
 
 log = logging.getLogger(__name__)
 

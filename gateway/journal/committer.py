@@ -31,6 +31,7 @@ from gateway.journal.batch import Block
 from gateway.journal.chore import Chore
 from gateway.journal.journal import Journal
 from gateway.journal.pace import Pace
+from gateway.progress import Mark
 
 log = logging.getLogger(__name__)
 
