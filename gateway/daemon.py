@@ -43,10 +43,12 @@ from gateway.installation.live import Installation
 from gateway.installation.profiles import ProfileFiles
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.logs.about import about
 from gateway.logs.output import set_up, tick
 from gateway.offers.hearing import HearingDecoder
 from gateway.offers.offers import Offers
 from gateway.outlet import Outlet
+from gateway.outlook import line_of, marks_of, settled
 from gateway.pipeline import Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.units import everybody
@@ -55,10 +57,13 @@ from gateway.replay.sender import Way
 from gateway.service import Service
 from gateway.sources.source import Source
 from gateway.stages import Stages
+from gateway.watchdog import Watchdog, patient
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0  # clock quality, held-back values, the watchdog
+SETTLE_LOOK_S = 0.02  # whether sources have had their first try,
+SETTLE_LOOKS_MAX = 100  # so often, before the service manager is told that it goes on
 FINISH_S = 2.0  # for answers from targets at the end
 
 
@@ -109,15 +114,16 @@ class Daemon:
         self.forwarders = [forwarder_of(self, name) for name in config.routes]
         self._build_acting()
         self._build_past()
-        self.stages = Stages()
-        self._stop = asyncio.Event()
-
-    def _build_acting(self) -> None:
-        """Build what acts on the house, and what tells people."""
         self.clock_watch = ClockWatch(
             self.journal, self.clock, self.pipeline.record, gateway=self.name,
             marks=lambda: [*self.decoders.values()], retell=self._retell, clock_set=self._clock_set,
         )  # fmt: skip
+        self.stages = Stages()
+        self.watchdog = Watchdog(self.service, partial(marks_of, self), partial(line_of, self))
+        self._stop = asyncio.Event()
+
+    def _build_acting(self) -> None:
+        """Build what acts on the house, and what tells people."""
         config = self.config
         self.commands = Commands(
             self.journal, self.committer, self.outlet, self.pipeline.record, self.clock,
@@ -161,8 +167,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         try:
-            self._start()
-            await self.stages.watch(self._stop)
+            with self.watchdog.guarded():
+                self._start()
+                await self.stages.watch(self._stop)
         finally:
             await self._end()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -198,8 +205,16 @@ class Daemon:
         for name, source in self.sources.items():
             add(f"source[{name}]", source.run(self.pipeline.inbox), outer=True)
         add("api", self._serve(ApiServer(self.config.places.socket, Answers(self).all())), outer=True)
-        self.service.ready(f"{len(self.sources)} sources, {len(self.forwarders)} routes")
-        log.info("ready")
+
+    async def _become_ready(self) -> None:
+        """Say READY when the journal takes records and each source is there, or has tried: nobody is waited for."""
+        for _ in range(SETTLE_LOOKS_MAX):
+            if settled(self) and (self.committer.commits or self.committer.refusals):
+                break
+            await asyncio.sleep(SETTLE_LOOK_S)
+        line = line_of(self)
+        self.service.ready(line)
+        log.info("ready: %s", line)
 
     async def _end(self) -> None:
         """End every stage in an order that loses nothing: the commit last, it has the cursors of what was sent."""
@@ -216,11 +231,12 @@ class Daemon:
         try:
             await api.run()
         except (GatewayError, OSError) as error:
-            log.error("no local API: %s", error)
+            log.error("no local API: %s", error, extra=about(NO_API))
             await asyncio.get_running_loop().create_future()
 
     async def _tick(self) -> None:
         """Once a second: is the clock believed, which held-back values are due, tell the watchdog."""
+        await self._become_ready()
         while True:
             self.clock_watch.look()
             self.pipeline.release()
@@ -241,7 +257,8 @@ class Daemon:
     def _say_new_damage(self) -> None:
         damaged = self.damaged_records
         if damaged != self._damage_said:
-            log.warning("journal: %d damaged records were found while reading", damaged - self._damage_said)
+            more = damaged - self._damage_said
+            log.warning("journal: %d damaged records were found while reading", more, extra=about(RECORDS_DAMAGED))
             self._damage_said = damaged
 
     def _durable(self, batch: int) -> None:
@@ -251,6 +268,13 @@ class Daemon:
             forwarder.durable(batch)
         self.commands.wake()
         self.web_calls.wake()
+
+    def _clock_set(self) -> None:
+        self.rules.time.clock_set()
+
+    def _retell(self) -> None:
+        for forwarder in self.forwarders:
+            forwarder.retell(self.journal.timeline.told)
 
     def _press(self, paused: bool) -> None:
         for source in self.sources.values():
@@ -264,17 +288,11 @@ class Daemon:
             "edge-gateway %s %s: log %s, epoch %d, sequence %d", __version__, self.name,
             self.journal.log_id, self.journal.epoch, self.journal.last_sequence,
         )  # fmt: skip
+        self.clock_watch.say()
         for line in self.journal.recovery.lines():
-            log.warning("journal: %s", line)
+            log.warning("journal: %s", line, extra=about(RECORDS_DAMAGED))
         for warning in self.config.warnings:
-            log.warning("%s", warning)
-
-    def _clock_set(self) -> None:
-        self.rules.time.clock_set()
-
-    def _retell(self) -> None:
-        for forwarder in self.forwarders:
-            forwarder.retell(self.journal.timeline.told)
+            log.warning("%s", warning, extra=about(CONFIG_DOUBTFUL))
 
 
 def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
@@ -282,8 +300,9 @@ def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     set_up(config.log)
 
     async def _run() -> None:
-        await daemon(config).run()
+        with patient(Service()):
+            made = daemon(config)
+        await made.run()
 
     asyncio.run(_run())
     return 0
-        self.clock_watch.say()
