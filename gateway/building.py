@@ -33,7 +33,9 @@ class Building:
     ) -> None:
         """Take what they need: `keep` puts a row of a durable table, `filters` are topics that a source shall bring."""
         self._gateway, self._journal, self._committer, self._clock = gateway, journal, committer, clock
-        self._catalogue, self._keep, self._filters, self._read_blob = catalogue, keep, filters, read_blob
+        self.catalogue = catalogue
+        self._keep, self._filters, self._read_blob = keep, filters, read_blob
+        self._before_commit: dict[str, Callable[[], None]] = {}  # by source
 
     def source(self, name: str, options: Any) -> Source:
         """Build a source by the type of its options."""
@@ -47,6 +49,17 @@ class Building:
             return self._bus(name, options)
         return self._mqtt(name, options)
 
+    def forget(self, name: str) -> None:
+        """Put what a source that has ended remembers into the open batch, and ask it no more."""
+        hook = self._before_commit.pop(name, None)
+        if hook is not None:
+            hook()
+            self._committer.before_seal.remove(hook)
+
+    def _ask_before_commit(self, name: str, hook: Callable[[], None]) -> None:
+        self._before_commit[name] = hook
+        self._committer.before_seal.append(hook)
+
     def _listener(self, name: str, options: Any) -> Source:
         from gateway.sources.listener import Listener
 
@@ -57,23 +70,23 @@ class Building:
             dict(journal.table(f"retained:{name}")),
             dict(journal.table(f"traces:{name}")),
         )
-        self._committer.before_seal.append(listener.before_commit)
+        self._ask_before_commit(name, listener.before_commit)
         return listener
 
     def _serial(self, name: str, options: Any) -> Source:
         from gateway.sources.serial import SerialSource
 
-        line = line_of(self._catalogue, options.profiles, options.baud, options.mode)
+        line = line_of(self.catalogue, options.profiles, options.baud, options.mode)
         settings = msgspec.structs.replace(options, baud=line.baud, mode=line.mode)
         return SerialSource(name, settings, line.framing, self._clock)
 
     def _bus(self, name: str, options: Any) -> Source:
         from gateway.sources.bus import BusSource
 
-        line = line_of(self._catalogue, options.profile, options.baud, options.mode)
+        line = line_of(self.catalogue, options.profile, options.baud, options.mode)
         settings = msgspec.structs.replace(options, baud=line.baud, mode=line.mode)
-        wire = wire_of(self._catalogue, options.profile[0])
-        return BusSource(name, settings, wire, units_of(self._catalogue, options.units), self._clock)
+        wire = wire_of(self.catalogue, options.profile[0])
+        return BusSource(name, settings, wire, units_of(self.catalogue, options.units), self._clock)
 
     def _mqtt(self, name: str, options: Any) -> Source:
         from gateway.sources.mqtt import MqttSource
@@ -88,7 +101,7 @@ class Building:
             for key, value in source.seen.changes():
                 self._keep(table, key, value)
 
-        self._committer.before_seal.append(remember)
+        self._ask_before_commit(name, remember)
         return source
 
     def _http(self, name: str, options: Any) -> Source:

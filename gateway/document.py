@@ -43,6 +43,7 @@ class Document:
     def __init__(self, text: str, file: Path | str) -> None:
         """Parse `text`; `file` is only its name in faults. Raises ConfigError on a syntax error."""
         self.file = file
+        self.text = text
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:

@@ -36,10 +36,21 @@ class Overlaid(Document):
         self._documents = tuple(documents)
         self._given = dict(given or {})
         self.file = documents[0].file
+        self.text = documents[0].text
         self.data = {}
         self._written: dict[Place, Place] = {}
         for document in documents:
             _merge(self.data, document.data)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Return what was merged: file -> its text, the base first."""
+        return {str(document.file): document.text for document in self._documents}
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """Return the variables that no file has to set."""
+        return self._given
 
     def renamed(self, at: Place, written: Place) -> None:
         """Say that a value is known as `at` from now on, and stands as `written` in a file."""

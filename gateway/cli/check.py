@@ -175,7 +175,7 @@ def _print_json(
     answer: dict[str, Any] = {"ok": not faults, "faults": list(map(_fields, faults))}
     answer |= {"warnings": list(map(_fields, warnings)), "counts": counts}
     if words.effective and config is not None:
-        from gateway.cli.effective import values
+        from gateway.config.effective import values
 
         answer["effective"] = [value._asdict() for value in values(config)]
     say_json(answer)
@@ -187,7 +187,7 @@ def _fields(fault: Fault) -> dict[str, Any]:
 
 def effective_lines(config: Config) -> Iterator[str]:
     """Write every value in force as TOML, with its origin as a comment."""
-    from gateway.cli.effective import toml, values
+    from gateway.config.effective import toml, values
 
     table = ""
     for value in values(config):

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect as shape
 
 from gateway.cli.comments import comments
-from gateway.cli.effective import plain, toml
+from gateway.config.effective import plain, toml
 
 CONFIG_HEAD = """# gateway.toml
 

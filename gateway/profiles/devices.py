@@ -96,7 +96,11 @@ class Devices:
         """Read devices.toml; a missing file is an empty installation. Raises ConfigError."""
         if not file.exists():
             return cls()
-        document = Document.read(file)
+        return cls.of(Document.read(file))
+
+    @classmethod
+    def of(cls, document: Document) -> Devices:
+        """Take an installation from a document. Raises ConfigError."""
         found = document.convert(_File)
         raise_faults(_doubles(document, found.device))
         return cls(found.device, found.kind)

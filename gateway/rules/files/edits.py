@@ -12,9 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from gateway.clock import Clock, rfc3339
 from gateway.rules.files import snapshot
@@ -23,12 +21,12 @@ from gateway.rules.files.packages import Packages
 from gateway.rules.files.plan import Plan, Refusal
 from gateway.rules.files.snapshot import LOCK, Signature, Snapshot, content, is_rule_file
 from gateway.rules.files.spares import Spares
+from gateway.rules.files.terms import Rehearsal, RulesRefused, Succession, Terms
 from gateway.rules.files.versions import Versions
 from gateway.rules.files.writers import Writers
 from gateway.rules.language.acting import AS_USUAL, Acting
 from gateway.rules.options import RuleOptions
 from gateway.rules.protocol import DeviceEntry, Load, Ready, RuleFault
-from gateway.rules.worker.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -41,31 +39,6 @@ AGAIN_S = 5.0  # before files are tried again in which nothing was found
 EXPECTED_MAX = 100  # texts that somebody is known to be about to save
 BY_HAND = "file"  # actor of a change found on the disk
 NAMED_MAX = 100  # files and rules in an event `rules_changed`
-
-
-@dataclass
-class Succession:
-    """Loaded and tested files, in a process that waits to be started."""
-
-    candidate: Candidate
-    ready: Ready
-    files: dict[str, bytes]
-    record: dict[str, Any]  # of the event `rules_changed`
-    actor: str
-    complete: bool  # no file of the folder is left out
-    done: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    @property
-    def over(self) -> bool:
-        """Whether nobody waits for it any more, or its process is gone."""
-        return self.done.done() or not self.candidate.process.alive
-
-    def taken(self, *, over: bool = False) -> WorkerProcess:
-        """Give the process away, to whoever ends it from now on; `over`: it comes too late."""
-        self.candidate.owned = self.candidate.owned and over
-        if not self.done.done():
-            self.done.set_result(not over)
-        return self.candidate.process
 
 
 class Edits:
@@ -90,13 +63,11 @@ class Edits:
         acting   what the installation says about acting: names of inputs and services are checked, too
         decided  is called once, when it is known what to begin with
         """
-        self._options = options
-        self._acting = acting
+        self.terms = Terms(options, tuple(recipients), acting)
         self.folder = options.folder.resolve()
         self._clock = clock
         self._store_folder = store
         self._devices = devices
-        self._recipients = tuple(recipients)
         self._propose = propose
         self._say_decided = decided
         self.store: Versions | None = None
@@ -109,6 +80,7 @@ class Edits:
         self._seen: Signature | None = None  # of the files as they were read last
         self._expected: dict[tuple[str, str], str] = {}  # (file, hash) -> who is about to save it
         self.spares = Spares(options)
+        self._one = asyncio.Lock()  # one look at a time, or one rehearsal
         self._writers = Writers(self.folder)
         self._packages = Packages(options, None if store is None else store.with_name(f"{store.name}-packages"))
         self._again_at = math.inf  # when to try once more what nobody can be blamed for
@@ -146,21 +118,23 @@ class Edits:
         files: Mapping[str, bytes],
         last: Collection[str] = (),
         excluded: Mapping[str, tuple[int, str]] | None = None,
+        terms: Terms | None = None,
     ) -> Load:
-        """Return what tells a worker to load files."""
+        """Return what tells a worker to load files; `terms`: others than those that count."""
+        options, recipients, acting = terms or self.terms
         return Load(
             folder=str(self.folder),
             files=dict(files),
             devices=self._devices(),
-            modes=self._options.modes,
-            recipients=self._recipients,
-            memory_bytes_max=self._options.memory_bytes_max,
+            modes=options.modes,
+            recipients=recipients,
+            memory_bytes_max=options.memory_bytes_max,
             packages=str(self._packages.path(files.get(LOCK)) or ""),
             last=list(last),
             excluded=dict(excluded or {}),
-            grants=self._options.grants,
-            located=self._options.location is not None,
-            acting=self._acting,
+            grants=options.grants,
+            located=options.location is not None,
+            acting=acting,
         )
 
     def expect(self, name: str, source: bytes, actor: str) -> None:
@@ -172,7 +146,7 @@ class Edits:
 
     def look_again(self, acting: Acting | None = None) -> None:
         """Try what was refused once more: devices, or what is so with all of them, are others now."""
-        self._acting = acting or self._acting
+        self.terms = self.terms._replace(acting=acting or self.terms.acting)
         self.refused.clear()
         self._packages.forget_failures()
         self._seen = None
@@ -183,7 +157,8 @@ class Edits:
     async def run(self) -> None:
         """Watch until cancelled."""
         try:
-            await self._begin()
+            async with self._one:
+                await self._begin()
             while True:
                 try:
                     async with asyncio.timeout(BUSY_SCAN_S if self.spares.busy else SCAN_S):
@@ -191,7 +166,8 @@ class Edits:
                 except TimeoutError:
                     pass
                 self._look_now.clear()
-                await self._look()
+                async with self._one:
+                    await self._look()
         finally:
             self._writers.close()
             await self._packages.close()
@@ -211,6 +187,43 @@ class Edits:
         self.wanted = found.files
         self.decided = True
         self._say_decided()
+
+    async def rehearse(self, terms: Terms) -> Rehearsal:
+        """Look now; and try what lies on the disk under other terms, if they are others. Nothing runs otherwise yet.
+
+        Raises RulesRefused when something on the disk is not good, CandidateFailed when it can't be tried.
+        """
+        async with self._one:
+            if terms == self.terms:
+                await self._look()
+                if self.refused:
+                    raise RulesRefused(self.faults)
+                return Rehearsal(terms)
+            found = await self._settled()
+            plan = Plan(self.folder, found.files, self.running, unreadable=found.faults, uses=self._uses)
+            if (lock := plan.files.get(LOCK)) is not None and (why := self._packages.missing(lock)):
+                plan.wait(LOCK, why)
+            if plan.refused:
+                raise RulesRefused([fault for _, refusal in sorted(plan.refused.items()) for fault in refusal.faults])
+            if not any(map(is_rule_file, plan.files)):
+                return Rehearsal(terms)
+            return Rehearsal(terms, plan, *await self._tried(plan, terms))
+
+    async def adopt(self, rehearsal: Rehearsal) -> None:
+        """Let what was rehearsed count, and run it from the next event on. CandidateFailed: its process is gone."""
+        async with self._one:
+            trial, ready = rehearsal.candidate, rehearsal.ready
+            before, self.terms = self.terms, rehearsal.terms
+            if rehearsal.plan is not None and trial is not None and ready is not None:
+                try:
+                    await self._hand_over(rehearsal.plan, trial, ready)
+                except CandidateFailed:
+                    self.terms = before
+                    raise
+                finally:
+                    await rehearsal.drop()
+                self.refused, self._seen = {}, None
+            self.spares.options = self.terms.options
 
     async def _look(self) -> None:
         now = await asyncio.to_thread(snapshot.signature, self.folder)
@@ -285,8 +298,30 @@ class Edits:
         """Try a plan: hand it over and return True, or refuse what is wrong with it."""
         trial: Candidate | None = None
         try:
-            trial = self.spares.take()
-            message = self.load_message(plan.files, plan.changed)
+            trial, ready = await self._tried(plan, self.terms)
+            await self._hand_over(plan, trial, ready)
+            return True
+        except RulesRefused as refused:
+            faults = refused.faults
+        except CandidateFailed as failed:
+            faults = [failed.fault] if failed.fault is not None else []
+            if not faults:  # nobody's code was running: memory, the machine, or a bug of ours
+                plan.refuse_all(f"the process that tried it {failed.reason}")
+                self._again_at = time.monotonic() + AGAIN_S
+        finally:
+            if trial is not None and trial.owned:
+                await trial.close()
+        plan.refuse(faults)
+        return False
+
+    async def _tried(self, plan: Plan, terms: Terms) -> tuple[Candidate, Ready]:
+        """Load and test what is planned; returns a process that waits to be started, to be closed by who gets it.
+
+        Raises RulesRefused, CandidateFailed.
+        """
+        trial, good = self.spares.take(), False
+        try:
+            message = self.load_message(plan.files, plan.changed, terms=terms)
             ready = await trial.load(message)
             plan.uses |= ready.uses
             faults, to_test = ready.faults, [name for name in plan.to_test() if name in ready.tested]
@@ -298,19 +333,13 @@ class Edits:
                     trial = self.spares.take()
                     ready = await trial.load(message)
                     faults = ready.faults
-            if not faults:
-                await self._hand_over(plan, trial, ready)
-                return True
-        except CandidateFailed as failed:
-            faults = [failed.fault] if failed.fault is not None else []
-            if not faults:  # nobody's code was running: memory, the machine, or a bug of ours
-                plan.refuse_all(f"the process that tried it {failed.reason}")
-                self._again_at = time.monotonic() + AGAIN_S
+            if faults:
+                raise RulesRefused(faults)
+            good = True
+            return trial, ready
         finally:
-            if trial is not None and trial.owned:
+            if not good:
                 await trial.close()
-        plan.refuse(faults)
-        return False
 
     async def _hand_over(self, plan: Plan, candidate: Candidate, ready: Ready) -> None:
         """Let it take over between two events, and keep what is good now."""
@@ -335,8 +364,9 @@ class Edits:
         self.running, self._uses = files, ready.uses
         self.since = {name: at if name in changed else self.since.get(name, at) for name in files}
         self.edits += 1
-        log.info("rules: live now: %s", ", ".join(f"{name} {said or 'removed'}" for name, said in versions.items()))
-        if self.store is not None:
+        live = ", ".join(f"{name} {said or 'removed'}" for name, said in versions.items())
+        log.info("rules: live now: %s", live or "the same, as the config says now")
+        if self.store is not None and changed:
             try:
                 await asyncio.to_thread(self.store.record, files, at, actors)
                 if LOCK in changed:

@@ -22,7 +22,7 @@ class Spares:
     """Those that nobody has taken yet."""
 
     def __init__(self, options: RuleOptions) -> None:
-        self._options = options
+        self.options = options
         self._waiting: list[Candidate] = []
         self._started_at = -math.inf
         self._changed_at = -math.inf
@@ -43,16 +43,16 @@ class Spares:
         with contextlib.suppress(CandidateFailed):  # who needs one is told
             while len(self._waiting) < count:
                 self._started_at = time.monotonic()
-                self._waiting.append(Candidate(self._options))
+                self._waiting.append(Candidate(self.options))
 
     def take(self) -> Candidate:
         """Give away a process that is ready, or one that has just begun to be. CandidateFailed: none can start."""
         self.fill(1)
-        return self._waiting.pop(0) if self._waiting else Candidate(self._options)
+        return self._waiting.pop(0) if self._waiting else Candidate(self.options)
 
     async def keep(self, *, wanted: bool) -> None:
         """Have as many as should be there; call this now and then. `wanted`: there are rules."""
-        count = BUSY_COUNT if self.busy else int(self._options.spare and wanted)
+        count = BUSY_COUNT if self.busy else int(self.options.spare and wanted)
         if len(self._waiting) < count and time.monotonic() - self._started_at > PAUSE_S:
             self.fill(count)
         while len(self._waiting) > count:

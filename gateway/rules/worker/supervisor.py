@@ -27,8 +27,9 @@ from typing import Any
 from gateway.clock import Clock, rfc3339
 from gateway.event import Event
 from gateway.rules.files.candidate import CandidateFailed, end
-from gateway.rules.files.edits import Edits, Succession
+from gateway.rules.files.edits import Edits
 from gateway.rules.files.snapshot import is_rule_file
+from gateway.rules.files.terms import Succession
 from gateway.rules.language.acting import AS_USUAL, Acting
 from gateway.rules.options import RuleOptions
 from gateway.rules.protocol import DeviceEntry, FromWorker, Inventory, Outcome, Ready, RuleFault, RuleInfo, Start
@@ -95,9 +96,7 @@ class RuleWorker:
         * `on_outcome(outcome)` journals `outputs` (feeding them, too) and `puts`, in one batch.
         * `last_sequence` is the journal's at start; `store` the folder for good versions of files (None: none is kept).
         """
-        self._options = options
-        self._gateway = gateway
-        self._log_id = log_id
+        self._gateway, self._log_id = gateway, log_id
         self._table, self._devices = table, devices
         self._on_outcome = on_outcome
         saved = table("cursors").get(CURSOR_KEY)
@@ -106,10 +105,9 @@ class RuleWorker:
         self._backlog = Backlog(after, last_sequence, options.records_max, options.bytes_max)
         self._feed = Feed(self._backlog, clock, last_sequence, read, partial(table, "values"), self._was_sent)
         self.feed, self.gates = self._feed.take, self._feed.gates
-        self.time = Timekeeper(gateway, clock, append)
-        self.diary = Diary(clock)
-        named = (recipients, acting)
+        self.time, self.diary = Timekeeper(gateway, clock, append), Diary(clock)
         self._wake = asyncio.Event()  # there is something to start
+        named = (recipients, acting)
         self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._wake.set, *named)
         self._process: WorkerProcess | None = None
         self._ready: Ready | None = None
@@ -308,6 +306,7 @@ class RuleWorker:
         if process is None:
             return False
         while not process.ended:
+            options = self.edits.terms.options
             busy = bool(self._backlog.in_flight)
             self._resting = not busy
             with contextlib.suppress(TimeoutError):
@@ -318,9 +317,9 @@ class RuleWorker:
                 return True
             if not busy or process.ended:
                 continue
-            overdue = process.overdue(self._options.call_s_max, self._options.load_s_max, self._feed.sent_at)
+            overdue = process.overdue(options.call_s_max, options.load_s_max, self._feed.sent_at)
             if overdue is not None:
-                reason = lateness(overdue.activity, self._options.call_s_max)
+                reason = lateness(overdue.activity, options.call_s_max)
                 return self._judge(process, reason, await process.stack())
             if time.monotonic() - self._feed.sent_at > FRAME_S_MAX:
                 return self._judge(process, f"no answer within {FRAME_S_MAX:g} s", await process.stack())
@@ -332,17 +331,18 @@ class RuleWorker:
         return False
 
     def _start_message(self, devices: list[DeviceEntry], ready: Ready, *, complete: bool) -> Start:
+        options = self.edits.terms.options
         return Start(
             gateway=self._gateway,
             log_id=self._log_id,
             devices=devices,
-            modes=self._options.modes,
-            timezone=self._options.timezone,
-            location=self._options.location,
+            modes=options.modes,
+            timezone=options.timezone,
+            location=options.location,
             tables={name: dict(self._table(name)) for name in TABLES},
             blamed=self._verdicts.blamed(ready.rules),
-            late_s=self._options.late_s,
-            kept_s=self._options.removed_kept_days * 86400,
+            late_s=options.late_s,
+            kept_s=options.removed_kept_days * 86400,
             complete=complete,
             careful_upto=self._verdicts.careful_upto,
         )

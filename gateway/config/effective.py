@@ -31,9 +31,12 @@ def values(config: Config) -> Iterator[Value]:
     tables: list[tuple[Place, Any]] = [
         (("gateway",), config.gateway),
         (("api",), {"socket": config.places.socket}),
+        (("log",), config.log),
         (("journal",), config.journal),
         (("history",), config.history),
+        (("blobs",), config.blobs),
         (("rules",), config.rules),
+        (("offers",), config.offers),
     ]
     if set(config.notify.groups) - {EVERYONE}:
         tables.append((("notify",), {name: list(members) for name, members in config.notify.groups.items()}))
