@@ -1,0 +1,48 @@
+# What a test's script in the machine is made of; each step ends the script when it fails.
+set -eu
+cd /lab/in
+mkdir -p /var/lib/oracle
+
+# until_true SECONDS COMMAND...: wait for something.
+until_true() {
+    limit=$1
+    shift
+    for _ in $(seq $((limit * 5))); do
+        if "$@" >/dev/null 2>&1; then return 0; fi
+        sleep 0.2
+    done
+    echo "not within $limit s: $*"
+    return 1
+}
+
+# install PACKAGE: as an operator does.
+install() { dpkg -i "./$1"; }
+
+# answers: the service is up and its API answers.
+answers() { systemctl is-active --quiet edge-gateway && edge-gateway status --json; }
+
+# use_oracle: read the oracle's messages, send to the cloud at port 1884; in files that no package brings.
+use_oracle() {
+    cp oracle.toml /etc/edge-gateway/profiles/oracle.toml
+    cp cloud.toml /etc/edge-gateway/gateway.d/50-cloud.toml
+    edge-gateway check
+    systemctl restart edge-gateway
+    until_true 60 answers
+}
+
+# cloud: a broker far away, and somebody who notes what comes there.
+cloud() {
+    mkdir -p /var/lib/cloud && chown mosquitto /var/lib/cloud
+    cp cloud.conf /etc/cloud.conf
+    systemd-run --quiet --unit=cloud mosquitto -c /etc/cloud.conf
+    systemd-run --quiet --unit=collector python3 /lab/in/oracle.py collect
+    until_true 30 ss -Hlnt 'sport = 1884' # listens
+}
+
+# main_pid, property NAME: of the service.
+property() { systemctl show -P "$1" edge-gateway; }
+main_pid() { property MainPID; }
+
+# passed FILE: seconds since the uptime that FILE holds.
+now() { cut -d' ' -f1 /proc/uptime; }
+passed() { awk -v then="$1" '{ printf "%.2f", $1 - then }' /proc/uptime; }
