@@ -260,7 +260,7 @@ class Edits:
                     self._seen = after
                     return found
                 if late:
-                    return self._without(found, _moving(before, after) | writing)
+                    return self._without(found, snapshot.moving(before, after) | writing)
                 now = after
             before = now
 
@@ -389,7 +389,3 @@ class Edits:
 def version(source: bytes) -> str:
     """Return what a version of a file is called by people."""
     return content(source)[:8]
-
-
-def _moving(before: Signature, after: Signature) -> set[str]:
-    return {name for name in {*before, *after} if before.get(name) != after.get(name)}

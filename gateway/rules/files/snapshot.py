@@ -127,3 +127,8 @@ def _wanted(name: str, below: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def moving(before: Signature, after: Signature) -> set[str]:
+    """Return the files that are others now."""
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}

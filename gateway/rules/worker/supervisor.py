@@ -19,7 +19,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,12 +39,13 @@ from gateway.rules.worker.diary import Diary
 from gateway.rules.worker.feed import Behind, Feed
 from gateway.rules.worker.process import WorkerProcess
 from gateway.rules.worker.questions import NoAnswer
+from gateway.rules.worker.state import State
 from gateway.rules.worker.timekeeper import Timekeeper
 from gateway.rules.worker.verdicts import Verdicts, ending, lateness
 
 log = logging.getLogger(__name__)
 
-__all__ = ["RuleOptions", "RuleOutcome", "RuleWorker"]
+__all__ = ["RuleOptions", "RuleOutcome", "RuleWorker", "State"]
 
 RuleOutcome = Outcome
 TABLES = ("values", "rule_state", "timers", "holds", "alerts", "modes", "inputs")  # what a worker starts from
@@ -55,16 +55,6 @@ WATCH_S = 0.05  # how often a running call is looked at
 FRAME_S_MAX = 30.0  # a batch without an outcome and without a call to blame
 IDLE_CURSOR_S = 5.0  # how often a cursor that moved over uninteresting records is written
 FAULTS_KEPT_MAX = 100
-
-
-class State(Enum):
-    """What `status` says about the worker."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    WAITING = "waiting"  # before the next start
-    NONE = "none"  # there are no rules
-    STOPPED = "stopped"
 
 
 class RuleWorker:
