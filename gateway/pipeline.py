@@ -23,34 +23,34 @@ Bounds: at most `UNACKNOWLEDGED_BYTES_MAX` of payload wait for a commit; above i
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-import msgspec
-
 from gateway.clock import Clock, rfc3339
+from gateway.codes.disk import NOT_IN_THE_JOURNAL
+from gateway.codes.rules import OUTPUTS_LOST
+from gateway.codes.service import GATEWAY_FAULT
+from gateway.codes.sources import MESSAGE_REJECTED
 from gateway.errors import JournalError
 from gateway.event import Event
 from gateway.gates import Gates
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.letters import not_kept, rejected, too_large
+from gateway.logs.about import about
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
+from gateway.progress import Mark
 from gateway.rules.worker.supervisor import RuleOutcome
 from gateway.sources.source import Delivery
-from gateway.progress import Mark
 
 log = logging.getLogger(__name__)
 
 UNACKNOWLEDGED_BYTES_MAX = 8 * 1024 * 1024
 GROWTH, EVENT_BYTES = 2, 400  # a chunk's events are thought to take payload * GROWTH + messages * EVENT_BYTES
-DEAD_LETTER_PAYLOAD_BYTES_MAX = 64 * 1024  # whole payload up to here; beyond it length, hash and the head
-DEAD_LETTER_HEAD_BYTES = 4096
 RULES_CHARS_MAX = 200  # names of rules in a dead letter
 
 
@@ -131,7 +131,7 @@ class Pipeline:
             try:
                 decoded = decode(delivery)
             except Exception as error:  # a bug in decoding, or a profile that brings one out: it costs one message
-                log.exception("message on %r of source %s: a fault of the gateway", delivery.topic, delivery.source)
+                log.exception("message on %r: a fault of the gateway", delivery.topic, extra=_fault_at(delivery))
                 decoded = Decoded(rejected=f"a fault of the gateway: {type(error).__name__}: {error}")
             if decoded.blobs and self.blobs is not None:
                 with_blobs.append((delivery, decoded))
@@ -170,7 +170,7 @@ class Pipeline:
             lost.extend([] if kept else [sha256])
             if left == 0:
                 unacknowledged.blobs -= 1
-                self._append_late(delivery, [_not_kept(event, lost) for event in decoded.events])
+                self._append_late(delivery, [not_kept(event, lost) for event in decoded.events])
                 unacknowledged.sequence = self._appended
                 self.durable()
 
@@ -236,7 +236,7 @@ class Pipeline:
             self.dead_letter(delivery, str(error))
             return []
         except Exception as error:  # an event nobody can encode is a bug, too, and costs one message, too
-            log.exception("events of %r of source %s: a fault of the gateway", delivery.topic, delivery.source)
+            log.exception("events of %r: a fault of the gateway", delivery.topic, extra=_fault_at(delivery))
             self.dead_letter(delivery, f"a fault of the gateway: {type(error).__name__}: {error}")
             return []
         self._appended = self._journal.last_sequence
@@ -255,16 +255,10 @@ class Pipeline:
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep a message that can't be decoded, with its bytes and the reason."""
         self.rejected[delivery.source] += 1
-        self._journal.append(
-            Event(
-                source=f"/{self._gateway}/{delivery.source}",
-                type="message_rejected",
-                time=rfc3339(delivery.received_ns),
-                lane="dead_letter",
-                actor="gateway",
-                data={"reason": reason, "topic": delivery.topic, **raw_payload(delivery.payload)},
-            )
-        )
+        letter = rejected(self._gateway, delivery, reason)
+        self._journal.append(letter)
+        said = about(MESSAGE_REJECTED, source=delivery.source, event_id=letter.id)
+        log.warning("message on %r is a dead letter: %s", delivery.topic, reason, extra=said)
         self._appended = self._journal.last_sequence
         self._committer.wake()
 
@@ -279,7 +273,7 @@ class Pipeline:
                     self.record(event)
             except Exception:  # as in `inbox`: a bug costs these values, and is said once, not every second
                 if source not in self._said:
-                    log.exception("values held back of source %s: a fault of the gateway", source)
+                    log.exception("values held back: a fault of the gateway", extra=about(GATEWAY_FAULT, source=source))
                 self._said.add(source)
                 continue
             if decoded.changed:
@@ -309,7 +303,7 @@ class Pipeline:
             try:
                 self._journal.append(event)
             except JournalError as error:  # the copy is larger than its event, by an id and a name
-                self._journal.append(_too_large(event, str(error)))
+                self._journal.append(too_large(event, str(error)))
         gates.note()
         if released:
             self._committer.wake(any(event.lane == "alarm" for event in released))
@@ -353,11 +347,14 @@ class Pipeline:
         except JournalError as error:
             if table not in self._said:
                 self._said.add(table)
-                log.error("%s: new rows are forgotten at the next start, as %r", error, key)
+                log.error(
+                    "%s: new rows are forgotten at the next start, as %r", error, key, extra=about(NOT_IN_THE_JOURNAL)
+                )
 
     def _outputs_lost(self, outcome: RuleOutcome, reason: str) -> Event:
         rules = sorted({event.actor.removeprefix("rule:") for event in outcome.outputs})
-        log.error("%d outputs of rules %s are lost: %s", len(outcome.outputs), ", ".join(rules), reason)
+        said = about(OUTPUTS_LOST, rule=rules[0] if len(rules) == 1 else "")
+        log.error("%d outputs of rules %s are lost: %s", len(outcome.outputs), ", ".join(rules), reason, extra=said)
         return Event(
             source=f"/{self._gateway}/rules",
             type="rule_failed",
@@ -368,31 +365,9 @@ class Pipeline:
         )
 
 
-def raw_payload(payload: bytes) -> dict[str, object]:
-    """Keep raw bytes for a dead letter: whole when small, else length, SHA-256 and the first 4 KB."""
-    if len(payload) <= DEAD_LETTER_PAYLOAD_BYTES_MAX:
-        return {"payload_b64": base64.b64encode(payload).decode()}
-    return {
-        "payload_bytes": len(payload),
-        "payload_sha256": hashlib.sha256(payload).hexdigest(),
-        "payload_head_b64": base64.b64encode(payload[:DEAD_LETTER_HEAD_BYTES]).decode(),
-    }
-
-
-def _not_kept(event: Event, lost: Sequence[str]) -> Event:
-    """Return an event that says so when what it refers to is not kept."""
-    if event.data.get("sha256") not in lost:
-        return event
-    return msgspec.structs.replace(event, data={**event.data, "kept": False})
-
-
-def _too_large(event: Event, reason: str) -> Event:
-    """Return the dead letter of a held event whose copy no record can hold."""
-    data = {"reason": reason, "event_id": event.cause, "type": event.type}
-    return Event(
-        source=event.source, type="event_refused", subject=event.subject, time=event.time, lane="dead_letter",
-        actor="gateway", cause=event.cause, data=data,
-    )  # fmt: skip
+def _fault_at(delivery: Delivery) -> Mapping[str, Any]:
+    """Say in the log that a message brought a fault of the gateway out."""
+    return about(GATEWAY_FAULT, source=delivery.source)
 
 
 def _ignore(_news: object) -> None:

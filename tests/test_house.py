@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
     {"profiles", "journal"},
     {"importers"},
     {"sources", "rules", "targets", "history", "blobs"},
-    {"routes", "gates"},
+    {"routes", "gates", "letters"},
     {"forward", "commands", "notify", "offers"},
     {"replay"},
     {"pipeline"},  # the one path: sees every stage

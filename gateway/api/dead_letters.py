@@ -28,9 +28,11 @@ import msgspec
 
 from gateway.api.line import ApiError
 from gateway.clock import Clock, rfc3339, wall_ns_of
+from gateway.codes.service import GATEWAY_FAULT
 from gateway.errors import DiskRefused, GatewayError, JournalError, probably_meant
 from gateway.event import ROUTED, Event, Lane, decode
 from gateway.history.query import EventFilter, Past
+from gateway.logs.about import about
 from gateway.profiles.context import Decoded
 from gateway.replay.sender import Sender, Way, outgoing_of
 from gateway.sources.source import Delivery
@@ -241,7 +243,9 @@ class DeadLetters:
         try:
             decoded = self._decode(message)
         except Exception as error:  # as on its first way in: a bug in decoding costs one message
-            log.exception("dead letter %s: a fault of the gateway", letter.id)
+            log.exception(
+                "dead letter %s: a fault of the gateway", letter.id, extra=about(GATEWAY_FAULT, event_id=letter.id)
+            )
             decoded = Decoded(rejected=f"a fault of the gateway: {type(error).__name__}: {error}")
         reason = decoded.rejected
         if decoded.unclaimed:

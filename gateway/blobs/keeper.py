@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.blobs.store import BlobStore
+from gateway.codes.sources import BLOB_NOT_KEPT
+from gateway.logs.about import about
 from gateway.progress import Mark
 
 log = logging.getLogger(__name__)
@@ -29,10 +31,10 @@ class BlobKeeper:
         self._waiting: deque[tuple[str, bytes, Then]] = deque()
         self._wake = asyncio.Event()
         self._open = False
+        self._over = 0  # blobs that are kept, or will not be
 
     @property
     def off(self) -> bool:
-        self._over = 0  # blobs that are kept, or will not be
         """Whether no blob is to be kept."""
         return self.store.options.bytes_max == 0
 
@@ -52,10 +54,10 @@ class BlobKeeper:
                 sha256, content, then = self._waiting[0]
                 kept = await self._write(sha256, content)
                 self._waiting.popleft()
+                self._over += 1
                 then(kept)
             self._wake.clear()
             await self._wake.wait()
-                self._over += 1
 
     async def _write(self, sha256: str, content: bytes) -> bool:
         try:
@@ -74,7 +76,11 @@ class BlobKeeper:
         self.failed += 1
         if why != self.last_error:
             self.last_error = why
-            log.error("a blob is not kept: %s", why)
+            log.error("a blob is not kept: %s", why, extra=about(BLOB_NOT_KEPT))
+
+    def mark(self) -> Mark:
+        """Return how it gets on."""
+        return Mark(bool(self._waiting), self._over, f"{len(self._waiting)} pictures wait")
 
     def status(self) -> dict[str, Any]:
         """Say how many there are."""

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from gateway.cli.verb import Verbs, add
+
+if TYPE_CHECKING:
+    from gateway.errors import GatewayError
+
+BAD, CONFIG = 1, 78
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -36,7 +42,20 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def run(words: argparse.Namespace) -> int:
-    """Load the config and serve until told to stop."""
+    """Load the config and serve until told to stop; why not goes to the journal with its code, where that listens."""
+    from gateway.errors import ConfigError, GatewayError, NewerFormat
+    from gateway.logs.output import is_the_journal
+
+    try:
+        return _serve(words)
+    except GatewayError as error:
+        if not is_the_journal(os.environ):
+            raise  # to a person as one line
+        _say(error)
+        return CONFIG if isinstance(error, ConfigError | NewerFormat) else BAD
+
+
+def _serve(words: argparse.Namespace) -> int:
     from gateway.config.load import load
     from gateway.logs.options import LogOptions
     from gateway.logs.output import VARIABLE, chosen
@@ -49,6 +68,26 @@ def run(words: argparse.Namespace) -> int:
     from gateway.daemon import serve  # costly: after the config is known to be good
 
     return serve(config)
+
+
+def _say(error: GatewayError) -> None:
+    """Log why the gateway does not start."""
+    import logging
+
+    from gateway.codes.config import CONFIG_FAULT
+    from gateway.codes.disk import JOURNAL_NEWER, JOURNAL_UNUSABLE
+    from gateway.errors import ConfigError, JournalError, NewerFormat
+    from gateway.logs.about import about
+    from gateway.logs.output import set_up
+
+    set_up()
+    log = logging.getLogger("gateway")
+    if isinstance(error, ConfigError):
+        for fault in error.faults:
+            log.critical("%s", fault, extra=about(CONFIG_FAULT))
+    else:
+        of_journal = JOURNAL_UNUSABLE if isinstance(error, JournalError) else None
+        log.critical("%s", error, extra=about(JOURNAL_NEWER if isinstance(error, NewerFormat) else of_journal))
 
 
 def demo(words: argparse.Namespace) -> int:

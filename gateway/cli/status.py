@@ -35,7 +35,7 @@ def status(words: argparse.Namespace) -> int:
     """Ask the running gateway; 1 when something is bad or nothing runs."""
     from gateway.api.client import ApiClient
     from gateway.api.line import NotRunning
-    from gateway.api.status import Status, headline
+    from gateway.api.status import Status, findings, headline
     from gateway.config.places import places
 
     where = places(words.config)
@@ -47,7 +47,8 @@ def status(words: argparse.Namespace) -> int:
     now = msgspec.convert(raw, Status)
     level, sentence = headline(now)
     if words.json:
-        say_json({"level": level, "sentence": sentence, **raw})
+        codes = [str(each.code) for each in findings(now) if each.code]
+        say_json({"level": level, "sentence": sentence, "codes": codes, **raw})
     else:
         show(now, level, sentence)
     return 1 if level == "bad" else 0
@@ -74,7 +75,7 @@ def show(now: Status, level: Level, sentence: str) -> None:
     say(sentence, _COLOURS[level])
     for finding in findings(now)[1:]:
         command = f" Type: {finding.command}" if finding.command else ""
-        say(f"  also: {finding.text}.{command}", _COLOURS[finding.level])
+        say(f"  also: {finding.said}.{command}", _COLOURS[finding.level])
     clock = "" if now.clock_synced else ", clock not synchronised"
     up = duration(now.uptime_s)
     say(f"\n{now.gateway}, version {now.version}, pid {now.pid}, up {up}, on disk up to record {now.durable:,}{clock}")

@@ -81,6 +81,12 @@ COMMAND_UNANSWERED = Code(
     "A broker does not take what is published to devices.",
     "edge-gateway status",
 )
+USERS_UNREADABLE = Code(
+    313,
+    "Nobody can log in",
+    "The passwords that the config names cannot be read: devices that log in are refused, and keep what they have.",
+    "edge-gateway check",
+)
 BROKER_FORGETS = Code(
     350,
     "A broker may lose what it has acknowledged",

@@ -27,6 +27,8 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
+from gateway.codes.service import GATEWAY_FAULT
+from gateway.codes.sources import COMMAND_FAILED
 from gateway.commands.confirmations import Awaiting, Confirmations, Expected, Step, awaiting_of
 from gateway.commands.pace import Pace
 from gateway.commands.position import Position
@@ -34,6 +36,7 @@ from gateway.errors import DiskRefused, GatewayError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.logs.about import about
 from gateway.rules.records import WITHDRAWN
 from gateway.sources.source import Refusal
 
@@ -184,7 +187,8 @@ class Commands:
             except (
                 Exception
             ) as error:  # a bug, or a profile that brings one out: it costs one command, not all for ever
-                log.exception("command %s to %r: a fault of the gateway", event.id, device)
+                said = about(GATEWAY_FAULT, device=device, event_id=event.id)
+                log.exception("command %s to %r: a fault of the gateway", event.id, device, extra=said)
                 done = self._over(event, "command_failed", f"a fault of the gateway: {type(error).__name__}: {error}")
         if done:
             self._waiting.pop(sequence, None)
@@ -258,7 +262,8 @@ class Commands:
         reported = None if expected is None else self._outlet.reported(event.subject, expected.field)
         awaiting = awaiting_of(event, expected, reported, until)
         if awaiting is not None and not self.awaited.begin(event.id, awaiting, now_ns):
-            log.warning("command %s to %r is not awaited: too many are", event.id, event.subject)
+            said = about(COMMAND_FAILED, device=event.subject, event_id=event.id)
+            log.warning("command %s to %r is not awaited: too many are", event.id, event.subject, extra=said)
         if expected is None and event.data.get("confirm_s"):
             self._over(event, "command_failed", f"not confirmed: its profile does not say what follows from {command}")
 
@@ -354,7 +359,8 @@ class Commands:
 
     def _about(self, device: str, cause: str, outcome: str, reason: str, data: dict[str, Any]) -> Event:
         if outcome in ("command_failed", "command_uncertain"):
-            log.warning("%s %s of %s: %s", outcome, data.get("command", cause), device, reason)
+            said = about(COMMAND_FAILED, device=device, event_id=cause)
+            log.warning("%s %s of %s: %s", outcome, data.get("command", cause), device, reason, extra=said)
         return Event(
             source=f"/{self._gateway}/commands",
             type=outcome,

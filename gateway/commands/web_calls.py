@@ -28,12 +28,14 @@ import msgspec
 
 from gateway.backoff import Backoff
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
+from gateway.codes.service import GATEWAY_FAULT
 from gateway.commands.position import Position
 from gateway.commands.web_services import WebServiceOptions
 from gateway.errors import ConfigError, DiskRefused, ProtocolError, TargetDown
 from gateway.event import Event, Lane, decode, derived_id
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.logs.about import about
 from gateway.rules.language.endpoints import resolve
 from gateway.rules.records import HTTP_ANSWERED, HTTP_REQUESTED
 from gateway.targets.http_answer import retry_after_s
@@ -196,7 +198,8 @@ class WebCalls:
             try:
                 over = await self._make(service, call)
             except Exception as error:  # a bug costs one call, not all for ever
-                log.exception("call %s to %s: a fault of the gateway", call.event.id, name)
+                said = about(GATEWAY_FAULT, event_id=call.event.id)
+                log.exception("call %s to %s: a fault of the gateway", call.event.id, name, extra=said)
                 self._over(call, error=f"a fault of the gateway: {type(error).__name__}")
                 over = True
             if not over:

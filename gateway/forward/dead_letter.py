@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.clock import Clock, rfc3339
+from gateway.codes.targets import EVENT_REFUSED
 from gateway.event import EVENT_BYTES_MAX, Event, derived_id
 
 ENVELOPE_BYTES_MAX = 8 * 1024  # what the dead letter adds to the event
@@ -48,7 +49,8 @@ def letter_of(
     except (msgspec.DecodeError, msgspec.ValidationError):
         event, head = {}, Envelope()
     reason = refusal.reason[:REASON_CHARS_MAX]
-    data: dict[str, Any] = {"reason": reason, "attempts": refusal.attempts, "route": route, "target": target}
+    data: dict[str, Any] = {"reason": reason, "code": str(EVENT_REFUSED), "attempts": refusal.attempts}
+    data |= {"route": route, "target": target}
     if event and len(raw) <= whole_bytes_max:
         data["event"] = event
     else:

@@ -27,9 +27,12 @@ from typing import Any
 import msgspec
 
 from gateway.clock import NS_PER_S, Clock, rfc3339
+from gateway.codes.disk import NOT_IN_THE_JOURNAL
+from gateway.codes.targets import EVENTS_DROPPED
 from gateway.errors import JournalError
 from gateway.event import Event, Lane, derived_id, encode
 from gateway.forward.log import Log
+from gateway.logs.about import about
 from gateway.routes import Route
 
 log = logging.getLogger(__name__)
@@ -121,12 +124,14 @@ class Drops:
         try:
             self._journal.put(TOLD, key, {**new, "pending": pending})
         except JournalError as error:  # the count stays where it is
-            log.error("%d dropped events of %s cannot be told: %s", row["count"], row["cursor"], error)
+            said = about(NOT_IN_THE_JOURNAL, route=_route_of(row["cursor"]))
+            log.error("%d dropped events of %s cannot be told: %s", row["count"], row["cursor"], error, extra=said)
             return False
         self._journal.put(GAPS, key, None)
         self._wait(key, raw)
         self._made.append((self._journal.batch, self.last_sequence))
-        log.warning("%d events of %s were dropped (%s); the cloud is told", row["count"], row["cursor"], row["reason"])
+        said, told = about(EVENTS_DROPPED, route=_route_of(row["cursor"])), (row["count"], row["cursor"], row["reason"])
+        log.warning("%d events of %s were dropped (%s); the cloud is told", *told, extra=said)
         return True
 
     def _event(self, key: str, row: Mapping[str, Any], n: int, wall_ns: int) -> Event:
@@ -136,6 +141,7 @@ class Drops:
             "route": rest.rpartition(":")[0] if consumer == "route" else None,
             "lane": row["lane"],
             "reason": row["reason"],
+            "code": str(EVENTS_DROPPED),
             "count": row["count"],
             "first_sequence": row["first"],
             "last_sequence": row["last"],
@@ -238,3 +244,8 @@ def dropped(journal: Log, lane: str) -> int:
             pending = row["pending"]["count"] if row["pending"] else 0
             counts[row["cursor"]] = counts.get(row["cursor"], 0) + row["told"] + pending
     return max(counts.values(), default=0)
+
+
+def _route_of(cursor: str) -> str:
+    """Return the route whose cursor has this key: ``route:<name>:<lane>``."""
+    return cursor.split(":")[1] if cursor.count(":") > 1 else ""

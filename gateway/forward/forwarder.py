@@ -355,6 +355,7 @@ class Forwarder:
         if state != self._state:
             self._state = state
             self._since_ns = self._clock.wall_ns()
+            self._judgement.entered(state)
 
 
 def forget_cursors(log: Log, routes: Mapping[str, Route]) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock
+from gateway.codes.targets import EVENT_REFUSED, ROUTE_DOWN, ROUTE_REFUSED
 from gateway.errors import JournalError
 from gateway.forward.circuit import AFTER_S_MAX, Circuit
 from gateway.forward.dead_letter import Refusal, letter_of
@@ -13,8 +15,11 @@ from gateway.forward.lane import RouteLane
 from gateway.forward.log import Log
 from gateway.forward.progress import Progress
 from gateway.forward.sending import Parked, Sending
+from gateway.logs.about import about
 from gateway.routes import Route
 from gateway.targets.target import DELIVERED, Outcome, Verdict
+
+log = logging.getLogger(__name__)
 
 PARKED_LONGEST_S = 300.0  # between two attempts of a parked event
 
@@ -25,16 +30,17 @@ class Judgement:
     """Settles sendings of one route. Times are the loop's, in seconds."""
 
     def __init__(
-        self, name: str, route: Route, progress: Sequence[Progress], circuit: Circuit, log: Log, clock: Clock
+        self, name: str, route: Route, progress: Sequence[Progress], circuit: Circuit, journal: Log, clock: Clock
     ) -> None:
         self._name = name
         self._route = route
         self._progress = progress
         self._lanes = [lane for each in progress for lane in each.lanes]
         self._circuit = circuit
-        self._log = log
+        self._log = journal
         self._clock = clock
         self._backoff = Backoff(route.retry_first_s, max(route.retry_longest_s, PARKED_LONGEST_S))
+        self._state = "starting"  # of the route, as it was said last
         self.delivered = 0
         self.rejected = 0  # dead letters
         self.last_error: tuple[str, int] | None = None  # (what, wall clock in ns)
@@ -71,18 +77,37 @@ class Judgement:
             sending.lane.retry_max = 1
             sending.lane.retry_at = now + self._backoff.after_s(1)
 
+    def entered(self, state: str) -> None:
+        """Say in the log when the route stops for want of its target, and when it goes on."""
+        name, target, why = self._name, self._route.to, self.last_error[0] if self.last_error else "no answer yet"
+        if state == "refused":
+            said = about(ROUTE_REFUSED, route=name, target=target)
+            log.error("route %s: %s refuses: %s; its events wait on the disk", name, target, why, extra=said)
+        elif state == "waiting" and self._state != "starting":
+            said = about(ROUTE_DOWN, route=name, target=target)
+            log.warning("route %s: %s is away: %s; its events wait on the disk", name, target, why, extra=said)
+        elif state in ("sending", "idle") and self._state in ("refused", "waiting") and self.last_error:
+            log.info("route %s: %s takes events again", name, target, extra=about(route=name, target=target))
+        self._state = state
+
     def dead_letters(self, refusals: Sequence[Refusal]) -> None:
         """Append the dead letters of refused events, in one batch; the caller puts the cursor right behind."""
         if not refusals:
             return
         self.rejected += len(refusals)
         self._note(refusals[-1].reason)
-        about = (self._name, self._route.to, self._log.log_id, self._clock)
+        of_route = (self._name, self._route.to, self._log.log_id, self._clock)
+        letters = [letter_of(refusal, *of_route) for refusal in refusals]
         try:
-            self._log.append_all([letter_of(refusal, *about) for refusal in refusals])
+            self._log.append_all(letters)
         except JournalError:  # more than a batch, or a record, holds
-            for refusal in refusals:
-                self._log.append(letter_of(refusal, *about, whole_bytes_max=0))
+            letters = [letter_of(refusal, *of_route, whole_bytes_max=0) for refusal in refusals]
+            for letter in letters:
+                self._log.append(letter)
+        for letter in letters:
+            device, event_id = letter.subject, letter.cause or ""
+            said = about(EVENT_REFUSED, device=device, event_id=event_id, route=self._name, target=self._route.to)
+            log.warning("event %s is a dead letter: %s", event_id, letter.data["reason"], extra=said)
 
     def _resolve(self, sending: Sending, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
         """Count what is delivered, dead-letter what is rejected; return the rest by its place."""

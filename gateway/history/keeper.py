@@ -18,11 +18,13 @@ from typing import Final
 
 import msgspec
 
+from gateway.codes.disk import HISTORY_OFF
 from gateway.errors import DiskRefused
 from gateway.history.file import HistoryFile
 from gateway.history.index import STRETCH_RECORDS, Gathering, Index
 from gateway.journal.reader import Store
 from gateway.journal.sweep import Sweep
+from gateway.logs.about import about
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,10 @@ class Keeper:
                     self.follow()
                 self._stop.wait(TICK_S)
         except Exception:  # whatever is wrong with an index that may be lost must not cost an event
-            log.exception("the history index is given up until the next start: queries read the journal instead")
+            log.exception(
+                "the history index is given up until the next start: queries read the journal instead",
+                extra=about(HISTORY_OFF),
+            )
             self.index = None
 
     def load(self) -> None:
@@ -135,4 +140,4 @@ class Keeper:
                 (self._file.rewrite if renew else self._file.append)(index)
             except OSError as error:
                 self._writable = False
-                log.warning("the history index is kept in memory only: %s", error)
+                log.warning("the history index is kept in memory only: %s", error, extra=about(HISTORY_OFF))

@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.clock import rfc3339
+from gateway.codes.config import DEVICES_FAULT
+from gateway.codes.disk import NOT_IN_THE_JOURNAL
 from gateway.config.acting import acting
 from gateway.config.crosscheck import CrossCheck, unknown_profiles
 from gateway.errors import ConfigError, DiskRefused, Fault, JournalError
 from gateway.event import Event
 from gateway.installation.fit import described, fit_of
 from gateway.installation.unknown import Unknown
+from gateway.logs.about import about
 from gateway.profiles.devices import Device, Devices
 from gateway.rules.protocol import DeviceEntry, Inventory
 
@@ -115,7 +118,7 @@ class Installation:
         except ConfigError as error:
             self.faults = [str(fault) for fault in error.faults]
             for fault in self.faults:
-                log.error("%s; the devices as they were still count", fault)
+                log.error("%s; the devices as they were still count", fault, extra=about(DEVICES_FAULT))
 
     def _read(self) -> Devices:
         """Read the file and see what routes make of it. Raises ConfigError."""
@@ -189,7 +192,8 @@ class Installation:
             if events:
                 daemon.pipeline.record_all(events)
         except (JournalError, DiskRefused) as error:
-            log.error("%s: what changed is in effect, and not in the journal: %s", self.file.name, error)
+            said = about(NOT_IN_THE_JOURNAL)
+            log.error("%s: what changed is in effect, and not in the journal: %s", self.file.name, error, extra=said)
 
 
 def _entry(device: Device) -> DeviceEntry:

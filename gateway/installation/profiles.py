@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import rfc3339
+from gateway.codes.config import PROFILE_FAULT, PROFILE_WAITS
+from gateway.codes.disk import NOT_IN_THE_JOURNAL
 from gateway.config.crosscheck import unknown_prefixes, unreadable_sources
 from gateway.document import raise_faults
 from gateway.errors import ConfigError, DiskRefused, Fault, JournalError
 from gateway.event import Event
+from gateway.logs.about import about
 from gateway.profiles.catalogue import PROFILES_MAX, Catalogue, load_profile
 from gateway.profiles.compiled import Compiled
 from gateway.profiles.units import OfUnits
@@ -82,7 +85,7 @@ class ProfileFiles:
         except ConfigError as error:
             self.faults = [str(fault) for fault in error.faults]
             for fault in self.faults:
-                log.error("%s; the profiles as they were still count", fault)
+                log.error("%s; the profiles as they were still count", fault, extra=about(PROFILE_FAULT))
             return
         self.faults = []
         self._swap(catalogue)
@@ -127,7 +130,11 @@ class ProfileFiles:
         self._record(changed)
         log.info("profiles took effect: %s", ", ".join(changed[:NAMED_MAX]))
         for name in self.waiting:
-            log.warning("profile %s: its serial line or its polls have changed; that counts from the next start", name)
+            log.warning(
+                "profile %s: its serial line or its polls have changed; that counts from the next start",
+                name,
+                extra=about(PROFILE_WAITS),
+            )
 
     def _record(self, changed: list[str]) -> None:
         daemon = self._daemon
@@ -142,7 +149,8 @@ class ProfileFiles:
         try:
             daemon.pipeline.record_all([event])
         except (JournalError, DiskRefused) as error:
-            log.error("profiles: what changed is in effect, and not in the journal: %s", error)
+            said = about(NOT_IN_THE_JOURNAL)
+            log.error("profiles: what changed is in effect, and not in the journal: %s", error, extra=said)
 
 
 def _of(compiled: Compiled) -> tuple[Any, Any]:

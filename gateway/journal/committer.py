@@ -26,11 +26,13 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Final
 
+from gateway.codes.disk import DISK_REFUSES, NO_SEGMENT
 from gateway.errors import DiskRefused, JournalError
 from gateway.journal.batch import Block
 from gateway.journal.chore import Chore
 from gateway.journal.journal import Journal
 from gateway.journal.pace import Pace
+from gateway.logs.about import about
 from gateway.progress import Mark
 
 log = logging.getLogger(__name__)
@@ -61,12 +63,12 @@ class Committer:
         self.reason = ""
         self.commits = 0
         self.refusals = 0
-        self._pace = Pace(journal.options.max_delay_ms / 1000)
-        self._cursor_delay_s = journal.options.cursor_delay_s
-        self._block_bytes = journal.options.block_bytes
         self._working = False  # on the disk, on the worker's thread
         self._resting = False  # before the next try of what was refused
         self._works = 0  # pieces of work on the disk that are over, well or not
+        self._pace = Pace(journal.options.max_delay_ms / 1000)
+        self._cursor_delay_s = journal.options.cursor_delay_s
+        self._block_bytes = journal.options.block_bytes
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._gathering = False  # the timer is for events, not for rows alone
@@ -91,15 +93,15 @@ class Committer:
             at = self._pace.begin(now) if gathering else now + self._cursor_delay_s
             self._timer = loop.call_at(at, self._look)
 
-    async def flush(self) -> None:
-        """Return when everything appended so far is durable. Needs `run` to be running."""
-        done = asyncio.get_running_loop().create_future()
     def mark(self) -> Mark:
         """Return how it gets on. A disk that refuses is asked again, which is getting on; one that hangs is not."""
         work = self._working or (self._journal.open_records > 0 and not self._resting)
         what = f"{self._journal.open_records} records wait" + (", the disk does not answer" if self._working else "")
         return Mark(work, self.commits + self._works, what)
 
+    async def flush(self) -> None:
+        """Return when everything appended so far is durable. Needs `run` to be running."""
+        done = asyncio.get_running_loop().create_future()
         self._flushes.append((self._journal.batch, done))
         self._due.set()
         await done
@@ -177,12 +179,12 @@ class Committer:
                 break
             except DiskRefused as error:
                 self._refused(error)
+            self._resting = True
             await asyncio.sleep(delay)
+            self._resting = False
             delay = min(delay * 2, RETRY_MAX_S)
             if journal.reopen(block):
-            self._resting = True
                 again = journal.seal()
-            self._resting = False
                 assert again is not None
                 block = again
         if self.state is not State.OK:
@@ -207,25 +209,25 @@ class Committer:
     async def _work(self, work: Callable[..., object], *arguments: object) -> object:
         """Run on the worker; a cancellation waits for it, because the block would be in limbo."""
         future = asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
+        self._working = True
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-        self._working = True
             await asyncio.wait([future])
             raise
-
-    async def _run_chore(self, chore: Chore) -> bool:
-        """Do housekeeping; False when the disk refused it."""
         finally:
             self._working = False
             self._works += 1
+
+    async def _run_chore(self, chore: Chore) -> bool:
+        """Do housekeeping; False when the disk refused it."""
         try:
             await self._work(chore)
             return True
         except DiskRefused as error:
             self._refused(error)
         except OSError as error:  # zeros ahead of use: the next attempt shows whether it matters
-            log.warning("no segment could be prepared: %s", error.strerror or error)
+            log.warning("no segment could be prepared: %s", error.strerror or error, extra=about(NO_SEGMENT))
         finally:
             self._journal.finish(chore)
         return False
@@ -234,7 +236,8 @@ class Committer:
         self.refusals += 1
         state = State.READ_ONLY if self._journal.read_only else State.REFUSED
         if state is not self.state or str(error) != self.reason:
-            log.error("the disk refuses the journal (%s): acknowledgements wait: %s", state.value, error)
+            why = about(DISK_REFUSES)
+            log.error("the disk refuses the journal (%s): acknowledgements wait: %s", state.value, error, extra=why)
         self.state, self.reason = state, str(error)
 
     def _announce(self, batch: int) -> None:

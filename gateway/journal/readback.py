@@ -21,10 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from gateway.codes.disk import BLOCKS_MENDED, NOT_AS_WRITTEN
 from gateway.journal.disk import Disk
 from gateway.journal.home import Home
 from gateway.journal.segment import Entry, Found, Hole, Link, Read, Tail, Walk
 from gateway.journal.unreadable import around
+from gateway.logs.about import about
 
 log = logging.getLogger(__name__)
 
@@ -139,12 +141,13 @@ class ReadBack:
                     self.mended += hole.blocks
                     log.warning(
                         "journal: %d blocks of %s were not on the medium as written; they were written again",
-                        hole.blocks, entry.name,
+                        hole.blocks, entry.name, extra=about(BLOCKS_MENDED),
                     )  # fmt: skip
                     return
         finally:
             self._disk.close(cached)
-        log.warning("journal: %s: bytes %d to %d are not on the medium as written", entry.name, hole.offset, hole.end)
+        place = (entry.name, hole.offset, hole.end)
+        log.error("journal: %s: bytes %d to %d are not on the medium as written", *place, extra=about(NOT_AS_WRITTEN))
         self.report(entry, hole.offset, hole.end, hole.blocks, hole.records)
 
     def _direct(self, handle: int) -> Read:

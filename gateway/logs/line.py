@@ -15,7 +15,7 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -75,6 +75,12 @@ def line_of(record: logging.LogRecord, hide: Hide) -> Line:
         stack=_clean(hide(stack)).rstrip()[-STACK_CHARS_MAX:],
         place=(record.pathname, record.lineno, record.funcName or ""),
     )
+
+
+def summed_up(line: Line, more: int, seconds: int) -> Line:
+    """Return the line that stands for several that were not said."""
+    first = line.message.partition("\n")[0]
+    return replace(line, message=f"{first} … {more:,} more in {seconds} s", stack="")
 
 
 def _text(record: logging.LogRecord) -> str:

@@ -19,11 +19,11 @@ from typing import Protocol, TextIO, get_args
 
 from gateway.codes.service import GATEWAY_FAULT
 from gateway.errors import GatewayError
-from gateway.logs.about import about
-from gateway.logs.line import Line, as_json, datagram, fields, human, line_of, prefixed
+from gateway.logs.about import ATTRIBUTE, about
+from gateway.logs.line import Line, as_json, datagram, fields, human, line_of, prefixed, summed_up
 from gateway.logs.options import Form, Level, LogOptions
 from gateway.logs.redaction import Redaction
-from gateway.logs.repeats import Repeats
+from gateway.logs.repeats import Repeats, Said
 
 log = logging.getLogger("gateway")
 
@@ -94,31 +94,36 @@ class Lines(logging.Handler):
         super().__init__()
         self.output = output
         self.hide = Redaction()
-        self._repeats = Repeats()
+        self._repeats: Repeats[logging.LogRecord] = Repeats()
         self._now_s = now_s
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or count it. Whoever debugs gets every line."""
         try:
-            line = line_of(record, self.hide)
+            if record.levelno <= logging.DEBUG:
+                self._say([Said(record)])
+            else:
+                things: Mapping[str, str] = getattr(record, ATTRIBUTE, (None, {}))[1]
+                place = (record.pathname, record.lineno, str(record.msg))
+                named = tuple(each for each in sorted(things.items()) if each[0] != "event_id")
+                self._say(self._repeats.take(place, named, record, self._now_s()))
         except Exception:  # noqa: BLE001 - a line that cannot be formatted must not stop what wanted to say it
             self.handleError(record)
-            return
-        said = [line] if line.level <= logging.DEBUG else self._repeats.take(str(record.msg), line, self._now_s())
-        for each in said:
-            self.output.put(each)
 
     def tick(self) -> None:
         """Say what was counted in windows that are over."""
         with self.lock or _nothing:
-            for each in self._repeats.over(self._now_s()):
-                self.output.put(each)
+            self._say(self._repeats.over(self._now_s()))
 
     def flush(self) -> None:
         """Say everything that was counted; `logging` calls it at the end of the program."""
         with self.lock or _nothing:
-            for each in self._repeats.close(self._now_s()):
-                self.output.put(each)
+            self._say(self._repeats.close(self._now_s()))
+
+    def _say(self, records: Iterable[Said[logging.LogRecord]]) -> None:
+        for said in records:
+            line = line_of(said.record, self.hide)
+            self.output.put(summed_up(line, said.more, said.seconds) if said.more else line)
 
 
 class _Nothing:

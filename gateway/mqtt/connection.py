@@ -13,12 +13,17 @@ import logging
 import os
 import random
 import ssl
+from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock, rfc3339
+from gateway.codes.code import Code
+from gateway.codes.sources import SOURCE_DOWN, SOURCE_REFUSED
+from gateway.codes.targets import BIRTH_REFUSED, BROKER_IS_OLD, ROUTE_DOWN, ROUTE_REFUSED
 from gateway.errors import ConfigError
+from gateway.logs.about import about
 from gateway.mqtt import packet as p
 from gateway.mqtt.link import Credentials, Ending, Link, Owner
 from gateway.mqtt.options import ConnectionOptions, TlsOptions
@@ -89,7 +94,8 @@ class Connection:
                 wait_s = min(wait_s, _jitter.uniform(0.0, ANSWERED_WAIT_S))
             self._error = ending.why
             self._enter(Phase.REFUSED if ending.refused else Phase.WAITING)
-            log.warning("%s: %s; next try in %.1f s", self.name, ending.why, wait_s)
+            said = self._about(self._code(ending.refused))
+            log.warning("%s: %s; next try in %.1f s", self.name, ending.why, wait_s, extra=said)
             await asyncio.sleep(wait_s)
 
     async def ready(self) -> None:
@@ -123,6 +129,15 @@ class Connection:
             said["last_error"] = self._error
         return said
 
+    def _code(self, refused: bool) -> Code:
+        if self.name.startswith("source "):
+            return SOURCE_REFUSED if refused else SOURCE_DOWN
+        return ROUTE_REFUSED if refused else ROUTE_DOWN
+
+    def _about(self, code: Code | None = None) -> Mapping[str, Any]:
+        kind, _, name = self.name.partition(" ")
+        return about(code, source=name) if kind == "source" else about(code, target=name)
+
     def _enter(self, phase: Phase) -> None:
         if phase is not self.phase:
             self.phase = phase
@@ -133,7 +148,10 @@ class Connection:
         if self.options.version != "auto":
             return False
         if ending.reason_code == Reason.UNSUPPORTED_PROTOCOL_VERSION and self.version == p.V5:
-            log.warning("%s: the broker does not know MQTT 5: refusals of single messages will go unseen", self.name)
+            log.warning(
+                "%s: the broker does not know MQTT 5: refusals of single messages will go unseen",
+                self.name, extra=self._about(BROKER_IS_OLD),
+            )  # fmt: skip
             self.version, self._only_311 = p.V311, True
             return True
         self._silences = self._silences + 1 if ending.silent else 0
@@ -206,7 +224,7 @@ class Connection:
             link.announce(birth.topic.encode(), birth.payload.encode(), birth.qos, retain=birth.retain)
         self._owner.connected(link, session_present=connack.session_present)
         self._ready.set()
-        log.info("%s: connected to %s", self.name, self.options.address)
+        log.info("%s: connected to %s", self.name, self.options.address, extra=self._about())
 
     def lost(self, answers: list[Answer]) -> None:
         """End: there is no link until the next one is welcome."""
@@ -218,7 +236,7 @@ class Connection:
         """Give up a birth message that the broker refuses: some close the connection over it each time."""
         if reason_code >= Reason.UNSPECIFIED_ERROR and self._birth is not None:
             self._error = f"birth to {self._birth.topic!r} refused: {reason_name(reason_code)}"
-            log.warning("%s: %s; it is not sent any more", self.name, self._error)
+            log.warning("%s: %s; it is not sent any more", self.name, self._error, extra=self._about(BIRTH_REFUSED))
             self._birth = None
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.clock import Clock
+from gateway.codes.service import GATEWAY_FAULT
 from gateway.errors import ConfigError, ProtocolError, TargetDown
+from gateway.logs.about import about
 from gateway.notify.courier import Courier
 from gateway.notify.options import CarrierName, Directory, RecipientOptions
 from gateway.notify.outbox import Notice
@@ -41,7 +43,9 @@ class Carriers:
         except ConfigError as error:  # a secret that can't be read
             return Outcome(Verdict.STOP, error.faults[0].what)
         except Exception as error:  # a bug: it costs one try, not all notifications for ever
-            log.exception("notification %s to %s: a fault of the gateway", notice.id, notice.to)
+            log.exception(
+                "notification %s to %s: a fault of the gateway", notice.id, notice.to, extra=about(GATEWAY_FAULT)
+            )
             return Outcome(Verdict.RETRY, f"a fault of the gateway: {type(error).__name__}")
 
     async def _send(self, notice: Notice, options: RecipientOptions, leaving: Leaving) -> Outcome:

@@ -18,8 +18,10 @@ from typing import Any
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock, rfc3339
+from gateway.codes.targets import NOT_TOLD, TOLD_TOO_OFTEN
 from gateway.errors import probably_meant
 from gateway.event import Event
+from gateway.logs.about import about
 from gateway.notify.carriers import Carriers
 from gateway.notify.options import Directory
 from gateway.notify.outbox import CUTS_MAX, HOUR_NS, Notice, Outbox
@@ -125,7 +127,8 @@ class Notifier:
             return
         self._said = {key: said for key, said in self._said.items() if now - said < HOUR_NS} | {at: now}
         whose = f" of rule {notice.rule}" if notice.rule else ""
-        log.warning("notifications%s to %s are held back: %s", whose, notice.to, why)
+        things = about(TOLD_TOO_OFTEN, rule=notice.rule)
+        log.warning("notifications%s to %s are held back: %s", whose, notice.to, why, extra=things)
         self._record(self._event(LIMITED, notice, {"to": notice.to, "rule": notice.rule, "reason": why}))
 
     # ---- out ----------------------------------------------------------------------------------------
@@ -190,7 +193,8 @@ class Notifier:
             self._end(notice, FAILED, outcome.reason)
         else:
             if self.errors.get(notice.to) != outcome.reason:
-                log.warning("notification to %s: %s; it is tried again", notice.to, outcome.reason)
+                things = about(NOT_TOLD, rule=notice.rule)
+                log.warning("notification to %s: %s; it is tried again", notice.to, outcome.reason, extra=things)
             self.errors[notice.to] = outcome.reason
             self.outbox.failed(notice, outcome.reason)
             if notice.id in self._overdue:

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway import __version__
+from gateway.codes.targets import OFFER_STAYS, OFFERS_FULL
 from gateway.event import Event
+from gateway.logs.about import about
 from gateway.mqtt.options import MessageOptions
 from gateway.offers.discovery import House, Offer, Topics, slug, topics
 from gateway.offers.hearing import HearingDecoder, Wishes
@@ -112,7 +114,9 @@ class Offers:
                 continue
             if topic not in rows and len(rows) >= OFFERED_MAX:
                 if not self._full:
-                    log.error("offers: more than %d topics: the others are not offered", OFFERED_MAX)
+                    log.error(
+                        "offers: more than %d topics: the others are not offered", OFFERED_MAX, extra=about(OFFERS_FULL)
+                    )
                 self._full = True
                 continue
             row = {"source": source, **self._alert_of(topic)}
@@ -130,7 +134,8 @@ class Offers:
         if sender is not None and not self._connected(source):
             return
         if sender is None:
-            log.warning("offers: %s stays on the broker: there is no source %r any more", topic, source)
+            said = about(OFFER_STAYS, source=source)
+            log.warning("offers: %s stays on the broker: there is no source %r any more", topic, source, extra=said)
         elif not (sender.send(topic, b"", 1, retain=True) or self._keeps(source)):
             return
         self._sent.get(source, {}).pop(topic, None)

@@ -25,11 +25,13 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from gateway.clock import Clock, rfc3339
+from gateway.codes.targets import REPLAY_FAILED
 from gateway.errors import DiskRefused, GatewayError, probably_meant
 from gateway.event import LANES, Event, Lane, decode_head, derived_id
 from gateway.forward.dead_letter import Refusal, letter_of
 from gateway.history.index import decode_seen
 from gateway.history.query import EventFilter, Past
+from gateway.logs.about import about
 from gateway.replay.sender import Judged, Sender, Way, outgoing
 from gateway.targets.target import Outgoing
 
@@ -274,10 +276,15 @@ class Replays:
                 try:
                     await (self._count_all(row) if row.total is None else self._send_all(row, way))
                 except DiskRefused as error:
-                    log.warning("replay %d waits for the disk: %s", row.number, error)
+                    log.warning(
+                        "replay %d waits for the disk: %s",
+                        row.number,
+                        error,
+                        extra=about(REPLAY_FAILED, route=row.route),
+                    )
                     await asyncio.sleep(DISK_S)
         except Exception as error:  # whatever it is, the live events of the route must not end with it
-            log.exception("replay %d", row.number)
+            log.exception("replay %d", row.number, extra=about(REPLAY_FAILED, route=row.route))
             self._end(row, "failed", f"a fault of the gateway: {type(error).__name__}: {error}")
 
     async def _count_all(self, row: Row) -> None:

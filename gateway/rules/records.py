@@ -13,6 +13,7 @@ GIVEN, LET_GO = "command_given", "claim_released"  # what a person asked of the 
 ACKNOWLEDGE = "acknowledge_requested"  # of an alert, by a person
 WITHDRAWN = "command_withdrawn"  # of the lane "command": what was told of a field is not told again
 HTTP_REQUESTED, HTTP_ANSWERED = "http_requested", "http_answered"  # a call to a web service, and what came of it
+QUARANTINED = "rule_quarantined"  # key of the alert about a rule that is stopped
 
 
 def disabled_rows(rows: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

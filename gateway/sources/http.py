@@ -30,7 +30,9 @@ from typing import Any, Final
 import msgspec
 
 from gateway.clock import Clock
+from gateway.codes.sources import NOT_LISTENING, USERS_UNREADABLE
 from gateway.errors import ConfigError
+from gateway.logs.about import about
 from gateway.mqtt import passwords
 from gateway.secrets import Secret
 from gateway.sources.exposure import check_certificates, loopback, server_tls
@@ -164,7 +166,8 @@ class HttpSource:
                 )  # fmt: skip
             except OSError as error:
                 if self.last_error != str(error):
-                    log.warning("source %s: %s; trying again every %.0f s", self.name, error, BIND_AGAIN_S)
+                    said = about(NOT_LISTENING, source=self.name)
+                    log.warning("source %s: %s; trying again every %.0f s", self.name, error, BIND_AGAIN_S, extra=said)
                 self.last_error = str(error)
                 await asyncio.sleep(BIND_AGAIN_S)
                 continue
@@ -218,7 +221,7 @@ class HttpSource:
             return False
         except (ConfigError, OSError, ValueError) as error:
             self.last_error = f"nobody can log in: {error}"
-            log.error("source %s: %s", self.name, self.last_error)
+            log.error("source %s: %s", self.name, self.last_error, extra=about(USERS_UNREADABLE, source=self.name))
         return False
 
     def _take(self, request: Request) -> None:

@@ -28,7 +28,9 @@ from typing import Any, Final, cast
 import msgspec
 
 from gateway.clock import Clock, SystemClock
+from gateway.codes.sources import NOT_LISTENING, USERS_UNREADABLE
 from gateway.errors import ConfigError
+from gateway.logs.about import about
 from gateway.mqtt.broker import Broker, Put
 from gateway.mqtt.packet import Publish, Reason
 from gateway.mqtt.server import Limits, ServerConnection, ServerSession
@@ -158,7 +160,10 @@ class Listener:
                 )
             except OSError as error:
                 if self.last_error != str(error):
-                    log.warning("listener %s: %s; trying again every %.0f s", self.name, error, BIND_AGAIN_S)
+                    said = about(NOT_LISTENING, source=self.name)
+                    log.warning(
+                        "listener %s: %s; trying again every %.0f s", self.name, error, BIND_AGAIN_S, extra=said
+                    )
                 self.last_error = str(error)
                 await asyncio.sleep(BIND_AGAIN_S)
                 continue
@@ -220,7 +225,7 @@ class Listener:
             return self._users.admit(username, password)
         except (ConfigError, OSError, ValueError) as error:
             self.last_error = f"nobody can log in: {error}"
-            log.error("listener %s: %s", self.name, self.last_error)
+            log.error("listener %s: %s", self.name, self.last_error, extra=about(USERS_UNREADABLE, source=self.name))
             return False
 
     # -- what the gateway asks for --------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from gateway.clock import NS_PER_S, Clock
+from gateway.codes.sources import COMMAND_UNANSWERED, FILTER_REFUSED
+from gateway.logs.about import about
 from gateway.mqtt import packet as p
 from gateway.mqtt.connection import Connection
 from gateway.mqtt.link import Link
@@ -265,7 +267,8 @@ class MqttSource:
     def _subscribed(self, filters: tuple[str, ...], reason_codes: tuple[int, ...]) -> None:
         for topic_filter, reason_code in zip(filters, reason_codes, strict=False):
             if reason_code >= Reason.UNSPECIFIED_ERROR:
-                log.warning("source %s: %r refused: %s", self.name, topic_filter, reason_name(reason_code))
+                said = about(FILTER_REFUSED, source=self.name)
+                log.warning("source %s: %r refused: %s", self.name, topic_filter, reason_name(reason_code), extra=said)
                 if len(self._refused) < REFUSED_MAX:
                     self._refused[topic_filter] = reason_name(reason_code)
 
@@ -274,4 +277,4 @@ class MqttSource:
         why = "connection lost before it was answered" if reason_code == LOST else reason_name(reason_code)
         self._commands_refused += 1
         self._command_error = f"command to {topic!r}: {why}"
-        log.warning("source %s: %s", self.name, self._command_error)
+        log.warning("source %s: %s", self.name, self._command_error, extra=about(COMMAND_UNANSWERED, source=self.name))

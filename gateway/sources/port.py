@@ -37,6 +37,8 @@ import serial  # type: ignore[import-untyped]
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock, SystemClock, rfc3339
+from gateway.codes.sources import PORT_GONE, PORT_STUCK
+from gateway.logs.about import about
 from gateway.sources.ports import Ports, is_identity, refusal
 
 log = logging.getLogger(__name__)
@@ -226,7 +228,8 @@ class Port:
         self._ended = self._loop.create_future()
         self.reopened += self.path != ""
         self.path, self.since, self.last_error = str(path), rfc3339(self._clock.wall_ns()), ""
-        log.info("port %s: open, %s at %s", self.name, self.settings.serial, self.path)
+        said = about(source=self.name)
+        log.info("port %s: open, %s at %s", self.name, self.settings.serial, self.path, extra=said)
         if not self._paused:
             self._loop.add_reader(self._fd, self._read)
 
@@ -247,7 +250,10 @@ class Port:
 
     def _note(self, why: str) -> None:
         if why != self.last_error:
-            log.warning("port %s: %s; looking for it every %.0f s at most", self.name, why, REOPEN_LONGEST_S)
+            said = about(PORT_GONE, source=self.name)
+            log.warning(
+                "port %s: %s; looking for it every %.0f s at most", self.name, why, REOPEN_LONGEST_S, extra=said
+            )
         self.last_error = why
 
     def _lose(self, why: str) -> None:
@@ -310,7 +316,7 @@ class Port:
         except termios.error as error:
             log.debug("port %s: %s", self.name, error)
         self.last_error = f"{self.path} took nothing for {self.settings.write_timeout_s:g} s: commands were dropped"
-        log.warning("port %s: %s", self.name, self.last_error)
+        log.warning("port %s: %s", self.name, self.last_error, extra=about(PORT_STUCK, source=self.name))
 
     def _forget_writes(self) -> None:
         if self._write_timer is not None:

@@ -79,6 +79,7 @@ def test_the_cloud_is_told_what_was_dropped_and_the_counter_is_reset() -> None:
             "route": "cloud",
             "lane": "telemetry",
             "reason": "evicted",
+            "code": "EG-204",
             "count": 30,
             "first_sequence": 5,
             "last_sequence": 90,

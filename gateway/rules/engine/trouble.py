@@ -15,12 +15,14 @@ from typing import Any
 import msgspec
 
 from gateway.clock import NS_PER_S, rfc3339
+from gateway.codes.rules import RULE_FAILED, RULE_STOPPED
 from gateway.event import Event, derived_id
 from gateway.rules.engine import alerts
 from gateway.rules.engine.call import Call, Cause, Part, Site
 from gateway.rules.engine.seen import Seen
 from gateway.rules.engine.tables import RULE_STATE, TIMERS
 from gateway.rules.language.definition import Definition
+from gateway.rules.records import QUARANTINED
 
 ATTEMPTS_MAX = 3
 RETRY_S = (1.0, 10.0)  # before the second and the third attempt
@@ -32,7 +34,6 @@ RETRIES_PER_TURN_MAX = 50
 EVENT_BYTES_MAX = 64 * 1024  # of an event that goes whole into its dead letter
 RETRY = "retry"  # kind of timer
 NEVER_AGAIN = ("every", "gate")  # calls that are not made up for: the next tick comes, the event has been decided
-QUARANTINED = "rule_quarantined"  # key of the alert
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ class Trouble:
             row |= {"quarantined": True, "rounds": rounds + 1}
             if row.get("timer"):
                 self._site.tables.put(TIMERS, row.pop("timer"), None)
-            text = f"rule {rule.name} is in quarantine for {pause_s:g} s: {reason}"
+            text = f"rule {rule.name} is in quarantine for {pause_s:g} s: {reason} [{RULE_STOPPED}]"
             outputs += self._alert(rule, present, text, rounds)
         self._put(rule.name, row)
         self._wait(rule, present, pause_s)
@@ -209,6 +210,7 @@ class Trouble:
             cause=cause.id,
             data={
                 "reason": reason,
+                "code": str(RULE_FAILED),
                 "rule": rule.name,
                 "attempts": work.attempts,
                 **event_of(work.raw, seen),

@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from gateway.clock import Clock, rfc3339
+from gateway.codes.rules import RULE_FILE_FAULT, RULE_STORE_FAULT
+from gateway.logs.about import about
 from gateway.rules.files import snapshot
 from gateway.rules.files.candidate import Candidate, CandidateFailed
 from gateway.rules.files.packages import Packages
@@ -87,13 +89,14 @@ class Edits:
         self._look_now = asyncio.Event()
         self._installed = asyncio.Event()  # packages are there, or can't be had
         self.edits = 0  # that went live
+        self.on_left_out: Callable[[frozenset[str]], None] = lambda _: None  # is told after each trial
 
     # ---- what others ask ----------------------------------------------------------------------------
 
     @property
-    def complete(self) -> bool:
-        """Whether every file of the folder has a version that runs."""
-        return all(name in self.running for name in self.refused if is_rule_file(name))
+    def left_out(self) -> frozenset[str]:
+        """The files of the folder of which no version runs."""
+        return _left_out(self.refused, self.running)
 
     @property
     def faults(self) -> list[RuleFault]:
@@ -289,10 +292,12 @@ class Edits:
         else:
             plan.refuse_all(f"not tried any more after {ROUNDS_MAX} trials of this change")
         before, self.refused = self.refused, plan.refused
+        self.on_left_out(self.left_out)
         for name, refusal in sorted(plan.refused.items()):
             if name not in before or list(before[name].faults) != list(refusal.faults):
                 for fault in refusal.faults:
-                    log.error("rules: %s; %s%s", fault, self.instead(name), fault.stack and f"\n{fault.stack}")
+                    said = about(RULE_FILE_FAULT, rule=fault.rule)
+                    log.error("rules: %s; %s\n%s", fault, self.instead(name), fault.stack or "", extra=said)
 
     async def _try(self, plan: Plan) -> bool:
         """Try a plan: hand it over and return True, or refuse what is wrong with it."""
@@ -356,8 +361,7 @@ class Edits:
             "rules": [rule.actor for rule in ready.rules if self._name(rule.file) in changed][:NAMED_MAX],
             "actor": actor,
         }
-        complete = all(name in files for name in plan.refused if is_rule_file(name))
-        succession = Succession(candidate, ready, files, record, actor, complete)
+        succession = Succession(candidate, ready, files, record, actor, _left_out(plan.refused, files))
         self._propose(succession)
         if not await succession.done:
             raise CandidateFailed(candidate.process.blame(), "ended before it took over", "")
@@ -372,7 +376,7 @@ class Edits:
                 if LOCK in changed:
                     await asyncio.to_thread(self._packages.sweep, [files[LOCK]] if LOCK in files else [])
             except OSError as error:
-                log.error("rules: these versions are not kept over a restart: %s", error)
+                log.error("rules: these versions are not kept over a restart: %s", error, extra=about(RULE_STORE_FAULT))
 
     def _actor(self, name: str, source: bytes | None) -> str:
         return BY_HAND if source is None else self._expected.pop((name, content(source)), BY_HAND)
@@ -384,6 +388,10 @@ class Edits:
         """Say what runs instead of a file that was refused."""
         source = self.running.get(name)
         return "nothing of it runs" if source is None else f"its last good version, {version(source)}, goes on"
+
+
+def _left_out(refused: Collection[str], running: Collection[str]) -> frozenset[str]:
+    return frozenset(name for name in refused if is_rule_file(name) and name not in running)
 
 
 def version(source: bytes) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.codes.rules import RULE_STORE_FAULT
+from gateway.logs.about import about
 from gateway.rules.files.snapshot import content, read_file
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ class Versions:
         except FileNotFoundError:
             return Index()
         except (OSError, msgspec.DecodeError) as error:
-            log.error("%s: can't be read, earlier versions of rules are not known: %s", path, error)
+            said = about(RULE_STORE_FAULT)
+            log.error("%s: can't be read, earlier versions of rules are not known: %s", path, error, extra=said)
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".damaged"))
             return Index()

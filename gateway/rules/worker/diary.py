@@ -14,7 +14,10 @@ from typing import Literal
 import msgspec
 
 from gateway.clock import Clock, rfc3339
+from gateway.codes.rules import RULE_FAILED, RULE_FILE_FAULT, RULE_STOPPED, WALLS_ARE_THIN
+from gateway.logs.about import about
 from gateway.rules.protocol import Outcome, RuleFault
+from gateway.rules.records import QUARANTINED
 from gateway.rules.walls.enforced import Enforced
 
 log = logging.getLogger(__name__)
@@ -53,10 +56,14 @@ class Diary:
     def outcome(self, outcome: Outcome) -> None:
         """Write down what became of a batch."""
         for fault in outcome.faults:
-            log.error("rules: %s", fault)
+            log.error("rules: %s", fault, extra=about(RULE_FAILED, rule=fault.rule))
             self.fault(fault)
+        for alert in outcome.outputs if outcome.faults else ():
+            if alert.data.get("key") == QUARANTINED and alert.data.get("text"):
+                said = about(RULE_STOPPED, rule=str(alert.data.get("rule", "")), event_id=alert.id)
+                log.error("rules: %s", alert.data["text"], extra=said)
         for rule, text in outcome.logs:
-            log.info("rule %s: %s", rule, text)
+            log.info("rule %s: %s", rule, text, extra=about(rule=rule))
             self._add("log", rule, text)
         now_ns = self._clock.wall_ns() if outcome.fired else 0
         for rule, count in outcome.fired.items():
@@ -67,9 +74,10 @@ class Diary:
         """Write down what was wrong with files of rules, and what keeps those in that run."""
         if enforced != self.enforced:
             self.enforced = enforced
-            log.log(logging.INFO if enforced.whole else logging.WARNING, "rules: %s", enforced.line())
+            level, code = (logging.INFO, None) if enforced.whole else (logging.WARNING, WALLS_ARE_THIN)
+            log.log(level, "rules: %s", enforced.line(), extra=about(code))
         for fault in faults:
-            log.error("rules: %s", fault)
+            log.error("rules: %s", fault, extra=about(RULE_FILE_FAULT, rule=fault.rule))
             self.fault(fault)
 
     def fault(self, fault: RuleFault) -> None:

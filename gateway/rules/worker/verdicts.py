@@ -11,6 +11,8 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 
+from gateway.codes.rules import RULE_FAILED, RULE_FILE_FAULT, WORKER_ENDED
+from gateway.logs.about import about
 from gateway.rules.protocol import Blamed, RuleFault, RuleInfo
 from gateway.rules.worker.blame import CHANGED, LEAKED, Activity, Blame, reason_in
 from gateway.rules.worker.process import ENGINE_S_MAX
@@ -51,19 +53,22 @@ class Verdicts:
         if blame.activity is Activity.LOAD:
             line = line_in(stack, blame.file) or 1
             self._excluded[blame.file] = ((line, f"loading it {reason}"), text(blame.file))
-            log.error("rules: %s:%d: loading it %s\n%s", blame.file, line, reason, stack)
+            said = about(RULE_FILE_FAULT)
+            log.error("rules: %s:%d: loading it %s\n%s", blame.file, line, reason, stack, extra=said)
             self._tell(RuleFault("", blame.file, line, f"loading it {reason}", stack=stack))
         elif self._is_of_a_rule(blame, rules):
             rule = rules[blame.rule]
             line = line_in(stack, rule.file) or rule.line
             where = f"{rule.file}:{line}"
             self._tell(RuleFault(rule.name, rule.file, line, reason, stack=stack))
-            log.error("rules: %s: rule %s %s\n%s", where, rule.name, reason, stack)
+            said = about(RULE_FAILED, rule=rule.name)
+            log.error("rules: %s: rule %s %s\n%s", where, rule.name, reason, stack, extra=said)
             self._blamed.append((Blamed(rule.name, blame.sequence, blame.ordinal, f"{reason} ({where})"), rule.actor))
         else:
             self._deaths += 1
             self.careful_upto = max(self.careful_upto, position)
-            log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack)
+            said = about(WORKER_ENDED)
+            log.error("rules: the worker ended and no rule was running: %s\n%s", reason, stack, extra=said)
 
     def _is_of_a_rule(self, blame: Blame, rules: Sequence[RuleInfo]) -> bool:
         """Return whether a rule is to blame: the one that ran, or after deaths that nobody explains the last one."""
