@@ -52,9 +52,10 @@ LAYERS: list[set[str]] = [
     {"config"},  # assembles everybody's options
     {"bundles"},  # configurations that travel
     {"service", "api", "stages"},
-    {"building", "clock_watch", "outlet", "outlook", "watchdog", "installation", "announcements"},
+    {"building", "belonging", "clock_watch", "heartbeat", "outlet", "outlook", "watchdog", "installation", "announcements"},
+    {"vitals"},
     {"assembly"},
-    {"answers"},
+    {"answers", "doctor"},
     {"daemon"},  # builds everything
     {"cli"},
     {"__main__"},
