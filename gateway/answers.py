@@ -106,6 +106,8 @@ class Answers:
             "replay_found": daemon.replays.found,
             "replay_list": daemon.replays.listed,
             "replay_stop": daemon.replays.stop,
+            "identity": daemon.belonging.said,
+            "identity_adopt": self.identity_adopt,
             "flush": self.flush,
         }
 
@@ -133,8 +135,8 @@ class Answers:
             version=__version__,
             pid=os.getpid(),
             started=daemon.started,
-            uptime_s=(daemon.clock.wall_ns() - wall_ns_of(daemon.started)) / 1e9,
-            clock_synced=daemon.clock.synced(),
+            uptime_s=daemon.vitals.uptime_s,
+            clock_synced=daemon.clock_watch.state.synced,
             log_id=journal.log_id,
             epoch=journal.epoch,
             sequence=journal.last_sequence,
@@ -152,6 +154,7 @@ class Answers:
             warnings=[str(fault) for fault in daemon.config.warnings],
             devices=self._devices(),
             profiles=self._profiles(),
+            vitals=await asyncio.to_thread(daemon.vitals.now()),
             unread=await asyncio.to_thread(self.changes.since_start),
         )
 
@@ -300,6 +303,13 @@ class Answers:
         return None if found is None else {"event": msgspec.Raw(found[0]), "written": found[1]}
 
     async def flush(self) -> bool:
+    async def identity_adopt(self, how: Literal["replace", "copy"], actor: str = "person") -> Mapping[str, object]:
+        """Decide who this gateway is: the one that was in the other machine, or another one from its next start on."""
+        daemon = self._daemon
+        daemon.belonging.adopt(how, actor, self._journal, daemon.pipeline.record, daemon.name)
+        await daemon.committer.flush()
+        return daemon.belonging.said()
+
         """Return when everything that was received is on the disk."""
         await self._daemon.committer.flush()
         return True

@@ -17,11 +17,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+import msgspec
+
 NS_PER_S = 1_000_000_000
 STEP_NS_MIN: Final = 5 * NS_PER_S  # a wall clock that moves by more against the boot clock was set: that is said
 RELEASED_NS: Final = 1_795_392_000 * NS_PER_S  # 2026-11-23: no clock that is right shows less to this program
 State = Literal["synced", "unsynced", "behind"]
 """synced: believed; unsynced: nobody disciplines it; behind: it shows less than what is known to be over."""
+
+
+class ClockState(msgspec.Struct, frozen=True, kw_only=True):
+    """How the clock is, as `status` and the heartbeat say it."""
+
+    state: State
+    synced: bool
+    since: str  # in this state, by the clock as it is now
+    boot_id: str
+    boot_s: float  # seconds since boot
+    steps: int = 0  # times that it was set by more than 5 s, since start
+    not_before: str = ""  # while it is behind: what is surely over
+
 
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _SETTLED_NS = 1_000_000  # less than this is how badly two clocks can be read at once

@@ -14,9 +14,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
-import msgspec
-
-from gateway.clock import NS_PER_S, RELEASED_NS, STEP_NS_MIN, Clock, State, SystemClock, rfc3339, state_of
+from gateway.clock import NS_PER_S, RELEASED_NS, STEP_NS_MIN, Clock, ClockState, SystemClock, rfc3339, state_of
 from gateway.codes.clock import CLOCK_BEHIND, CLOCK_STEPPED, CLOCK_UNSYNCED
 from gateway.event import Event, stamp, stamp_unsynced
 from gateway.journal.journal import Journal
@@ -32,18 +30,6 @@ class Marks(Protocol):
     """Who marks events as unsynced."""
 
     synced: bool
-
-
-class ClockState(msgspec.Struct, frozen=True, kw_only=True):
-    """How the clock is, as `status` and the heartbeat say it."""
-
-    state: State
-    synced: bool
-    since: str  # in this state, by the clock as it is now
-    boot_id: str
-    boot_s: float  # seconds since boot
-    steps: int = 0  # times that it was set by more than 5 s, since start
-    not_before: str = ""  # while it is behind: what is surely over
 
 
 class ClockWatch:

@@ -20,6 +20,7 @@ from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
 from gateway.assembly import building_of, decode_again, decoder_of, forwarder_of, gates_of, notifier_of, rule_worker_of
+from gateway.belonging import Belonging
 from gateway.blobs.keeper import BlobKeeper
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import BlobStore
@@ -36,6 +37,7 @@ from gateway.config.load import Config
 from gateway.document import raise_faults
 from gateway.errors import GatewayError
 from gateway.forward.forwarder import forget_cursors
+from gateway.heartbeat import Heartbeat
 from gateway.history.file import NAME as HISTORY_NAME
 from gateway.history.keeper import Keeper
 from gateway.history.query import Past
@@ -54,9 +56,11 @@ from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.units import everybody
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
+from gateway.rules.files.edits import version
 from gateway.service import Service
 from gateway.sources.source import Source
 from gateway.stages import Stages
+from gateway.vitals import VitalSigns
 from gateway.watchdog import Watchdog, patient
 
 log = logging.getLogger(__name__)
@@ -79,7 +83,9 @@ class Daemon:
         self.started = rfc3339(self.clock.wall_ns())
         self.catalogue = Catalogue.load(config.profiles)
         raise_faults([*unknown_prefixes(config, self.catalogue.prefixes), *unreadable_sources(config, self.catalogue)])
+        self.belonging = Belonging(config.places.state, config.places.journal, self.clock)
         self.journal = Journal.open(config.places.journal, config.journal, self.clock)
+        self.belonging.joined(self.journal)
         self._damage_at_start = frozenset(self.journal.table("damage"))
         self._damage_said = self.damaged_records
         self.committer = Committer(self.journal, self._durable)
@@ -117,6 +123,11 @@ class Daemon:
         self.clock_watch = ClockWatch(
             self.journal, self.clock, self.pipeline.record, gateway=self.name,
             marks=lambda: [*self.decoders.values()], retell=self._retell, clock_set=self._clock_set,
+        )  # fmt: skip
+        self.vitals = VitalSigns(
+            self.clock, lambda: self.clock_watch.state, self.belonging, config=lambda: self.config,
+            rules=lambda: {name: version(text) for name, text in self.rules.edits.running.items()},
+            profiles=lambda: self.catalogue, written=lambda: self.journal.usage()["written_bytes"],
         )  # fmt: skip
         self.stages = Stages()
         self.watchdog = Watchdog(self.service, partial(marks_of, self), partial(line_of, self))
@@ -204,7 +215,11 @@ class Daemon:
         add("offers", self.offers.run(), outer=True)
         for name, source in self.sources.items():
             add(f"source[{name}]", source.run(self.pipeline.inbox), outer=True)
-        add("api", self._serve(ApiServer(self.config.places.socket, Answers(self).all())), outer=True)
+        answers = Answers(self)
+        add("api", self._serve(ApiServer(self.config.places.socket, answers.all())), outer=True)
+        heartbeat = Heartbeat(answers.status, self.pipeline.record, self.clock, gateway=self.name,
+                              every_s=lambda: self.config.gateway.heartbeat_minutes * 60)  # fmt: skip
+        add("heartbeat", heartbeat.run(), outer=True)
 
     async def _become_ready(self) -> None:
         """Say READY when the journal takes records and each source is there, or has tried: nobody is waited for."""
@@ -289,6 +304,7 @@ class Daemon:
             self.journal.log_id, self.journal.epoch, self.journal.last_sequence,
         )  # fmt: skip
         self.clock_watch.say()
+        self.belonging.say(self.pipeline.record, self.name)
         for line in self.journal.recovery.lines():
             log.warning("journal: %s", line, extra=about(RECORDS_DAMAGED))
         for warning in self.config.warnings:

@@ -94,7 +94,7 @@ def read_facts(state: Path, salt: str, root: Path = Path("/")) -> Facts:
             "sys/class/dmi/id/board_serial",
             "sys/class/dmi/id/product_serial",
         ),
-        card=fact(_read(_card(state, root))),
+        card=fact(of_card(state, "cid", root)),
         machine=first("etc/machine-id", "var/lib/dbus/machine-id"),
         mac=tuple(sorted(filter(None, map(fact, _macs(root))))),
     )
@@ -189,9 +189,19 @@ def said(identity: Identity) -> Mapping[str, object]:
     }
 
 
-def _read(path: Path | None) -> str:
-    if path is None:
-        return ""
+def of_card(folder: Path, name: str, root: Path = Path("/")) -> str:
+    """Return what the SD card or eMMC that a folder is on says of itself (`cid`, `life_time`); nothing for others."""
+    for place in (folder, *folder.parents):
+        try:
+            device = place.stat().st_dev
+        except OSError:
+            continue
+        block = root / f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
+        return _read(block / "device" / name) or _read(block.resolve().parent / "device" / name)
+    return ""
+
+
+def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return file.read(FACT_BYTES_MAX).decode("latin-1")
@@ -210,18 +220,3 @@ def _macs(root: Path) -> list[str]:
         for adapter in adapters
         if (adapter / "device").exists() and _read(adapter / "addr_assign_type").strip() in ("", _PERMANENT)
     ]
-
-
-def _card(state: Path, root: Path) -> Path | None:
-    """Return the file with the CID of the card that a folder is on."""
-    for folder in (state, *state.parents):
-        try:
-            device = folder.stat().st_dev
-        except OSError:
-            continue
-        place = root / f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
-        for block in (place, place.resolve().parent):
-            if (block / "device/cid").exists():
-                return block / "device/cid"
-        return None
-    return None

@@ -359,7 +359,7 @@ def _rest(status: Status) -> Iterator[Finding]:
         text = f"This card belongs to another machine (since {vitals.identity_since}): a copy, or a replacement?"
         yield Finding("warning", text, "edge-gateway identity show", OTHER_MACHINE)
     if vitals is not None and vitals.clock.state == "behind":
-        text = f"The clock is behind: it is later than {vitals.clock.not_before}; times of events are mended when it is set"
+        text = f"The clock is behind: it is after {vitals.clock.not_before}; times of events are mended when it is set"
         yield Finding("warning", text, "timedatectl", CLOCK_BEHIND)
     elif not status.clock_synced:
         text = "The clock is not synchronised: times of events are marked, rules wait for their hours"

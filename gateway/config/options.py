@@ -59,6 +59,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timezone: str = ""  # IANA name, as "Europe/Berlin"; default: the machine's
     location: Location | None = None  # for sunrise and sunset
     trust_clock: bool = False  # the machine has a clock chip: its time is right, even if nobody synchronises it
+    heartbeat_minutes: float = 15.0  # between two gateway_heartbeat events; 0: none
     commands: Literal["observe", "run"] = "run"  # observe: what rules would switch is recorded, nothing is switched
 
 
