@@ -43,6 +43,7 @@ from gateway.letters import not_kept, rejected, too_large
 from gateway.logs.about import about
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
+from gateway.profiles.report import note_qos
 from gateway.progress import Mark
 from gateway.rules.worker.supervisor import RuleOutcome
 from gateway.sources.source import Delivery
@@ -148,6 +149,8 @@ class Pipeline:
                 self._dirty.update(decoded.changed)
                 changed = True
         self._count(deliveries)
+        if changed and not delivery.known:  # of the batch's last message only: in time that is every device
+            note_qos(self._values, decoded.changed, delivery.qos)
         unacknowledged = self._acknowledge_when_durable(deliveries, size, len(with_blobs))
         if events or changed:
             self._committer.wake(urgent)

@@ -77,12 +77,13 @@ def listing(words: argparse.Namespace) -> int:
             d["kind"],
             d["class"],
             d["profile"],
+            d["qos"],
             " ".join(d["labels"]),
             _values(d["values"]),
         ]
         for d in known
     ]
-    table(["id", "", "name", "room", "kind", "class", "profile", "labels", "last values"], rows)
+    table(["id", "", "name", "room", "kind", "class", "profile", "QoS", "labels", "last values"], rows)
     new = [device["id"] for device in known if not device["installed"]]
     if new:
         say(
@@ -144,7 +145,7 @@ def show(words: argparse.Namespace) -> int:
         if key == "values":
             for field, last in value.items():
                 say(f"  {field:<24} {msgspec.json.encode(last).decode()}")
-        elif value:
+        elif value or (key == "qos" and value is not None):
             label = key.replace("_", " ")
             say(f"{label:<10} {' '.join(value) if isinstance(value, list) else 'yes' if value is True else value}")
     for text in not_read:
@@ -203,7 +204,10 @@ def _known(words: argparse.Namespace) -> list[dict[str, Any]]:
     config, _ = read(words.config)
     values = heard(words.config) or {}
     installed = {device.id: device for device in config.devices} if config else {}
-    return [_device(id_, installed.get(id_), values.get(id_, {})) for id_ in sorted(installed.keys() | values.keys())]
+    kinds = ("MqttSourceOptions", "ListenerOptions")  # elsewhere there is no QoS
+    speaking = {name for name, each in config.sources.items() if type(each).__name__ in kinds} if config else set()
+    found = [_device(id_, installed.get(id_), values.get(id_, {})) for id_ in sorted(installed.keys() | values.keys())]
+    return [device if device["id"].partition("/")[0] in speaking else {**device, "qos": None} for device in found]
 
 
 def _device(device_id: str, installed: Device | None, values: dict[str, Any]) -> dict[str, Any]:
@@ -221,6 +225,7 @@ def _device(device_id: str, installed: Device | None, values: dict[str, Any]) ->
         "described_by": heard.get("from", ""),
         "profile": heard.get("profile", ""),
         "class": heard.get("class", ""),
+        "qos": heard.get("qos"),  # it last sent at; 0: nobody acknowledges it
         "values": {field: value for field, value in values.items() if not field.startswith("$")},
     }
 

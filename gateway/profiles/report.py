@@ -15,10 +15,12 @@ survives restarts. Each device's entry holds its fields and, under `NOTES`, what
 * ``resets``   fields that are true and will be false by themselves
 * ``counters`` button -> the count of its last press
 * ``learned``  words that [[learn]] tables remember
+* ``qos``      at which it last sent, where it speaks MQTT (0 elsewhere): 0 is what nobody acknowledges
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -76,6 +78,14 @@ def notes_of(known: Known) -> dict[str, Any]:
     """Return a device's notes, making them if there are none."""
     notes: dict[str, Any] = known.setdefault(NOTES, {})
     return notes
+
+
+def note_qos(values: Mapping[str, Known], devices: Sequence[str], qos: int) -> None:
+    """Note at which QoS devices sent whose rows are about to be journalled anyway: it costs no write of its own."""
+    for device in devices:
+        notes = values.get(device, {}).get(NOTES)
+        if notes is not None and notes.get("qos") != qos:
+            notes["qos"] = qos
 
 
 def judge(known: Known, name: str, value: Any, policy: Policy, now_ns: int) -> Verdict:
