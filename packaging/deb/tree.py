@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deb import libraries, manual, notices
+from supply import bom
 
 NAME = "edge-gateway"
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,9 @@ def documents(tree: Path, version: str, epoch: int) -> None:
     write(tree / "usr/share/zsh/vendor-completions/_edge-gateway", manual.completion("zsh"))
     write(tree / "usr/share/fish/vendor_completions.d/edge-gateway.fish", manual.completion("fish"))
     for path in below(["docs/guides", "docs/reference"]):
-        copy(ROOT / path, tree / DOC / path.relative_to("docs"))
+        if path.name != bom.BOM.name:
+            copy(ROOT / path, tree / DOC / path.relative_to("docs"))
+    write(tree / DOC / bom.BOM.name, bom.bill(version))
     write_gz(tree / DOC / "changelog.gz", notices.changelog(NAME, version, epoch))
     write_gz(tree / DOC / "NEWS.md.gz", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
 

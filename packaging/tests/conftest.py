@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from lab.machine import Boot, Machine
+from lab.roots import SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
 INSIDE = Path(__file__).parent / "inside"
-sys.path[:0] = [str(ROOT / "packaging")]
-
-from lab.machine import Boot, Machine  # noqa: E402 - behind the path it is on
-from lab.roots import SUITES  # noqa: E402
 
 PROGRAM = "0.1.0"
 OLDER, NEWER = f"{PROGRAM}~before1", f"{PROGRAM}"

@@ -19,7 +19,7 @@ def test_a_clean_system(lab: Lab) -> None:
         test "$(stat -c '%U:%G %a' /var/lib/edge-gateway)" = "edge-gateway:edge-gateway 750"
         test "$(stat -c '%U:%G %a' /etc/edge-gateway/credentials)" = "root:root 700"
         dpkg -V edge-gateway
-        systemd-analyze verify edge-gateway.service
+        systemd-analyze verify --man=no edge-gateway.service
         edge-gateway check
         edge-gateway status
         edge-gateway --version

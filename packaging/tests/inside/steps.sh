@@ -1,5 +1,6 @@
 # What a test's script in the machine is made of; each step ends the script when it fails.
-set -eu
+set -Eeu
+trap 'echo "failed: $BASH_COMMAND"' ERR
 cd /lab/in
 mkdir -p /var/lib/oracle
 
