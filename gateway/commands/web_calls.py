@@ -76,9 +76,9 @@ class _Call:
 class _Service:
     """One web service: its connections, the calls that wait for it, and when the last ones were made."""
 
-    def __init__(self, options: WebServiceOptions) -> None:
+    def __init__(self, options: WebServiceOptions, clock: Clock) -> None:
         self.options = options
-        self.pool = HttpPool(options.server, options.connect_timeout_s, options.answer_timeout_s)
+        self.pool = HttpPool(options.server, options.connect_timeout_s, options.answer_timeout_s, clock)
         self.backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
         self.waiting: list[_Call] = []
         self.made: deque[float] = deque(maxlen=options.per_minute_max)
@@ -111,7 +111,7 @@ class WebCalls:
         """Wire it up. `observe`: nothing is called, calls are recorded."""
         self._journal = journal
         self._committer = committer
-        self._services = {name: _Service(options) for name, options in services.items()}
+        self._services = {name: _Service(options, clock) for name, options in services.items()}
         self._endpoints = {name: options.endpoint for name, options in services.items()}
         self._record = record
         self._clock = clock

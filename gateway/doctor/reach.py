@@ -13,8 +13,8 @@ import msgspec
 
 from gateway.certificates import HANDSHAKE_BYTES_MAX, Certificate, handshake_chain, parse
 from gateway.doctor.scene import NET_S_MAX
-from gateway.mqtt.connection import tls_context
 from gateway.mqtt.options import TlsOptions
+from gateway.mqtt.tls import tls_context
 
 Failed = Literal["", "name", "nameserver", "refused", "timeout", "unreachable", "ours", "certificate", "client", "tls"]
 

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway import __version__
 from gateway.errors import ConfigError, ProtocolError, TargetDown
-from gateway.mqtt.connection import tls_context
+from gateway.mqtt.tls import tls_context
 from gateway.targets.http import HttpTargetOptions
 from gateway.targets.http_connection import connect
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock, rfc3339
+from gateway.codes.clock import WAITS_FOR_CLOCK
 from gateway.codes.code import Code
 from gateway.codes.sources import SOURCE_DOWN, SOURCE_REFUSED
 from gateway.codes.targets import BIRTH_REFUSED, BROKER_IS_OLD, ROUTE_DOWN, ROUTE_REFUSED
@@ -26,10 +27,11 @@ from gateway.errors import ConfigError
 from gateway.logs.about import about
 from gateway.mqtt import packet as p
 from gateway.mqtt.link import Credentials, Ending, Link, Owner
-from gateway.mqtt.options import ConnectionOptions, TlsOptions
+from gateway.mqtt.options import ConnectionOptions
 from gateway.mqtt.packet import Reason, reason_name
 from gateway.mqtt.session import Session, SessionOptions
 from gateway.mqtt.socket_link import SocketLink
+from gateway.mqtt.tls import WaitsForClock, clock_set, judged, tls_context
 from gateway.mqtt.window import Answer
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Phase(Enum):
     CONNECTING = "connecting"
     CONNECTED = "connected"
     WAITING = "waiting"  # unreachable or lost; tried again soon
+    CLOCK = "waiting for the clock"  # the peer's certificate is right but for its dates: tried when the clock is set
     REFUSED = "refused"  # credentials or certificates: a person has to do something
 
 
@@ -73,6 +76,7 @@ class Connection:
         self._answered = False
         self._birth = options.birth
         self._ready = asyncio.Event()
+        self._doubt: WaitsForClock | None = None
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled; says goodbye then."""
@@ -80,10 +84,14 @@ class Connection:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            self._enter(Phase.CONNECTING)
+            if self._doubt is None:
+                self._enter(Phase.CONNECTING)
             self._answered = False
             ending = await self._once()
             if self._other_version(ending):
+                continue
+            if self._doubt is not None:
+                await self._wait_for_clock(self._doubt)
                 continue
             if self._answered or loop.time() - began >= STABLE_S:
                 backoff.reset()
@@ -97,6 +105,14 @@ class Connection:
             said = self._about(self._code(ending.refused))
             log.warning("%s: %s; next try in %.1f s", self.name, ending.why, wait_s, extra=said)
             await asyncio.sleep(wait_s)
+
+    async def _wait_for_clock(self, doubt: WaitsForClock) -> None:
+        """Wait until the clock is set; said once, not with each try."""
+        self._error = doubt.text
+        if self.phase is not Phase.CLOCK:
+            log.warning("%s: %s", self.name, doubt.text, extra=self._about(WAITS_FOR_CLOCK))
+        self._enter(Phase.CLOCK)
+        await clock_set(doubt, self._clock)
 
     async def ready(self) -> None:
         """Return when there is a link."""
@@ -165,6 +181,7 @@ class Connection:
 
     async def _once(self) -> Ending:
         """Connect and stay to the end of it; returns how it ended."""
+        self._doubt = None
         try:
             credentials = self.options.credentials()
         except ConfigError as error:
@@ -175,6 +192,11 @@ class Connection:
         except TimeoutError:
             return Ending(f"no connection within {self.options.connect_timeout_s:g} s")
         except (ssl.SSLError, ssl.CertificateError) as error:
+            address, limit_s = self.options.address, self.options.connect_timeout_s
+            near = self.options.proxy is None
+            self._doubt = await judged(
+                error, self._clock, self.options.tls, address.host, address.port, limit_s, ask=near
+            )
             return Ending(f"TLS: {_tls_words(error)}", refused=True)
         except OSError as error:
             return Ending(f"cannot connect: {_words(error)}")
@@ -238,30 +260,6 @@ class Connection:
             self._error = f"birth to {self._birth.topic!r} refused: {reason_name(reason_code)}"
             log.warning("%s: %s; it is not sent any more", self.name, self._error, extra=self._about(BIRTH_REFUSED))
             self._birth = None
-
-
-def tls_context(options: TlsOptions) -> ssl.SSLContext:
-    """Make a TLS context of what the files say now.
-
-    ValueError: a file cannot be read; ssl.SSLError: it is not what it should be.
-    """
-    for path in filter(None, (options.ca, options.certificate, options.key)):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    context = ssl.create_default_context(cafile=options.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.ca is not None:  # Python 3.13 asks for extensions that a house's own certificates seldom have
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not options.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if options.certificate is not None:
-        context.load_cert_chain(options.certificate, options.key, options.key_password)
-    if options.alpn:
-        context.set_alpn_protocols(options.alpn)
-    return context
 
 
 def _words(error: OSError) -> str:

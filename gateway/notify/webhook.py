@@ -19,7 +19,7 @@ import msgspec
 from gateway import __version__
 from gateway.clock import NS_PER_S, Clock, rfc3339
 from gateway.errors import TargetDown
-from gateway.mqtt.connection import tls_context
+from gateway.mqtt.tls import tls_context
 from gateway.notify.options import RecipientOptions
 from gateway.notify.outbox import Notice
 from gateway.targets.http_answer import outcome_of, reason_of

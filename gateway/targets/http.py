@@ -20,6 +20,7 @@ structured mode devices are spread over `connections`.  What an answer means: ht
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import urlsplit
@@ -29,15 +30,20 @@ import msgspec
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock, rfc3339
+from gateway.codes.clock import WAITS_FOR_CLOCK
 from gateway.errors import ConfigError, ProtocolError, TargetDown
+from gateway.logs.about import about
 from gateway.mqtt.options import TlsOptions
+from gateway.mqtt.tls import clock_set
 from gateway.secrets import Secret
 from gateway.targets.http_answer import outcome_of, reason_of, results_of
 from gateway.targets.http_blobs import ReadBlob, Uploads
 from gateway.targets.http_connection import Answer
-from gateway.targets.http_pool import HttpPool, Server
+from gateway.targets.http_pool import HttpPool, NotConnected, Server
 from gateway.targets.http_request import Requests
 from gateway.targets.target import DELIVERED, Outcome, Outgoing, Verdict
+
+log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW_MAX = 3  # of single requests that nobody passed between: then the rest of the send waits
 STRANGER_TRIES_MAX = 5  # events refused one by one by a server that has not taken any yet
@@ -101,7 +107,7 @@ class HttpTarget:
         host, tls = parts.hostname or "", parts.scheme == "https"
         self._where = f"{parts.scheme}://{parts.netloc}"
         server = Server(host, parts.port or (443 if tls else 80), options.tls if tls else None)
-        self._pool = HttpPool(server, options.connect_timeout_s, options.answer_timeout_s)
+        self._pool = HttpPool(server, options.connect_timeout_s, options.answer_timeout_s, clock)
         self._requests = Requests(
             options.url,
             batched=options.mode == "batched",
@@ -131,12 +137,18 @@ class HttpTarget:
     async def ready(self) -> None:
         """Return when a connection can be made; at once while nothing is known to be wrong."""
         async with self._coming_back:
+            wait_s = self._backoff.next_s() if self._down else 0.0
             while self._down:
-                await asyncio.sleep(self._backoff.next_s())
+                await asyncio.sleep(wait_s)
+                wait_s = self._backoff.next_s()
                 try:
                     await self._pool.probe()
-                except TargetDown as error:
+                except NotConnected as error:
                     self._last_error = str(error)
+                    if error.doubt is not None:
+                        log.warning("target %s: %s", self.name, error, extra=about(WAITS_FOR_CLOCK, target=self.name))
+                        await clock_set(error.doubt, self._clock)
+                        wait_s = 0.0
                 else:
                     self._set_down(down=False)
 

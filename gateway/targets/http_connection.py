@@ -179,7 +179,7 @@ async def connect(
     except TimeoutError:
         raise TargetDown(f"no connection within {timeout_s:g} s") from None
     except ssl.SSLCertVerificationError as error:
-        raise TargetDown(f"the server's certificate is not trusted: {error.verify_message}") from None
+        raise TargetDown(f"the server's certificate is not trusted: {error.verify_message}") from error
     except OSError as error:  # ssl.SSLError and socket.gaierror are OSErrors too
         raise TargetDown(f"cannot connect: {_words(error)}") from None
     return connection

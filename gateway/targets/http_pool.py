@@ -7,9 +7,10 @@ import ssl
 
 import msgspec
 
+from gateway.clock import Clock
 from gateway.errors import TargetDown
-from gateway.mqtt.connection import tls_context
 from gateway.mqtt.options import TlsOptions
+from gateway.mqtt.tls import WaitsForClock, judged, tls_context
 from gateway.targets.http_connection import Answer, Headers, HttpConnection, connect
 
 IDLE_MAX = 16  # connections kept
@@ -35,12 +36,15 @@ class Request(msgspec.Struct, frozen=True):
 class NotConnected(TargetDown):
     """There is no connection, so nothing was sent."""
 
+    doubt: WaitsForClock | None = None  # it waits for the clock: nothing is to be tried before that is set
+
 
 class HttpPool:
     """Gives each request a connection of its own: an idle one, else a new one."""
 
-    def __init__(self, server: Server, connect_timeout_s: float, answer_timeout_s: float) -> None:
+    def __init__(self, server: Server, connect_timeout_s: float, answer_timeout_s: float, clock: Clock) -> None:
         self._server = server
+        self._clock = clock
         self._connect_timeout_s = connect_timeout_s
         self._answer_timeout_s = answer_timeout_s
         self._context: ssl.SSLContext | None = None
@@ -122,4 +126,13 @@ class HttpPool:
             return await connect(server.host, server.port, self._context, name, self._connect_timeout_s)
         except TargetDown as error:
             self._context = None  # certificates are read anew
-            raise NotConnected(str(error)) from None
+            doubt = await self._doubt(error.__cause__)
+            down = NotConnected(str(error) if doubt is None else doubt.text)
+            down.doubt = doubt
+            raise down from None
+
+    async def _doubt(self, cause: BaseException | None) -> WaitsForClock | None:
+        server = self._server
+        if cause is None or server.tls is None:
+            return None
+        return await judged(cause, self._clock, server.tls, server.host, server.port, self._connect_timeout_s)

@@ -29,6 +29,20 @@ class Authority:
         _openssl("x509", "-req", "-in", request, *signed, "-extfile", extensions, "-out", certificate)
         return certificate, key
 
+    def issue_for(self, name: str, begin: str, end: str) -> tuple[Path, Path]:
+        """Return (certificate, key) valid from one time to another, as ``20300101000000Z``."""
+        certificate, key = self.issue(name)
+        request, settings = self.folder / f"{name}.csr", self.folder / f"{name}.cnf"
+        (self.folder / "index").touch()
+        settings.write_text(
+            f"[ca]\ndefault_ca=one\n[one]\ndatabase={self.folder}/index\nnew_certs_dir={self.folder}\n"
+            "default_md=sha256\npolicy=any\nrand_serial=yes\nunique_subject=no\n[any]\ncommonName=supplied\n"
+        )
+        times = ("-startdate", begin, "-enddate", end, "-extfile", self.folder / f"{name}.ext")
+        ours = ("-config", settings, "-cert", self.certificate, "-keyfile", self._key)
+        _openssl("ca", "-batch", "-notext", *ours, *times, "-in", request, "-out", certificate)
+        return certificate, key
+
 
 def _openssl(*arguments: object) -> None:
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
