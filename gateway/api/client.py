@@ -27,6 +27,9 @@ class ApiClient:
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             self._socket.close()
             raise NotRunning(f"no gateway answers at {path}: is it running? Type: edge-gateway status") from None
+        except PermissionError:
+            self._socket.close()
+            raise ApiError(f"{path}: you may not ask this gateway{_who_may(path)}") from None
         except OSError as error:
             self._socket.close()
             raise ApiError(f"{path}: {error.strerror or error}") from None
@@ -83,3 +86,12 @@ class ApiClient:
             return self._decode(line)
         except msgspec.DecodeError as error:
             raise ApiError(f"not an answer: {error}") from None
+
+
+def _who_may(path: Path) -> str:
+    """Say whose socket it is, as far as that can be seen, and what to type."""
+    try:
+        group = path.parent.group()
+    except (OSError, KeyError):
+        return ""
+    return f": root may, and the group {group}. Type: sudo usermod -aG {group} $USER, and log in again"

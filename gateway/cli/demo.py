@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -177,7 +178,9 @@ class Demo:
         return readers
 
     def _start(self, name: str, *arguments: str, pipes: bool = False) -> Session:
-        session = Session([sys.executable, *arguments], self._folder / f"{name}.log", pipes=pipes)
+        found = os.pathsep.join(path for path in sys.path if path)  # an installed program's libraries lie where it says
+        environment = {**os.environ, "PYTHONPATH": found}
+        session = Session([sys.executable, *arguments], self._folder / f"{name}.log", env=environment, pipes=pipes)
         self._sessions.append(session)
         return session
 

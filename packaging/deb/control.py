@@ -16,7 +16,8 @@ DEPENDS = (
     "init-system-helpers (>= 1.52)",
 )
 RECOMMENDS = ("ca-certificates",)  # mqtts:// and https:// to servers with a public certificate
-SUGGESTS = ("python3-cryptography", "apprise", "mosquitto")  # an encrypted journal, recipients, a broker
+# an encrypted journal, recipients that are no web hook, libraries of rules, a broker
+SUGGESTS = ("python3-cryptography", "apprise", "python3-pip", "mosquitto")
 DESCRIPTION = """IoT edge gateway: keeps events on the disk until the cloud has them
  Takes in events from thermostats, cameras, sensors and meters (MQTT, serial
  ports, Modbus, web hooks), runs rules at the edge and forwards the events to

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
 from lab.machine import Boot, Machine
 from lab.roots import SUITES
 

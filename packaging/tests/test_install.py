@@ -37,7 +37,7 @@ def test_a_clean_system(lab: Lab) -> None:
 
 
 def test_somebody_of_the_group(lab: Lab) -> None:
-    """Who is in the group edge-gateway may ask the service, somebody else is told what is missing."""
+    """Who is in the group edge-gateway may ask the service, somebody else is told what to type; all may see the demo."""
     lab.run("""
         install $NEWER
         until_true 60 answers
@@ -46,6 +46,8 @@ def test_somebody_of_the_group(lab: Lab) -> None:
         setpriv --reuid anna --regid anna --init-groups edge-gateway status
         if setpriv --reuid ben --regid ben --init-groups edge-gateway status >/tmp/said 2>&1; then exit 1; fi
         cat /tmp/said
+        grep -q 'usermod -aG edge-gateway' /tmp/said
+        setpriv --reuid anna --regid anna --init-groups edge-gateway demo --seconds 8
     """)
 
 
