@@ -81,7 +81,7 @@ class Answers:
     def all(self) -> dict[str, Callable[..., Any]]:
         """Return every answer of the API."""
         daemon = self._daemon
-        return {
+        found: dict[str, Callable[..., Any]] = {
             "status": self.status,
             "events": api_events.answer(daemon.past),
             "table": self.table,
@@ -110,6 +110,7 @@ class Answers:
             "identity_adopt": self.identity_adopt,
             "flush": self.flush,
         }
+        return daemon.audit.answers(found)
 
     def _secrets(self) -> Iterator[str]:
         config = self._daemon.config

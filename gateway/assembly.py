@@ -96,7 +96,7 @@ def rule_worker_of(daemon: Daemon) -> RuleWorker:
         table=lambda name: daemon.values if name == "values" else journal.table(name),
         devices=daemon.installation.entries,
         read=Merged(journal, RULE_LANES).read,
-        append=daemon.pipeline.record,
+        append=daemon.audit.beside,
         on_outcome=daemon.pipeline.on_rule_outcome,
         last_sequence=journal.durable_sequence,
         recipients=config.notify.names,

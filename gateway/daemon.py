@@ -20,6 +20,7 @@ from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
 from gateway.assembly import building_of, decode_again, decoder_of, forwarder_of, gates_of, notifier_of, rule_worker_of
+from gateway.audit import Audit
 from gateway.belonging import Belonging
 from gateway.blobs.keeper import BlobKeeper
 from gateway.blobs.store import FOLDER as BLOBS
@@ -100,6 +101,7 @@ class Daemon:
         if isinstance(hearing := self.decoders.get(config.offers.source), HearingDecoder):
             self.offers.hear(hearing)
         self.pipeline = Pipeline(
+        self.audit = Audit(self.pipeline.record, self.clock, gateway=self.name, rules=config.rules.folder)
             gateway=self.name, journal=self.journal, committer=self.committer,
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
@@ -305,6 +307,7 @@ class Daemon:
         )  # fmt: skip
         self.clock_watch.say()
         self.belonging.say(self.pipeline.record, self.name)
+        self.audit.begin(self.config.document.data, self.config.file, self.config.places.state, self.journal)
         for line in self.journal.recovery.lines():
             log.warning("journal: %s", line, extra=about(RECORDS_DAMAGED))
         for warning in self.config.warnings:

@@ -50,7 +50,7 @@ class Event(
     received: str = ""  # RFC 3339, when the gateway heard it, where `time` is the device's
     sequence: str = ""
     lane: LaneName = "telemetry"
-    actor: str = "device"  # device | rule:<name>@<hash> | person:<who> | cloud | gateway
+    actor: str = "device"  # device | rule:<name>@<hash> | person:<user> | file:<owner> | cloud | gateway
     cause: str | None = None  # id of the event (or timer) this one follows from
     clock: Literal["unsynced", "corrected"] | None = None  # corrected: only outside of the journal (timeline.py)
     held: bool = False  # a gate has not released it

@@ -38,6 +38,7 @@ LAYERS: list[set[str]] = [
         "hours",
         "progress",
         "codes",
+        "actors",
         "logs",
     },  # vocabulary
     {"mqtt", "framing"},  # sans-io, but for mqtt's asyncio shell
@@ -48,6 +49,7 @@ LAYERS: list[set[str]] = [
     {"routes", "gates", "letters"},
     {"forward", "commands", "notify", "offers"},
     {"replay"},
+    {"audit"},
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
     {"bundles"},  # configurations that travel

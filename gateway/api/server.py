@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import pwd
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from gateway import actors
 from gateway.api.line import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, ApiError, Reply, Request
 from gateway.errors import GatewayError
 
@@ -210,7 +210,4 @@ def person(writer: asyncio.StreamWriter) -> str:
     peer: socket.socket = writer.get_extra_info("socket")
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    try:
-        return f"person:{pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"person:{uid}"
+    return actors.person(uid)

@@ -17,6 +17,7 @@ from pathlib import Path
 import gateway
 from gateway.cli import (
     alerts,
+    audit,
     backup,
     blobs,
     catalogue,
@@ -59,6 +60,7 @@ GROUPS = (
     dead_letters,
     replay,
     alerts,
+    audit,
     notifications,
     blobs,
     journal,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.actors import by_file
 from gateway.clock import rfc3339
 from gateway.codes.config import DEVICES_FAULT
 from gateway.codes.disk import NOT_IN_THE_JOURNAL
@@ -45,7 +46,6 @@ EVENTS_MAX = 1000  # of one change
 EXPECTED_MAX = 20  # texts that somebody is known to be about to save
 FITS_MAX = 25  # devices for which a profile is looked for in one answer
 NAMED_MAX = 5  # devices that the log names
-BY_HAND = "file"  # actor of a change found on the disk
 NEW = Device(id="new/new:new")  # what is so with a device that nobody has decided anything about
 
 Signature = tuple[int, int, int]
@@ -112,7 +112,7 @@ class Installation:
         if text_hash == self._hash and not self.faults:
             return
         self._hash = text_hash
-        actor = self._expected.pop(text_hash, BY_HAND)
+        actor = self._expected.pop(text_hash, "") or by_file(self.file)
         try:
             self._take(self._read(), actor)
         except ConfigError as error:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.actors import by_file
 from gateway.clock import rfc3339
 from gateway.codes.config import PROFILE_FAULT, PROFILE_WAITS
 from gateway.codes.disk import NOT_IN_THE_JOURNAL
@@ -138,12 +139,13 @@ class ProfileFiles:
 
     def _record(self, changed: list[str]) -> None:
         daemon = self._daemon
+        known = daemon.catalogue.profiles.get(changed[0])
         data = {"profiles": changed[:NAMED_MAX], "more": max(0, len(changed) - NAMED_MAX)}
         event = Event(
             source=f"/{daemon.name}/installation",
             type="profiles_changed",
             time=rfc3339(daemon.clock.wall_ns()),
-            actor="file",
+            actor=by_file(Path(known.file) if known else daemon.config.profiles[-1]),
             data=data,
         )
         try:
