@@ -248,6 +248,7 @@ class Answers:
             edits=worker.edits.edits,
             gates=self._daemon.gates.report(),
             held=self._daemon.gates.waiting,
+            shut={gate.name: gate.file for gate in self._daemon.gates.lost},
             enforced=worker.diary.enforced,
         )
 

@@ -12,6 +12,10 @@ Rows of the table "gates":
     after       sequence up to which all that was held is decided
     count:NAME  {held, dropped, changed, late} of a gate
 
+A gate whose file is left out (it does not load, and no good version of it runs) decides nothing: what waited for it
+goes.  But one with ``fail="closed"`` stays declared, over restarts, too, and what it is about is dropped and counted,
+until its file loads or is removed.
+
 Bounds: `HELD_MAX` events wait; beyond that, and after [rules] gate_s, they go as they are, or are dropped when one of
 their gates says ``fail="closed"``.
 """
@@ -19,7 +23,7 @@ their gates says ``fail="closed"``.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -86,6 +90,7 @@ class Gates:
         last_sequence: Callable[[], int],
         installed: Callable[[str], Installed | None],
         values: Mapping[str, Mapping[str, Any]],
+        disabled: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         """Go on as the rows say.
 
@@ -94,10 +99,11 @@ class Gates:
         last_sequence  of the journal
         installed  what devices.toml says of a device
         values     the last values of devices
+        disabled   the gates that a person has disabled
         """
         self._log_id, self._clock, self._limit_ns = log_id, clock, round(limit_s * NS_PER_S)
         self._keep, self._last_sequence = keep, last_sequence
-        self._installed, self._values = installed, values
+        self._installed, self._values, self._disabled = installed, values, disabled
         self._waiting: deque[_Waiting] = deque()
         self._matches: dict[tuple[str, str], tuple[GateInfo, ...]] = {}
         self._after = self._kept_after = int(rows.get("after", 0))
@@ -108,13 +114,28 @@ class Gates:
 
     # ---- which --------------------------------------------------------------------------------------
 
-    def declare(self, gates: Sequence[GateInfo]) -> None:
-        """Hold events for these gates from now on, and for no others."""
-        if list(gates) != self._gates:
+    def declare(self, gates: Sequence[GateInfo], left_out: Collection[str] = ()) -> None:
+        """Hold events for these gates from now on, and for closed ones of before whose files are `left_out`."""
+        wanted = [*gates, *self._lost(gates, left_out)]
+        if wanted != self._gates:
             if not self._gates and not self._waiting:
                 self._put_after(self._last_sequence())
-            self._declare(gates)
+            self._declare(wanted)
             self._keep(TABLE, "declared", msgspec.to_builtins(self._gates) or None)
+
+    def _lost(self, gates: Sequence[GateInfo], left_out: Collection[str]) -> list[GateInfo]:
+        """Return the closed gates that nobody runs any more, though nobody removed them."""
+        there = {gate.name for gate in gates}.union(self._disabled())
+        return [
+            msgspec.structs.replace(gate, lost=True)
+            for gate in self._gates
+            if gate.closed and gate.file in left_out and gate.name not in there
+        ]
+
+    @property
+    def lost(self) -> list[GateInfo]:
+        """The closed gates whose files do not load: what they are about stays here."""
+        return [gate for gate in self._gates if gate.lost]
 
     def _declare(self, gates: Sequence[GateInfo]) -> None:
         self._gates = list(gates)
@@ -169,13 +190,20 @@ class Gates:
     def judge(self, upto: int, verdicts: Sequence[Verdict]) -> list[Event]:
         """Return the copies that leave, now that rules have looked at everything up to a sequence.
 
-        What no gate said anything of goes: it was removed or disabled meanwhile.
+        What no gate said anything of goes: it was removed or disabled meanwhile.  What a closed gate is about whose
+        file is left out does not.
         """
         said = {sequence: (verdict, by) for sequence, verdict, by in verdicts}
+        lost = {gate.name for gate in self.lost}
         released: list[Event] = []
         while self._waiting and self._waiting[0].sequence <= upto:
             held = self._waiting.popleft()
             verdict, by = said.get(held.sequence, (True, ""))
+            if verdict is not False:
+                unasked = held.sequence not in said
+                for gate in held.gates:
+                    if gate.name in lost or (gate.lost and unasked):
+                        verdict, by = False, gate.name
             released += self._decide(held, verdict, by)
         return released
 
@@ -187,7 +215,8 @@ class Gates:
             held = self._waiting.popleft()
             closed = next((gate.name for gate in held.gates if gate.closed), None)
             for gate in held.gates:
-                self._count(gate.name, "late")
+                if not gate.lost:
+                    self._count(gate.name, "late")
             released += self._decide(held, closed is None, LATE if closed is None else closed)
         return released
 

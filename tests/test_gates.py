@@ -17,7 +17,8 @@ from simulators.journal import SimClock
 LIMIT_S = 2.0
 FRONT = "house/z2m:front"
 OPEN = GateInfo("people", ("door_opened",), kind=("door",))
-CLOSED = GateInfo("secret", ("door_opened", "motion_detected"), room=("bath",), closed=True)
+CLOSED = GateInfo("secret", ("door_opened", "motion_detected"), room=("bath",), closed=True, file="secret.py")
+BATH = "house/z2m:bath"
 
 
 class Log:
@@ -28,6 +29,7 @@ class Log:
         self.rows: dict[str, Any] = {}
         self.records: list[tuple[int, bytes]] = []
         self.devices = Devices([Device(id="house/z2m:bath", room="bath", kind="door")])
+        self.disabled: set[str] = set()
         self.gates = self.start()
 
     def start(self) -> Gates:
@@ -35,6 +37,7 @@ class Log:
         self.gates = Gates(
             "log", self.clock, LIMIT_S, dict(self.rows), keep=self._keep, last_sequence=lambda: len(self.records),
             installed=self.devices.get, values={FRONT: {"$": {"class": "contact_sensor"}}},
+            disabled=lambda: self.disabled,
         )  # fmt: skip
         self.gates.restore(self._read, len(self.records))
         return self.gates
@@ -160,3 +163,42 @@ def test_without_gates_nothing_is_held(log: Log) -> None:
     assert [event.held for event in log.append(opened())] == [False]
     assert [event.gate for event in log.gates.judge(2, [])] == ["open"]
     assert "declared" not in log.rows
+
+
+def test_a_closed_gate_whose_file_does_not_load_stays_closed(log: Log) -> None:
+    """Nobody is asked, so nothing of what it is about leaves, over a restart, too; others' events go as they did."""
+    log.append(opened(BATH))
+    log.gates.declare([OPEN], {"secret.py"})
+    assert log.gates.judge(1, [(1, True, "")]) == [], "held before, judged after: it could not be asked"
+    assert [gate.name for gate in log.gates.lost] == ["secret"]
+    log.gates.note()
+    again = log.start()
+    again.declare([OPEN], {"secret.py"})
+    log.append(opened(BATH), opened())
+    assert [event.subject for event in again.judge(3, [(2, True, ""), (3, True, "")])] == [FRONT]
+    log.append(opened(BATH))
+    log.clock.pass_time(LIMIT_S)
+    assert again.overdue() == []
+    assert again.report()["secret"] == {"held": 3, "dropped": 3}
+
+
+def test_a_closed_gate_opens_when_its_file_loads_is_removed_or_it_is_disabled(log: Log) -> None:
+    """What was dropped by a gate that is back and was not asked is not let go; a person's word opens it."""
+    log.gates.declare([], {"secret.py"})
+    assert log.gates.types == {"door_opened", "motion_detected"}, "the open gate is gone"
+    log.append(opened(BATH))
+    log.gates.declare([CLOSED])
+    assert log.gates.lost == []
+    assert log.gates.judge(1, []) == [], "appended while nobody could be asked, and nobody was"
+    log.gates.declare([], {"secret.py"})
+    log.append(opened(BATH))
+    log.gates.declare([CLOSED])
+    assert [event.gate for event in log.gates.judge(2, [(2, True, "")])] == ["open"], "it was asked after all"
+    log.gates.declare([], {"secret.py", "people.py"})
+    log.disabled.add("secret")
+    log.gates.declare([], {"secret.py"})
+    assert [event.held for event in log.append(opened(BATH))] == [False]
+    log.disabled.clear()
+    log.gates.declare([CLOSED])
+    log.gates.declare([])
+    assert [event.held for event in log.append(opened(BATH))] == [False], "its file was removed"

@@ -74,6 +74,8 @@ class GateInfo(msgspec.Struct, frozen=True, array_like=True):
     kind: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     closed: bool = False  # dropped; else they go
+    file: str = ""  # name in the folder of rules
+    lost: bool = False  # its file is left out, so that nobody decides
 
 
 class RuleFault(msgspec.Struct, frozen=True, array_like=True):

@@ -74,7 +74,7 @@ class Loaded:
         """The gates: which events are to be held for them."""
         gates = (definition for definition in self.definitions if isinstance(definition, Gate))
         return [
-            GateInfo(g.name, g.types, s.device, s.room, s.kind, s.label, g.fail == "closed")
+            GateInfo(g.name, g.types, s.device, s.room, s.kind, s.label, g.fail == "closed", Path(g.file).name)
             for g in gates
             for s in (g.selector,)
         ]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gateway.clock import Clock
@@ -66,7 +67,9 @@ class Feed:
         self._wary_upto = 0  # up to here one record at a time: a worker ended over them
         self._told: deque[tuple[int, int, int]] = deque()  # of batches in flight: last record, wall and boot clock
         self.sent_at = 0.0
-        self.gates: list[Callable[[Sequence[GateInfo]], None]] = []  # are told which gates the rules have
+        self.gates: list[Callable[[Sequence[GateInfo], Collection[str]], None]] = []  # are told which gates rules have
+        self._gates: Sequence[GateInfo] | None = None  # those of the rules that ran last; None: nobody knows yet
+        self._excluded: frozenset[str] = frozenset()  # files that the worker did not load
         self.held = False  # nothing more is sent to this worker: another one takes over
         self.asleep = False  # there are no rules
 
@@ -100,8 +103,13 @@ class Feed:
         if kind and self._process is not None:
             self._process.send(Inventory([DeviceEntry(device, kind=kind)]))
 
-    def begin(self, process: WorkerProcess, ready: Ready, known: set[str], *, changed: bool) -> None:
-        """Send to a worker that was told all tables; `changed`: its rules are others than those before."""
+    def begin(
+        self, process: WorkerProcess, ready: Ready, known: set[str], left_out: frozenset[str], *, changed: bool
+    ) -> None:
+        """Send to a worker that was told all tables; `changed`: its rules are others than those before.
+
+        left_out  files of which no version runs
+        """
         filtered = self._filtered if self._types is None else self.backlog.offered
         if changed and filtered > self.backlog.settle():
             self.backlog.reread(filtered)
@@ -110,18 +118,23 @@ class Feed:
         self._types = frozenset(ready.types)
         self._fields = None if ready.fields is None else frozenset(ready.fields)
         self._catching_up = None  # whoever is at it sees that the worker is another one
-        self._say_gates(ready.gates)
+        self._gates = ready.gates
+        self._excluded = frozenset(Path(fault.file).name for fault in ready.faults if not fault.rule)
+        self.leave_out(left_out)
         self.sent_at = time.monotonic()
 
-    def sleep(self) -> None:
-        """Keep no records from now on: there are no rules."""
+    def sleep(self, left_out: frozenset[str]) -> None:
+        """Keep no records from now on: there are no rules, but for those in files of which no version runs."""
         self.asleep = True
         self.backlog.forget()
-        self._say_gates(())
+        self._gates, self._excluded = (), frozenset()
+        self.leave_out(left_out)
 
-    def _say_gates(self, gates: Sequence[GateInfo]) -> None:
-        for tell in self.gates:
-            tell(gates)
+    def leave_out(self, files: frozenset[str]) -> None:
+        """Say which gates there are, and which files may hold others but are left out."""
+        if self._gates is not None:
+            for tell in self.gates:
+                tell(self._gates, files | self._excluded)
 
     def end(self) -> None:
         """Take back what the worker had that is gone; from now on every event is kept for the next one."""

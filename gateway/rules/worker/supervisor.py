@@ -99,6 +99,7 @@ class RuleWorker:
         self._wake = asyncio.Event()  # there is something to start
         named = (recipients, acting)
         self.edits = Edits(options, clock, store, lambda: list(devices()), self._propose, self._wake.set, *named)
+        self.edits.on_left_out = self._feed.leave_out
         self._process: WorkerProcess | None = None
         self._ready: Ready | None = None
         self._next: Succession | None = None
@@ -214,7 +215,7 @@ class RuleWorker:
 
     def _fall_asleep(self) -> None:
         """There are no rules: keep no records, and no cursor that would keep the journal from reclaiming them."""
-        self._feed.sleep()
+        self._feed.sleep(self.edits.left_out)
         self.state, self._saved_cursor = State.NONE, -1
         if CURSOR_KEY in self._table("cursors"):
             self._on_outcome(Outcome(self._backlog.committed, puts=[("cursors", CURSOR_KEY, None)]))
@@ -233,7 +234,7 @@ class RuleWorker:
         else:
             if self._next is None:
                 candidate.owned = False
-                self._take_over(candidate.process, ready, complete=edits.complete)
+                self._take_over(candidate.process, ready, edits.left_out, changed=False)
             else:
                 self._follow()
             return True
@@ -264,21 +265,21 @@ class RuleWorker:
         actor = succession.actor if succession.actor.startswith("person:") else "gateway"
         self.time.record("rules_changed", succession.record, actor=actor)
         ready = succession.ready
-        self._take_over(succession.taken(), ready, complete=succession.complete, changed=was != ready)
+        self._take_over(succession.taken(), ready, succession.left_out, changed=was != ready)
         if before is not None:
             task = asyncio.create_task(end(before), name="gateway.rules[end]")
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
             self._stir.set()  # the watch goes on with the new one
 
-    def _take_over(self, process: WorkerProcess, ready: Ready, *, complete: bool, changed: bool = False) -> None:
+    def _take_over(self, process: WorkerProcess, ready: Ready, left_out: frozenset[str], *, changed: bool) -> None:
         """Tell a loaded worker the tables, which are those behind the last committed outcome, and feed it."""
         devices = list(self._devices())
         process.on_message, process.on_end = partial(self._received, process), self._stir.set
-        process.send(self._start_message(devices, ready, complete=complete))
+        process.send(self._start_message(devices, ready, complete=not left_out))
         self._process, self._ready, process.names = process, ready, [rule.name for rule in ready.rules]
         known = {entry.id for entry in devices}.union(self._table("values"), ("",))
-        self._feed.begin(process, ready, known, changed=changed)
+        self._feed.begin(process, ready, known, left_out, changed=changed)
         self.state = State.RUNNING
         self._faults = list(ready.faults)
         self.diary.loaded(ready.faults, ready.enforced)
