@@ -1,6 +1,7 @@
 """`setup`: looks around, asks what it could not know, writes gateway.toml and devices.toml, and switches nothing yet.
 
-Nothing is overwritten. Not at a terminal, or with --json, nothing is asked: what cannot be known is left out and said;
+Nothing is overwritten: where a package brought a gateway.toml that names nothing yet, a file in gateway.d is written
+beside it. Not at a terminal, or with --json, nothing is asked: what cannot be known is left out and said;
 --yes writes. Exit codes: 0 written (or shown, with --dry-run), 1 not written, 2 usage.
 """
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 OK, BAD, USAGE = 0, 1, 2
 LOCAL = "mqtt://localhost"
 SOURCE = "house"
+OVERLAY = Path("gateway.d", "10-setup.toml")
 PASSWORD_FILE = "broker.password"  # noqa: S105 - its name
 SECONDS = 3.0
 
@@ -76,6 +78,7 @@ class Plan:
     """What was found, and what is to be written."""
 
     config: Path
+    overlay: Path | None = None  # is written instead of the config, where one is there that names nothing yet
     name: str = ""
     listen: str = ""
     broker: Broker | None = None
@@ -96,7 +99,7 @@ class Plan:
         lines.append('gateway.commands = "observe"   # what rules would switch is recorded; "run" when you trust them')
         if self.name:
             lines.append(f"gateway.name = {_toml(self.name)}")
-        if self.config != CONFIG:
+        if self.config != CONFIG and self.overlay is None:
             lines.append('gateway.state = "state"        # journal and socket, beside this file')
         if self.listen:
             lines.append(f"sources.{SOURCE}.listen = {_toml(self.listen)}")
@@ -163,7 +166,7 @@ class Plan:
 
     def files(self) -> dict[Path, str]:
         """Return what is to be written, by path; a devices.toml that is there stays."""
-        files = {self.config: self.config_text()}
+        files = {self.overlay or self.config: self.config_text()}
         return files if self.devices.exists() else {**files, self.devices: self.devices_text()}
 
     def next_commands(self) -> list[str]:
@@ -177,7 +180,9 @@ class Plan:
 def setup(words: argparse.Namespace) -> int:
     """Look, ask, write."""
     plan = Plan(_where(words), name=words.name)
-    if plan.config.exists() and not words.dry_run:
+    if plan.config.exists():
+        plan.overlay = _overlay(plan.config)
+    if plan.config.exists() and plan.overlay is None and not words.dry_run:
         raise GatewayError(f"there is a {plan.config} already, and setup overwrites nothing; what it finds: --dry-run")
     asks = sys.stdin.isatty() and not (words.yes or words.json)
     work = Setup(words, plan, asks=asks)
@@ -334,11 +339,19 @@ def _where(words: argparse.Namespace) -> Path:
     return Path(HERE)
 
 
+def _overlay(config: Path) -> Path | None:
+    """Return the file beside a config that names no source and no target, as a package brings it; None for another."""
+    from gateway.overlay import read_overlaid
+
+    data, file = read_overlaid(config).data, config.parent / OVERLAY
+    return None if data.get("sources") or data.get("targets") or file.exists() else file
+
+
 def _write(plan: Plan) -> None:
     """Write the files; one that somebody made meanwhile stays."""
-    plan.config.parent.mkdir(parents=True, exist_ok=True)
     for path, text in reversed(plan.files().items()):  # the config last: without it nothing begins
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()

@@ -96,6 +96,20 @@ def test_with_nothing_found_it_says_what_to_do(tmp_path: Path, capsys: pytest.Ca
     assert (made.sources["house"].port, made.sources["rflink"].serial) == (1899, "/dev/attic")
 
 
+def test_a_config_from_a_package_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a gateway.toml names no source yet, what is found is written beside it, once; the file itself stays."""
+    config = tmp_path / "gateway.toml"
+    config.write_text('[api]\nsocket = "api.sock"\n')
+    code, plan = run(capsys, tmp_path, "--yes", "--listen", "127.0.0.1:1899")
+    assert (code, plan["written"]) == (0, True)
+    assert config.read_text() == '[api]\nsocket = "api.sock"\n'
+    loaded = load(config)
+    assert loaded.sources["house"].port == 1899
+    assert loaded.gateway.commands == "observe"
+    assert run(capsys, tmp_path, "--yes", "--listen", "127.0.0.1:1898")[0] == 1
+    assert load(config).sources["house"].port == 1899
+
+
 def test_a_broker_that_asks_who_we_are(
     tmp_path: Path, mosquitto: Callable[..., Broker], capsys: pytest.CaptureFixture[str]
 ) -> None:
