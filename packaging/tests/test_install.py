@@ -37,7 +37,7 @@ def test_a_clean_system(lab: Lab) -> None:
 
 
 def test_somebody_of_the_group(lab: Lab) -> None:
-    """Who is in the group edge-gateway may ask the service, somebody else is told what to type; all may see the demo."""
+    """Who is in the group edge-gateway may ask the service, others are told what to type; all may see the demo."""
     lab.run("""
         install $NEWER
         until_true 60 answers

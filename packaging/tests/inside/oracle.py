@@ -155,9 +155,9 @@ def collect(words: argparse.Namespace) -> None:
                     if flags & 6:
                         link.socket.sendall(packet(PUBACK, 0, payload[:2]))
                         payload = payload[2:]
-                    number = json.loads(payload).get("data", {}).get("n")
+                    number = json.loads(payload).get("data", {}).get("energy")
                     if number is not None:
-                        out.write(f"{number}\n")
+                        out.write(f"{number:.0f}\n")
             except OSError:
                 out.flush()
                 time.sleep(REDIAL_S)
