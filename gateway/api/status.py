@@ -308,6 +308,9 @@ def _rules(status: Status) -> Iterator[Finding]:
     for rule in rules.quarantined:
         text = f"Rule {rule.name} is stopped: {rule.reason}"
         yield Finding("bad", text, "edge-gateway rules list", RULE_STOPPED)
+    for gate, file in rules.shut.items():
+        text = f"Gate {gate} stays closed while {file} does not load: what it is about is dropped"
+        yield Finding("bad", text, "edge-gateway rules list", RULE_FILE_FAULT)
     if rules.faults:
         first = rules.faults[0]
         text = f"{_count(len(rules.faults), 'fault')} in rule files, first: {first}"

@@ -113,6 +113,12 @@ def test_all_is_well() -> None:
             "a.py:3",
             "edge-gateway rules list",
         ),
+        (
+            but(rules=RuleStatus(state="running", shut={"plates": "plates.py"}, faults=["plates.py:3: not Python"])),
+            "bad",
+            "Gate plates stays closed while plates.py does not load: what it is about is dropped",
+            "edge-gateway rules list",
+        ),
         (but(rules=RuleStatus(state="stopped")), "bad", "rule worker is not running", "rules test"),
         (but(dead_letters=1), "warning", "1 dead letter to look at", "dead-letters list"),
         (but(clock_synced=False), "warning", "clock is not synchronised", "timedatectl"),

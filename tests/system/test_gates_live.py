@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -108,4 +109,32 @@ def test_nobody_answers_in_time(tmp_path: Path, mosquitto: Callable[..., Broker]
         assert "house/load:shut" not in {subject for subject, _ in found}
         counts = house.status()["rules"]["gates"]
         assert counts["shut"] == {"held": 1, "late": 1, "dropped": 1}
+        assert house.stop() == 0
+
+
+def test_a_closed_gate_stays_closed_while_its_file_does_not_load(
+    tmp_path: Path, mosquitto: Callable[..., Broker]
+) -> None:
+    """No good version is left and the file is broken: what the gate is about stays here until it loads again."""
+    edge, cloud_broker = mosquitto(), mosquitto()
+    rules = tmp_path / "gw" / "rules"
+    rules.mkdir(parents=True)
+    (rules / "shut.py").write_text(SHUT)
+    (tmp_path / "gw" / "devices.toml").write_text(DEVICES)
+    house = House(tmp_path / "gw", broker_source(edge.url), broker_target(cloud_broker.url), "[rules]\ngate_s = 60\n")
+    with watching(cloud_broker.port) as cloud, running(house), device(edge.port) as sender:
+        until(lambda: house.status()["rules"]["gates"].get("shut") is not None, house.status)
+        assert house.stop() == 0
+        shutil.rmtree(tmp_path / "gw" / "state" / "rules")
+        (rules / "shut.py").write_text(SHUT.replace("return True", "return True)"))
+        house.begin()
+        until(lambda: house.status()["rules"]["shut"] == {"shut": "shut.py"}, house.status)
+        assert acknowledged([*sender.count("shut", range(1, 2)), *sender.count("hall", range(1))])
+        until(lambda: readings(cloud.arrived).get("hall") == [0], lambda: cloud.arrived)
+        until(lambda: house.status()["rules"]["gates"]["shut"] == {"held": 1, "dropped": 1}, house.status)
+        (rules / "shut.py").write_text(SHUT)
+        until(lambda: not house.status()["rules"]["shut"], house.status)
+        assert acknowledged(sender.count("shut", range(2, 3)))
+        until(lambda: "shut" in readings(cloud.arrived), lambda: cloud.arrived)
+        assert readings(cloud.arrived)["shut"] == [2]
         assert house.stop() == 0
