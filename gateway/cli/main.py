@@ -40,6 +40,7 @@ from gateway.cli import (
     setup,
     simulate,
     status,
+    support,
     verb,
 )
 from gateway.cli.terminal import complain
@@ -52,6 +53,7 @@ GROUPS = (
     check,
     status,
     doctor,
+    support,
     events,
     explain,
     catalogue,

@@ -20,12 +20,12 @@ import msgspec
 
 from gateway.errors import ConfigError
 from gateway.mqtt import packet as p
-from gateway.mqtt.connection import tls_context
 from gateway.mqtt.link import Ending, Link
 from gateway.mqtt.options import ConnectionOptions
 from gateway.mqtt.packet import Reason
 from gateway.mqtt.session import Received, Session, SessionOptions
 from gateway.mqtt.socket_link import SocketLink
+from gateway.mqtt.tls import tls_context
 from gateway.mqtt.window import Answer
 from gateway.mqtt.wire import properties as encode_properties
 
