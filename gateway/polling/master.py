@@ -155,6 +155,13 @@ class Master:
         for work in writes:
             self._end(work, "the line was lost")
 
+    def away(self) -> None:
+        """Take note that the line is gone for longer: nobody on it can be reached, though none is to blame."""
+        for address, unit in self.units.items():
+            if unit.online is not False and address != BROADCAST:
+                self.outcomes.append(Presence(address, False, unit.online is None))
+                unit.online = False
+
     def wake_s(self, now_s: float) -> float:
         """Return when to call `step` again if nothing comes."""
         if self._waiting:

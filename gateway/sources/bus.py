@@ -12,6 +12,9 @@ A poll's answer is a delivery of the topic ``<source>/<address>/<poll>`` with th
 a unit answers at all is one of ``<source>/<address>/presence``.  Commands come as ``<source>/<address>/write`` with a
 `Write`; one is taken when the unit was heard since the start, so that nothing is written to a stranger.
 
+Units of a port that is away for `AWAY_S` cannot be reached, and are said to be offline; each is online again with its
+first answer.
+
 Whose turn it is decides `gateway.polling.master`; here are the port and the clock. There is nothing to acknowledge:
 what was asked and not kept is asked again.
 """
@@ -38,6 +41,7 @@ from gateway.sources.source import Delivery, Inbox, Refusal
 log = logging.getLogger(__name__)
 
 PRESENCE = "presence"
+AWAY_S = 10.0  # a cable that was pulled may be back; then its units are offline
 UNITS_MAX = 247  # of one bus
 STATUS_DECIMALS = 3
 
@@ -102,6 +106,7 @@ class BusSource:
         self._master: Master | None = None  # from the first opening on
         self._inbox: Inbox | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._absence: asyncio.TimerHandle | None = None  # while the port is away, and units are not offline yet
         self._paused = False
         self._written = 0
         self._refused = 0
@@ -110,10 +115,12 @@ class BusSource:
     async def run(self, inbox: Inbox) -> None:
         """Keep the port open and the bus going, until cancelled."""
         self._inbox = inbox
+        self._miss()
         try:
             await self._port.run()
         finally:
             self._stop_timer()
+            self._stop_missing()
 
     def pause(self) -> None:
         """Ask no more (backpressure)."""
@@ -195,9 +202,14 @@ class BusSource:
 
     def back(self) -> None:
         """Begin, or go on, with the line that is open now."""
+        self._stop_missing()
+        self._begin()
+        self._turn()
+
+    def _begin(self) -> Master:
         if self._master is None:
             self._master = Master(self._wire, self._units, self._line, self._now_s())
-        self._turn()
+        return self._master
 
     def received(self, data: bytes) -> None:
         """Take bytes as they were read."""
@@ -212,6 +224,22 @@ class BusSource:
         if self._master is not None:
             self._master.lost(self._now_s())
             self._deliver()
+        self._miss()
+
+    def _miss(self) -> None:
+        self._stop_missing()
+        self._absence = asyncio.get_running_loop().call_later(AWAY_S, self._away)
+
+    def _stop_missing(self) -> None:
+        if self._absence is not None:
+            self._absence.cancel()
+            self._absence = None
+
+    def _away(self) -> None:
+        """Say that nobody can be reached."""
+        self._absence = None
+        self._begin().away()
+        self._deliver()
 
     # -- turns ---------------------------------------------------------------------------------------------
 

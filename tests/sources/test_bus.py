@@ -14,10 +14,13 @@ from gateway.clock import SystemClock
 from gateway.polling.plan import Poll, Step, Unit, Write, encoded
 from gateway.polling.request import Request
 from gateway.polling.rtu import Rtu
+from gateway.sources import bus as bus_source
 from gateway.sources.bus import BusOptions, BusSource, UnitOptions
 from gateway.sources.source import Refusal
 from simulators.modbus import PtyBus, SimulatedBus, SimulatedUnit
 from tests.sources.plugs import Inbox, until
+
+LATER = [b"offline", b"online", b"offline", b"online"]
 
 
 def plugged(path: Path, *units: SimulatedUnit) -> PtyBus:
@@ -174,6 +177,28 @@ def test_pulled_out_and_plugged_in_again(tmp_path: Path) -> None:
             await until(lambda: len(topics(inbox, "bus/3/state")) > count + 2)
             unplug(path, bus)
         assert b"offline" not in topics(inbox, "bus/3/presence")
+
+    asyncio.run(run())
+
+
+def test_units_of_a_port_that_stays_away_are_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pulled for longer than a moment, or not there at the start: each unit says so once, and comes back by itself."""
+    monkeypatch.setattr(bus_source, "AWAY_S", 0.3)
+
+    async def run() -> None:
+        inbox, one, path = Inbox(), source(tmp_path / "tty", 0, 3, 4), tmp_path / "tty"
+        async with running(one, inbox):
+            await until(lambda: topics(inbox, "bus/4/presence") == [b"offline"])
+            bus = plugged(path, unit(3), unit(4))
+            await until(lambda: topics(inbox, "bus/4/presence") == topics(inbox, "bus/3/presence") == LATER[:2])
+            unplug(path, bus)
+            await until(lambda: topics(inbox, "bus/4/presence") == topics(inbox, "bus/3/presence") == LATER[:3])
+            said = one.status()["units"]
+            assert [said[n]["online"] for n in ("3", "4")] == [False, False]  # type: ignore[index]
+            bus = plugged(path, unit(3), unit(4))
+            await until(lambda: topics(inbox, "bus/4/presence") == topics(inbox, "bus/3/presence") == LATER)
+            assert topics(inbox, "bus/0/presence") == [], "all at once is nobody"
+            unplug(path, bus)
 
     asyncio.run(run())
 
