@@ -101,7 +101,7 @@ class Commands:
         self._gateway = gateway
         self._observe = observe
         self._observed = frozenset(observed)
-        self._reader = journal.reader(Lane.COMMAND)
+        self._reader = journal.reader(Lane.COMMAND, given_up=True)  # as stored
         self._position = Position(journal, "commands")
         self._waiting: dict[int, Event] = {}
         self._found: dict[str, str] = dict(journal.table("sending"))  # marks of an earlier life, by id
@@ -205,7 +205,7 @@ class Commands:
         command, value, now_ns = event.data.get("command", ""), event.data.get("value"), self._clock.boot_ns()
         rate_s, expires_s, never_again = self._outlet.terms(event.subject, command)
         until = _until(event, expires_s or LIFETIME_S)
-        if self._is_past(until):
+        if self._is_past(sequence, until):
             return self._over(event, "command_failed", "expired before it could be sent")
         why = self._only_observed(event)
         if why:
@@ -298,7 +298,7 @@ class Commands:
             elif step is Step.FAILED:
                 self.failed += 1
                 self._ended(command_id, awaiting, "command_failed", _unconfirmed(awaiting))
-            elif self._is_past(awaiting.until):
+            elif self._is_past(awaiting.sequence, awaiting.until):
                 self.failed += 1
                 self.awaited.give_up(command_id)
                 self._ended(command_id, awaiting, "command_failed", _unconfirmed(awaiting))
@@ -328,9 +328,10 @@ class Commands:
         event.data.update(sent=awaiting.sent, reported=self._outlet.reported(awaiting.device, awaiting.field))
         self._record(event)
 
-    def _is_past(self, until: str) -> bool:
+    def _is_past(self, sequence: int, until: str) -> bool:
+        """Return whether a time is over that a command names: by the boot clock, as long as the machine runs."""
         try:
-            return self._clock.wall_ns() > wall_ns_of(until)
+            return self._journal.timeline.left_ns(sequence, wall_ns_of(until), self._clock) < 0
         except (ValueError, TypeError):
             return False  # a time nobody can read does not stop a command
 

@@ -34,6 +34,7 @@ class Awaiting(msgspec.Struct, frozen=True, kw_only=True):
     near: float = NEAR  # how far from it a number may be
     confirm_s: float
     until: str = ""  # RFC 3339: not sent again after that
+    sequence: int = 0  # of the command: by which clock `until` is
     left: int = 0  # how often it may be sent again
     sent: int = 1  # times
 
@@ -177,5 +178,6 @@ def awaiting_of(event: Event, expected: Expected | None, reported: Any, until: s
         near=expected.near,
         confirm_s=float(confirm_s),
         until=until,
+        sequence=int(event.sequence or 0),
         left=0 if data.get("once") else retries,
     )

@@ -117,7 +117,7 @@ class WebCalls:
         self._clock = clock
         self._gateway = gateway
         self._observe = observe
-        self._reader = journal.reader(Lane.COMMAND)
+        self._reader = journal.reader(Lane.COMMAND, given_up=True)  # as stored
         self._position = Position(journal, "commands:http")
         self._waiting: dict[int, _Call] = {}
         self._marks = dict(journal.table(TABLE))  # of an earlier life
@@ -238,7 +238,7 @@ class WebCalls:
         answer = Answer(answer.status, answer.headers, _cut_out(answer.body, hidden))
         if answer.status in AGAIN and not once:
             call.last = answer
-            after = retry_after_s(answer.headers.get("retry-after"), self._clock.wall_ns())
+            after = retry_after_s(answer.headers, self._clock.wall_ns())
             return self._again(service, call, f"status {answer.status}", after)
         service.backoff.reset()
         self._over(call, answer)
@@ -248,12 +248,16 @@ class WebCalls:
         """Let a call wait for another try."""
         call.why = why
         wait = service.backoff.next_s() if after_s is None else min(after_s, RETRY_AFTER_MAX_S)
-        left_ns = _expires_ns(call.event) - self._clock.wall_ns()
+        left_ns = self._left_ns(call.event)
         call.due = asyncio.get_running_loop().time() + min(wait, max(0.0, left_ns / NS_PER_S) + 0.001)
         return False
 
     def _too_late(self, event: Event) -> bool:
-        return self._clock.wall_ns() > _expires_ns(event)
+        return self._left_ns(event) < 0
+
+    def _left_ns(self, event: Event) -> int:
+        """Return how much time a call has left, by the boot clock as long as the machine runs."""
+        return self._journal.timeline.left_ns(int(event.sequence), _expires_ns(event), self._clock)
 
     def _observed(self, call: _Call) -> None:
         """Record what was not called."""

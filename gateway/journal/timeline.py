@@ -149,18 +149,12 @@ class Timeline:
             wall_ns = wall_ns_of(str(text))
         except ValueError:
             return None
-        place = bisect_right(now.firsts, sequence) - 1
+        place = _place(now, sequence, wall_ns)
         if place < 0:
             return None
         stretch = now.stretches[place]
         if told is not None and stretch.synced:
-            before = now.stretches[place - 1] if place else None
-            behind = sequence - stretch.first < BEHIND_RECORDS_MAX
-            if before is None or before.synced or not behind:
-                return None  # the event's own doubt, of a timer for instance
-            if wall_ns - before.offset_ns > stretch.boot_ns + BEHIND_NS_MAX or before.boot != stretch.boot:
-                return None
-            place, stretch = place - 1, before
+            return None  # the event's own doubt, of a timer for instance
         boot_ns = wall_ns - stretch.offset_ns
         offset_ns = stretch.offset_ns if stretch.synced else now.offsets.get(stretch.boot)
         if offset_ns is not None:
@@ -172,6 +166,24 @@ class Timeline:
         return Moment(
             boot=stretch.boot, boot_ns=boot_ns, synced=False, wall_ns=None, not_before_ns=low, not_after_ns=after
         )
+
+    def left_ns(self, sequence: int, until_ns: int, clock: Clock) -> int:
+        """Return how long it is until a time that a record names by its own clock; below 0: it is over.
+
+        In the same boot that is the boot clock's matter, whatever the wall clock did. Over a reboot it is the wall
+        clock's, if it is believed at both ends; if not, nobody knows how long the machine was off, and it is over.
+        """
+        now, boot_ns = self._now, clock.boot_ns()
+        place = _place(now, sequence, until_ns)
+        if place < 0:
+            return until_ns - clock.wall_ns()
+        stretch = now.stretches[place]
+        if stretch.boot == now.stretches[-1].boot:
+            return until_ns - stretch.offset_ns - boot_ns
+        offset_ns = stretch.offset_ns if stretch.synced else now.offsets.get(stretch.boot)
+        if offset_ns is None or not clock.synced():
+            return -1
+        return until_ns - stretch.offset_ns + offset_ns - clock.wall_ns()
 
     def told(self, raw: bytes, sequence: int) -> bytes:
         """Return an event's bytes with its time corrected, or with what is known of it; see the module's head."""
@@ -195,6 +207,23 @@ class Timeline:
     def telling(self, first: int, last: int) -> Callable[[bytes, int], bytes] | None:
         """Return `told` when a record from `first` to `last` may need it."""
         return self.told if self.unsynced_in(first, last) else None
+
+
+def _place(now: _Snapshot, sequence: int, wall_ns: int) -> int:
+    """Return which stretch a time is of that a record names; -1: older than all.
+
+    What was stamped before the clock changed may be appended a little behind it: its time says so.
+    """
+    place = bisect_right(now.firsts, sequence) - 1
+    if place <= 0:
+        return place
+    stretch, before = now.stretches[place], now.stretches[place - 1]
+    behind = before.boot == stretch.boot and sequence - stretch.first < BEHIND_RECORDS_MAX
+    if behind and wall_ns - stretch.offset_ns < stretch.boot_ns - BEHIND_NS_MAX:
+        boot_ns = wall_ns - before.offset_ns
+        if before.boot_ns - BEHIND_NS_MAX <= boot_ns <= stretch.boot_ns + BEHIND_NS_MAX:
+            return place - 1
+    return place
 
 
 def _correct(event: dict[str, Any], wall_ns: int) -> None:

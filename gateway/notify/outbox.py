@@ -3,7 +3,11 @@
 A rule's wish is the record `notification_requested`; its rows here, one for each recipient, are put in the same batch.
 A row goes with the batch that says what became of it.  Rows of the table "outbox" are `Notice`s by
 ``<recipient>|<key, or id of the request>``: a newer one with the same key takes the older one's place.  Rows of the
-table "notified" (by recipient) are ``{sent: [[wall_ns, rule, urgent]], dropped}``: what went out within the hour.
+table "notified" (by recipient) are ``{sent: [[wall_ns, rule, urgent]], dropped}``: what went out within the hour. In
+memory those times are of the boot clock: setting the wall clock neither gives anybody more nor keeps it back.
+
+Quiet hours need the wall clock. One that nobody disciplines is gone by, and the reason says so; one that is behind what
+is known to be over is not: then nothing is held back.
 
 Bounds: `WAITING_MAX` wait in all, `WAITING_PER_RECIPIENT_MAX` for one recipient, `WAITING_PER_RULE_MAX` of one rule
 for one recipient; beyond, the oldest of that rule gives way.  In an hour a recipient gets `per_hour_max`, of one rule
@@ -17,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
+from gateway.clock import NS_PER_S, Clock, rfc3339, state_of, wall_ns_of
 from gateway.event import Event
 from gateway.notify.options import Directory, RecipientOptions
 from gateway.rules.engine.notices import KEY_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX, TTL_S_MAX
@@ -111,8 +115,9 @@ class Outbox:
             self._order = max(self._order, notice.order)
         self._sent: dict[str, list[tuple[int, str, bool]]] = {}
         self.dropped: dict[str, int] = {}  # by recipient, since ever
-        for name, row in table(NOTIFIED).items():
-            self._sent[name] = [(at, rule, urgent) for at, rule, urgent in row["sent"]]
+        behind = clock.wall_ns() - clock.boot_ns()
+        for name, row in table(NOTIFIED).items():  # what is from the future was not: the clock is wrong now, or was
+            self._sent[name] = [(min(at - behind, clock.boot_ns()), rule, urgent) for at, rule, urgent in row["sent"]]
             self.dropped[name] = row["dropped"]
 
     # ---- in -----------------------------------------------------------------------------------------
@@ -193,7 +198,7 @@ class Outbox:
         if not rows:
             return Turn()
         options, now = self._directory.recipients[name], self._clock.wall_ns()
-        self._forget_sent(name, now)
+        self._forget_sent(name, self._clock.boot_ns())
         waits: list[int] = []
         for notice in sorted(rows.values(), key=lambda each: (not each.urgent, each.order)):
             wait = self._wait(notice, options, now)
@@ -208,11 +213,14 @@ class Outbox:
         return Wait() if options is None else self._wait(notice, options, self._clock.wall_ns())
 
     def _wait(self, notice: Notice, options: RecipientOptions, now: int) -> Wait:
-        hours = self._hours[notice.to]
-        if hours is not None and not notice.urgent:
+        hours, state = self._hours[notice.to], state_of(self._clock)
+        if hours is not None and not notice.urgent and state != "behind":
             stretch = hours.at(now, self._place)
             if stretch.open:
-                return Wait(max(1, stretch.until - now), f"quiet hours until {self._place.local(stretch.until):%H:%M}")
+                doubt = "" if state == "synced" else ", by a clock that nobody has set"
+                why = f"quiet hours until {self._place.local(stretch.until):%H:%M}{doubt}"
+                return Wait(max(1, stretch.until - now), why)
+        now = self._clock.boot_ns()
         crowd, limit = self._sent.get(notice.to, []), options.per_hour_max
         if notice.urgent:
             limit *= 2
@@ -246,7 +254,7 @@ class Outbox:
 
     def done(self, notice: Notice) -> None:
         """Take note that it was sent, or refused for good: both count within the hour."""
-        self._sent.setdefault(notice.to, []).append((self._clock.wall_ns(), notice.rule, notice.urgent))
+        self._sent.setdefault(notice.to, []).append((self._clock.boot_ns(), notice.rule, notice.urgent))
         self._put_sent(notice.to)
         self.remove(notice)
 
@@ -290,13 +298,15 @@ class Outbox:
         self._put(OUTBOX, notice.at, row)
 
     def _forget_sent(self, name: str, now: int) -> None:
-        """Forget what is older than an hour, or from the future: the clock has jumped."""
+        """Forget what is older than an hour."""
         sent = self._sent.get(name)
         if sent:
-            self._sent[name] = [each for each in sent if now - HOUR_NS < each[0] <= now + HOUR_NS]
+            self._sent[name] = [each for each in sent if now - HOUR_NS < each[0]]
 
     def _put_sent(self, name: str) -> None:
-        row = {"sent": [list(each) for each in self._sent.get(name, ())], "dropped": self.dropped.get(name, 0)}
+        ahead = self._clock.wall_ns() - self._clock.boot_ns()
+        sent = [[at + ahead, rule, urgent] for at, rule, urgent in self._sent.get(name, ())]
+        row = {"sent": sent, "dropped": self.dropped.get(name, 0)}
         self._put(NOTIFIED, name, row)
 
 

@@ -16,7 +16,7 @@ it does not name share the answer's status.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -81,9 +81,9 @@ def outcome_of(answer: Answer, wall_ns: int) -> Outcome | None:
         return None
     reason = reason_of(answer)
     if status in THROTTLED:
-        return Outcome(Verdict.RETRY, reason, retry_after_s(answer.headers.get("retry-after"), wall_ns), throttled=True)
+        return Outcome(Verdict.RETRY, reason, retry_after_s(answer.headers, wall_ns), throttled=True)
     if status in AGAIN or status >= 500:
-        return Outcome(Verdict.RETRY, reason, retry_after_s(answer.headers.get("retry-after"), wall_ns))
+        return Outcome(Verdict.RETRY, reason, retry_after_s(answer.headers, wall_ns))
     return Outcome(Verdict.STOP, reason)
 
 
@@ -120,15 +120,22 @@ def reason_of(answer: Answer) -> str:
     return ": ".join(part for part in (f"{answer.status} {words}".strip(), shown) if part)
 
 
-def retry_after_s(value: str | None, wall_ns: int) -> float | None:
-    """Read Retry-After, seconds or an HTTP date (RFC 9110 section 10.2.3); None when absent or unreadable."""
+def retry_after_s(headers: Mapping[str, str], wall_ns: int) -> float | None:
+    """Read Retry-After: seconds, or a time (RFC 9110, 10.2.3) by the server's own clock if it says what that shows."""
+    value = headers.get("retry-after")
     if not value:
         return None
     if value.strip().isdecimal():
         return float(value)
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
+    when, now = _http_time(value), _http_time(headers.get("date", ""))
+    if when is None:
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, when.timestamp() - wall_ns / NS_PER_S)
+    return max(0.0, when - (wall_ns / NS_PER_S if now is None else now))
+
+
+def _http_time(text: str) -> float | None:
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.clock import NS_PER_S, SystemClock, rfc3339
 from gateway.commands.commands import Commands
 from gateway.commands.confirmations import Expected
@@ -63,13 +65,18 @@ class House:
 
 
 class Jumping(SystemClock):
-    """The machine's clock, but for a wall that can be set."""
+    """The machine's clock, later, and with a wall that can be set."""
 
     ahead_ns = 0
+    wall_ahead_ns = 0
 
     def wall_ns(self) -> int:
         """Return the wall's time."""
-        return super().wall_ns() + self.ahead_ns
+        return super().wall_ns() + self.ahead_ns + self.wall_ahead_ns
+
+    def boot_ns(self) -> int:
+        """Return the time since boot."""
+        return super().boot_ns() + self.ahead_ns
 
 
 class Scene:
@@ -349,5 +356,28 @@ def test_what_a_profile_says_is_never_repeated(tmp_path: Path) -> None:
         scene.want("house/z2m:bell", "ring", 1)
         await scene.until(lambda: bool(house.got))
         assert list(scene.journal.table("sending").values()) == [""]
+
+    play(tmp_path, house, act)
+
+
+@pytest.mark.parametrize("wall_ahead_s", [56 * 365 * 86_400, -600])
+def test_setting_the_clock_makes_no_command_late(tmp_path: Path, wall_ahead_s: int) -> None:
+    """A command that waits for its device is as old as it is by the boot clock, whatever the wall clock says now."""
+    house = House()
+    house.there = False
+
+    async def act(scene: Scene) -> None:
+        scene.want("house/z2m:trv", "set_setpoint", 1)
+        await scene.until(lambda: scene.commands.waiting == 1)
+        scene.clock.wall_ahead_ns = wall_ahead_s * NS_PER_S
+        house.there = True
+        await scene.until(lambda: bool(house.got) or bool(scene.results))
+        assert [payload for _, _, payload in house.got] == [b"1"]
+        house.there = False
+        scene.want("house/z2m:trv", "set_setpoint", 2)
+        await scene.until(lambda: scene.commands.waiting == 1)
+        scene.clock.ahead_ns = 61 * NS_PER_S
+        await scene.until(lambda: bool(scene.results))
+        assert scene.results[0].data["reason"] == "expired before it could be sent"
 
     play(tmp_path, house, act)

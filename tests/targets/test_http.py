@@ -177,11 +177,13 @@ def test_retry_after_as_a_date() -> None:
         (outcome,) = send(cloud, outgoing(1))
         assert outcome.after is not None
         assert 95 <= outcome.after <= 100
-    assert retry_after_s("3", 0) == 3.0
-    assert retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 0) == 60.0
-    assert retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 10**12) == 0.0
-    assert retry_after_s("soon", 0) is None
-    assert retry_after_s(None, 0) is None
+    assert retry_after_s({"retry-after": "3"}, 0) == 3.0
+    assert retry_after_s({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, 0) == 60.0
+    assert retry_after_s({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, 10**12) == 0.0
+    theirs = {"retry-after": "Mon, 23 Nov 2026 08:00:30 GMT", "date": "Mon, 23 Nov 2026 08:00:00 GMT"}
+    assert retry_after_s(theirs, 0) == 30.0, "by the server's clock: ours may say 1970"
+    assert retry_after_s({"retry-after": "soon"}, 0) is None
+    assert retry_after_s({}, 0) is None
 
 
 @pytest.mark.parametrize("status", ["400", "413", "422"])

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.rules.engine import alerts, claims
+from gateway.rules.engine import alerts, claims, jumps
 from gateway.rules.engine.absence import ENABLE, FORGET, KEPT_S, Absence
 from gateway.rules.engine.appointments import AT, Appointments, in_time, missed_text
 from gateway.rules.engine.call import Call, Cause, Part, Site
@@ -289,6 +289,7 @@ class Engine:
             return
         if seen.type == "clock_set":
             self._in_force.clock_set()
+            jumps.clock_set(self.site.tables, seen, self._runner.now_ns)
             self._look_at_the_clock(seen)
             return
         if seen.type == HTTP_ANSWERED:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import rfc3339
+from gateway.rules.engine import jumps
 from gateway.rules.engine.appointments import AT
 from gateway.rules.engine.call import Call, Cause, Site
 from gateway.rules.engine.openings import HOURS
@@ -157,7 +158,8 @@ class Patterns:
         at, left = time_ns(seen, self._runner.now_ns), dict(waiting)
         for device, timer in waiting.items():
             row = self._site.tables.get(TIMERS, timer)
-            if row is None or row["since"] <= at <= row["since"] + rule.within_ns:
+            since = 0 if row is None else jumps.since(self._site.tables, timer, row["since"])
+            if row is None or since <= at <= since + rule.within_ns:
                 self._site.tables.put(TIMERS, timer, None)
                 del left[device]
         if left != waiting:

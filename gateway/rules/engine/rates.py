@@ -26,7 +26,9 @@ class Bucket:
         self._most, self._left, self._at_ns = most, float(most), at_ns
 
     def take(self, wanted: int, at_ns: int) -> bool:
-        """Take it if it is there; time that goes back fills nothing."""
+        """Take it if it is there; time that goes back fills nothing, unless the clock was set back."""
+        if at_ns < self._at_ns - _MINUTE_NS:
+            self._at_ns = at_ns
         if at_ns > self._at_ns:
             self._left = min(self._most, self._left + (at_ns - self._at_ns) * self._most / _MINUTE_NS)
             self._at_ns = at_ns
