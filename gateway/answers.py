@@ -152,6 +152,7 @@ class Answers:
             notifications=self._notifications(),
             disk=self._disk(),
             blobs=BlobStatus(**daemon.blobs.status()),
+            left_out=[str(part) for part in daemon.config.left_out],
             warnings=[str(fault) for fault in daemon.config.warnings],
             devices=self._devices(),
             profiles=self._profiles(),

@@ -124,8 +124,8 @@ def notifier_of(daemon: Daemon) -> Notifier:
 
     def publish(source: str, topic: str, payload: bytes) -> bool:
         """Publish through a source, or the first there is; False when it is not connected."""
-        found: Any = daemon.sources[source or next(iter(daemon.sources))]
-        return bool(found.send(topic, payload))
+        found: Any = daemon.sources.get(source) if source else next(iter(daemon.sources.values()), None)
+        return found is not None and bool(found.send(topic, payload))
 
     outbox = Outbox(directory, daemon.journal.table, pipeline.keep, clock, Place(zone_of(daemon.config)))
     carriers = Carriers(directory, clock, publish, gateway=daemon.name)

@@ -27,17 +27,16 @@ from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import BlobStore
 from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.clock_watch import ClockWatch
-from gateway.codes.config import CONFIG_DOUBTFUL
+from gateway.codes.config import CONFIG_DOUBTFUL, PART_LEFT_OUT
 from gateway.codes.disk import RECORDS_DAMAGED
 from gateway.codes.service import NO_API
 from gateway.commands.commands import Commands
 from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
-from gateway.config.crosscheck import unknown_prefixes, unreadable_sources
 from gateway.config.load import Config
-from gateway.document import raise_faults
+from gateway.config.startable import routes_left_out, with_profiles
 from gateway.errors import GatewayError
-from gateway.forward.forwarder import forget_cursors
+from gateway.forward.forwarder import forget_cursors, hold_cursors
 from gateway.heartbeat import Heartbeat
 from gateway.history.file import NAME as HISTORY_NAME
 from gateway.history.keeper import Keeper
@@ -51,9 +50,8 @@ from gateway.logs.output import set_up, tick
 from gateway.offers.hearing import HearingDecoder
 from gateway.offers.offers import Offers
 from gateway.outlet import Outlet
-from gateway.outlook import line_of, marks_of, settled
+from gateway.outlook import left_out_event, line_of, marks_of, settled
 from gateway.pipeline import Pipeline
-from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.units import everybody
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
@@ -77,13 +75,12 @@ class Daemon:
 
     def __init__(self, config: Config, clock: Clock | None = None, service: Service | None = None) -> None:
         """Open the journal and build every stage; nothing runs yet. Raises GatewayError."""
-        self.config = config
         self.clock = clock or SystemClock(trusted=config.gateway.trust_clock)
         self.service = service or Service()
         self.name = config.gateway.name
         self.started = rfc3339(self.clock.wall_ns())
-        self.catalogue = Catalogue.load(config.profiles)
-        raise_faults([*unknown_prefixes(config, self.catalogue.prefixes), *unreadable_sources(config, self.catalogue)])
+        config, self.catalogue = with_profiles(config)
+        self.config = config
         self.belonging = Belonging(config.places.state, config.places.journal, self.clock)
         self.journal = Journal.open(config.places.journal, config.journal, self.clock)
         self.belonging.joined(self.journal)
@@ -101,10 +98,10 @@ class Daemon:
         if isinstance(hearing := self.decoders.get(config.offers.source), HearingDecoder):
             self.offers.hear(hearing)
         self.pipeline = Pipeline(
-        self.audit = Audit(self.pipeline.record, self.clock, gateway=self.name, rules=config.rules.folder)
             gateway=self.name, journal=self.journal, committer=self.committer,
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
+        self.audit = Audit(self.pipeline.record, self.clock, gateway=self.name, rules=config.rules.folder)
         building = building_of(self)
         self.sources: dict[str, Source] = {
             name: building.source(name, self.offers.with_will(name, options))
@@ -118,7 +115,10 @@ class Daemon:
         self.gates = self.pipeline.gates = gates_of(self)
         self.rules.gates.append(self.gates.declare)
         self.targets = {name: building.target(name, options) for name, options in config.targets.items()}
-        forget_cursors(self.journal, config.routes)
+        if config.left_out:  # what was meant by it is not known: nothing that waits is let go of
+            hold_cursors(self.journal, routes_left_out(config))
+        else:
+            forget_cursors(self.journal, config.routes)
         self.forwarders = [forwarder_of(self, name) for name in config.routes]
         self._build_acting()
         self._build_past()
@@ -310,6 +310,10 @@ class Daemon:
         self.audit.begin(self.config.document.data, self.config.file, self.config.places.state, self.journal)
         for line in self.journal.recovery.lines():
             log.warning("journal: %s", line, extra=about(RECORDS_DAMAGED))
+        for part in self.config.left_out:
+            log.error("left out: %s", part, extra=about(PART_LEFT_OUT))
+        if self.config.left_out:
+            self.pipeline.record(left_out_event(self))
         for warning in self.config.warnings:
             log.warning("%s", warning, extra=about(CONFIG_DOUBTFUL))
 

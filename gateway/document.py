@@ -84,7 +84,7 @@ class Document:
 
     def fault(self, at: Place, what: str, hint: str | None = None) -> Fault:
         """Make a Fault at a place in this document."""
-        return Fault(self.file, self.line(at), what, hint)
+        return Fault(self.file, self.line(at), what, hint, at)
 
     def convert(self, kind: type[T], at: Place = ()) -> T:
         """Convert the table at a place into a msgspec Struct. Raises ConfigError with every fault in it.

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -34,6 +34,7 @@ class Fault:
     line: int | None
     what: str
     hint: str | None = None
+    at: tuple[str | int, ...] = field(default=(), compare=False, repr=False)  # the keys that lead there
 
     def __str__(self) -> str:
         """Render as ``file:line: what (hint)``, the form editors can jump to."""

@@ -6,16 +6,21 @@ changed, not with each event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.clock import rfc3339
+from gateway.codes.config import PART_LEFT_OUT
+from gateway.event import Event
 from gateway.journal.committer import State as DiskState
 from gateway.progress import Mark
 
 if TYPE_CHECKING:
+    from gateway.config.startable import LeftOut
     from gateway.daemon import Daemon
     from gateway.forward.forwarder import ForwarderStatus
 
+LEFT_OUT_MAX: Final = 16  # parts that are named in the event
 NAMED_MAX: Final = 2  # sources that are named; of more the number is said
 REASON_CHARS_MAX: Final = 60
 ROUND_FROM: Final = 100  # from here on two digits say enough
@@ -37,11 +42,25 @@ def marks_of(daemon: Daemon) -> dict[str, Mark]:
 
 def line_of(daemon: Daemon) -> str:
     """Say in one line how the gateway is."""
-    troubles = [*_disk(daemon), *_sources(daemon), *_routes(daemon), *_rules(daemon)]
+    troubles = [*_disk(daemon), *_left_out(daemon), *_sources(daemon), *_routes(daemon), *_rules(daemon)]
     size = f"{_count(len(daemon.sources), 'source')}, {_count(len(daemon.forwarders), 'route')}"
     if not troubles:
         return f"{size}: all well" if daemon.forwarders else f"{size}: events stay here, no target"
     return f"{'; '.join(troubles)} ({size})"
+
+
+def left_out_event(daemon: Daemon) -> Event:
+    """Make the alarm that tells the cloud, and rules, that parts of the config do not run."""
+    parts = [{"part": f"{part.section} {part.name}".strip(), "why": str(part.faults[0])} for part in _some(daemon)]
+    return Event(
+        source=f"/{daemon.name}/gateway", type="parts_left_out", time=rfc3339(daemon.clock.wall_ns()),
+        lane="alarm", actor="gateway",
+        data={"code": str(PART_LEFT_OUT), "count": len(daemon.config.left_out), "parts": parts},
+    )  # fmt: skip
+
+
+def _some(daemon: Daemon) -> Sequence[LeftOut]:
+    return daemon.config.left_out[:LEFT_OUT_MAX]
 
 
 def settled(daemon: Daemon) -> bool:
@@ -52,6 +71,12 @@ def settled(daemon: Daemon) -> bool:
 def _disk(daemon: Daemon) -> Iterator[str]:
     if daemon.committer.state is not DiskState.OK:
         yield f"the disk refuses writes, acknowledgements wait: {_short(daemon.committer.reason)}"
+
+
+def _left_out(daemon: Daemon) -> Iterator[str]:
+    if parts := daemon.config.left_out:
+        more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+        yield f"left out: {' '.join((parts[0].section.removesuffix('s'), parts[0].name))}{more}"
 
 
 def _sources(daemon: Daemon) -> Iterator[str]:

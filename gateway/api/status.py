@@ -12,9 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.api.vitals import Vitals
+from gateway.codes import config
 from gateway.codes.clock import CLOCK_BEHIND, CLOCK_UNSYNCED, OTHER_MACHINE
 from gateway.codes.code import Code
-from gateway.codes.config import CONFIG_DOUBTFUL, CONFIG_UNREAD, DEVICES_FAULT, NO_TARGET, PROFILE_FAULT, PROFILE_WAITS
 from gateway.codes.disk import BLOCKS_MENDED, DEAD_LETTERS, DISK_REFUSES, JOURNAL_FULL, RECORDS_DAMAGED
 from gateway.codes.rules import ALERTS_RAISED, RULE_FILE_FAULT, RULE_STOPPED, WALLS_ARE_THIN, WORKER_ENDED
 from gateway.codes.sources import NOT_LISTENING, PORT_GONE, SOURCE_DOWN, SOURCE_PAUSED, SOURCE_REFUSED, UNKNOWN_DEVICES
@@ -206,6 +206,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     disk: DiskStatus
     blobs: BlobStatus = BlobStatus()
     vitals: Vitals | None = None
+    left_out: list[str] = []  # parts of the config that do not run, each with its fault
     warnings: list[str] = []  # faults of the config that do not stop the gateway
     unread: list[str] = []  # files of the installation that were changed since the start, and need a restart
 
@@ -226,7 +227,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings(status: Status) -> list[Finding]:
     """Judge a status: what is wrong, the worst first; empty when all is well."""
-    found = [*_disk(status), *_routes(status), *_sources(status), *_rules(status), *_devices(status)]
+    found = [
+        *_left_out(status),
+        *_disk(status),
+        *_routes(status),
+        *_sources(status),
+        *_rules(status),
+        *_devices(status),
+    ]
     found += [*_alerts(status), *_rest(status)]
     return sorted(found, key=lambda finding: finding.level != "bad")
 
@@ -242,6 +250,11 @@ def headline(status: Status) -> tuple[Level, str]:
     more = f" (and {_count(len(found) - 1, 'more finding')})" if len(found) > 1 else ""
     type_this = f" Type: {worst.command}" if worst.command else ""
     return worst.level, f"{worst.said}{more}.{type_this}"
+
+
+def _left_out(status: Status) -> Iterator[Finding]:
+    for part in status.left_out:
+        yield Finding("bad", f"Left out: {part}", "edge-gateway check", config.PART_LEFT_OUT)
 
 
 def _disk(status: Status) -> Iterator[Finding]:
@@ -268,7 +281,7 @@ def _disk(status: Status) -> Iterator[Finding]:
 def _routes(status: Status) -> Iterator[Finding]:
     if not status.routes:
         text = f"No target is configured: events stay in the journal, {_waiting(status)}"
-        yield Finding("warning", text, "edge-gateway check", NO_TARGET)
+        yield Finding("warning", text, "edge-gateway check", config.NO_TARGET)
     for route in status.routes:
         if route.state in ("down", "refused", "retrying"):
             why = f": {route.last_error}" if route.last_error else ""
@@ -329,16 +342,16 @@ def _devices(status: Status) -> Iterator[Finding]:
         more = f" (and {_count(len(devices.faults) - 1, 'more fault')})" if len(devices.faults) > 1 else ""
         since = f" of {devices.since}" if devices.since else " as they were at the start"
         text = f"{devices.faults[0]}{more}; the devices{since} count"
-        yield Finding("bad", text, "edge-gateway check", DEVICES_FAULT)
+        yield Finding("bad", text, "edge-gateway check", config.DEVICES_FAULT)
     profiles = status.profiles
     if profiles.faults:
         more = f" (and {_count(len(profiles.faults) - 1, 'more fault')})" if len(profiles.faults) > 1 else ""
         since = f" of {profiles.since}" if profiles.since else " as they were at the start"
         text = f"{profiles.faults[0]}{more}; the profiles{since} count"
-        yield Finding("bad", text, "edge-gateway check", PROFILE_FAULT)
+        yield Finding("bad", text, "edge-gateway check", config.PROFILE_FAULT)
     if profiles.waiting:
         text = f"The serial line of {', '.join(profiles.waiting)} has changed: that counts from the next start"
-        yield Finding("warning", text, None, PROFILE_WAITS)
+        yield Finding("warning", text, None, config.PROFILE_WAITS)
     if devices.unknown:
         text = f"{_count(devices.unknown, 'device')} that no profile reads"
         yield Finding("warning", text, "edge-gateway devices list --unknown", UNKNOWN_DEVICES)
@@ -370,11 +383,11 @@ def _rest(status: Status) -> Iterator[Finding]:
     if status.unread:
         more = f" and {len(status.unread) - 1} more" if len(status.unread) > 1 else ""
         text = f"{status.unread[0]}{more} changed since the start: the gateway goes by it after a restart"
-        yield Finding("warning", text, "sudo systemctl restart edge-gateway", CONFIG_UNREAD)
+        yield Finding("warning", text, "sudo systemctl restart edge-gateway", config.CONFIG_UNREAD)
     for warning in status.warnings:
         if not status.routes and "no target" in warning:
             continue  # said above, with what waits
-        yield Finding("warning", warning, "edge-gateway check", CONFIG_DOUBTFUL)
+        yield Finding("warning", warning, "edge-gateway check", config.CONFIG_DOUBTFUL)
 
 
 def _waiting(status: Status) -> str:

@@ -56,7 +56,7 @@ def run(words: argparse.Namespace) -> int:
 
 
 def _serve(words: argparse.Namespace) -> int:
-    from gateway.config.load import load
+    from gateway.config.startable import startable
     from gateway.logs.options import LogOptions
     from gateway.logs.output import VARIABLE, chosen
 
@@ -64,7 +64,7 @@ def _serve(words: argparse.Namespace) -> int:
         before = os.environ.get(VARIABLE, "")
         os.environ[VARIABLE] = f"{before},{words.log}"  # it counts over what the config says, at a reload, too
         chosen(LogOptions(), os.environ)  # a word that is none is said now
-    config = load(words.config)
+    config = startable(words.config)
     from gateway.daemon import serve  # costly: after the config is known to be good
 
     return serve(config)

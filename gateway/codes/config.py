@@ -51,6 +51,13 @@ NO_TARGET = Code(
     "edge-gateway check",
     "Write a table [targets.NAME] into gateway.toml, see docs/guides/connect-a-cloud.md.",
 )
+PART_LEFT_OUT = Code(
+    108,
+    "A part of the config does not run",
+    "The gateway has started without it, and the rest runs. Events that a route left out was to carry are kept for it.",
+    "edge-gateway check",
+    "Mend the line that is named, then: `sudo systemctl restart edge-gateway`.",
+)
 SECRET_UNUSABLE = Code(
     150,
     "A secret cannot be used",

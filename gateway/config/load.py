@@ -50,6 +50,7 @@ from gateway.texts import read_texts
 if TYPE_CHECKING:
     from gateway.blobs.store import BlobOptions
     from gateway.commands.web_services import WebServiceOptions
+    from gateway.config.startable import LeftOut
     from gateway.history.keeper import HistoryOptions
     from gateway.journal.options import JournalOptions
     from gateway.logs.options import LogOptions
@@ -87,6 +88,7 @@ class Config:
     devices: Devices
     profiles: Sequence[Path]  # folders, the shipped one first
     warnings: Sequence[Fault]  # what does not stop the gateway
+    left_out: Sequence[LeftOut] = ()  # what a start goes without
 
 
 def load(file: Path) -> Config:

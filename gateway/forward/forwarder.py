@@ -32,7 +32,7 @@ import msgspec
 
 from gateway.clock import Clock, rfc3339
 from gateway.errors import DiskRefused
-from gateway.event import Lane
+from gateway.event import ROUTED, Lane
 from gateway.forward.circuit import Circuit
 from gateway.forward.dead_letter import Refusal
 from gateway.forward.drops import Drops
@@ -356,6 +356,15 @@ class Forwarder:
             self._state = state
             self._since_ns = self._clock.wall_ns()
             self._judgement.entered(state)
+
+
+def hold_cursors(log: Log, names: Collection[str]) -> None:
+    """Keep events for routes that are meant and do not run; one that never ran gets all, from the oldest event on."""
+    running = {key.rpartition(":")[0] for key in log.table("cursors")}
+    for name in names:
+        if f"route:{name}" not in running:
+            for lane in ROUTED:
+                log.put("cursors", f"route:{name}:{lane.name.lower()}", {"after": 0, "done": []})
 
 
 def forget_cursors(log: Log, routes: Mapping[str, Route]) -> list[str]:

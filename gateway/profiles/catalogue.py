@@ -64,6 +64,13 @@ class Catalogue:
 
         Raises ConfigError with the faults of all files.
         """
+        catalogue, faults = cls.salvaged(folders)
+        raise_faults(faults)
+        return catalogue
+
+    @classmethod
+    def salvaged(cls, folders: Sequence[Path]) -> tuple[Catalogue, list[Fault]]:
+        """Load what is right; return it and the faults of the other files."""
         found: list[Compiled] = []
         faults: list[Fault] = []
         for folder in folders:
@@ -72,8 +79,7 @@ class Catalogue:
                     found.append(load_profile(file))
                 except ConfigError as error:
                     faults += error.faults
-        raise_faults(faults)
-        return cls(found)
+        return cls(found), faults
 
     @property
     def prefixes(self) -> frozenset[str]:
