@@ -37,7 +37,7 @@ from gateway.api.status import (
 )
 from gateway.clock import NS_PER_S, wall_ns_of
 from gateway.config.changes import Changes
-from gateway.event import ROUTED, Lane
+from gateway.event import LANES, ROUTED, Lane, LaneName
 from gateway.forward.drops import dropped
 from gateway.forward.forwarder import ForwarderStatus
 from gateway.installation.raw import Raw, secrets_in
@@ -86,6 +86,7 @@ class Answers:
             "events": api_events.answer(daemon.past),
             "table": self.table,
             "record": self.record,
+            "answered": self.answered,
             **RuleFiles(daemon.rules, daemon.clock).all(),
             **RuleAnswers(lambda: daemon.rules, daemon.past, daemon.clock).all(),
             **self._shadow().all(),
@@ -305,7 +306,6 @@ class Answers:
         found = await asyncio.to_thread(self._daemon.past.at, sequence)
         return None if found is None else {"event": msgspec.Raw(found[0]), "written": found[1]}
 
-    async def flush(self) -> bool:
     async def identity_adopt(self, how: Literal["replace", "copy"], actor: str = "person") -> Mapping[str, object]:
         """Decide who this gateway is: the one that was in the other machine, or another one from its next start on."""
         daemon = self._daemon
@@ -313,6 +313,12 @@ class Answers:
         await daemon.committer.flush()
         return daemon.belonging.said()
 
+    def answered(self, lane: LaneName, sequence: int) -> dict[str, dict[str, str]]:
+        """Return when routes sent an event and their targets acknowledged it, as far as it is remembered."""
+        asked = ((each.name, each.answered.of(int(LANES[lane]), sequence)) for each in self._daemon.forwarders)
+        return {name: said for name, said in asked if said}
+
+    async def flush(self) -> bool:
         """Return when everything that was received is on the disk."""
         await self._daemon.committer.flush()
         return True
