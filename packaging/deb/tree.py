@@ -62,6 +62,7 @@ def settings(tree: Path) -> None:
         copy(catalog, tree / "usr/lib/systemd/catalog" / catalog.name)
     copy(FILES / "edge-gateway.sysusers", tree / "usr/lib/sysusers.d/edge-gateway.conf")
     copy(FILES / "edge-gateway.tmpfiles", tree / "usr/lib/tmpfiles.d/edge-gateway.conf")
+    copy(FILES / "edge-gateway.rtupdate", tree / "usr/share/python3/runtime.d/edge-gateway.rtupdate", mode=0o755)
     copy(FILES / "edge-gateway.udev", tree / "usr/lib/udev/rules.d/61-edge-gateway.rules")
     copy(FILES / "edge-gateway.lintian", tree / "usr/share/lintian/overrides" / NAME)
 
@@ -95,8 +96,8 @@ def settle(tree: Path, epoch: int) -> None:
     """Give every file the same owner's modes and time, whoever builds, wherever."""
     for path in sorted(tree.rglob("*")):
         if not path.is_symlink():
-            executable = path.is_dir() or path.parent == tree / "usr/bin" or path.name in SCRIPTS
-            path.chmod(0o755 if executable else 0o644)
+            script = path.parent == tree / "usr/bin" or path.name in SCRIPTS or path.suffix == ".rtupdate"
+            path.chmod(0o755 if script or path.is_dir() else 0o644)
         os.utime(path, (epoch, epoch), follow_symlinks=False)
     (tree / ETC / SECRETS).chmod(0o700)
     tree.chmod(0o755)

@@ -24,6 +24,10 @@ def test_a_clean_system(lab: Lab) -> None:
         edge-gateway status || true
         edge-gateway --version
         ls /usr/lib/edge-gateway/common/gateway/__pycache__/daemon.*.pyc
+        rm -r /usr/lib/edge-gateway/common/gateway/__pycache__
+        python=$(basename "$(readlink -f /usr/bin/python3)")
+        /usr/share/python3/runtime.d/edge-gateway.rtupdate rtupdate python3.1 "$python"
+        ls /usr/lib/edge-gateway/common/gateway/__pycache__/daemon.*.pyc
         zcat /usr/share/man/man1/edge-gateway.1.gz | grep -q 'SS status'
         bash -c '. /usr/share/bash-completion/completions/edge-gateway && complete -p edge-gateway'
         if udevadm verify --help >/dev/null 2>&1; then udevadm verify /usr/lib/udev/rules.d/61-edge-gateway.rules; fi

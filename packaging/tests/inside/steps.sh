@@ -47,3 +47,6 @@ main_pid() { property MainPID; }
 # passed FILE: seconds since the uptime that FILE holds.
 now() { cut -d' ' -f1 /proc/uptime; }
 passed() { awk -v then="$1" '{ printf "%.2f", $1 - then }' /proc/uptime; }
+
+# another_than PID: another process serves now.
+another_than() { test "$(main_pid)" != "$1" && answers; }
