@@ -1,12 +1,22 @@
-"""A port of the gateway that others connect to: whether anybody can, and TLS."""
+"""A port of the gateway that others connect to: whether anybody can, TLS, and waiting until it is ours."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
+from gateway.codes.sources import NOT_LISTENING
 from gateway.errors import ConfigError, Fault
+from gateway.logs.about import about
+
+log = logging.getLogger(__name__)
+
+BIND_AGAIN_S: Final = 5.0
 
 
 def loopback(host: str) -> bool:
@@ -42,3 +52,27 @@ def server_tls(certificate: Path | None, key: Path | None, client_ca: Path | Non
     except (OSError, ssl.SSLError) as error:
         raise ConfigError([Fault(certificate, None, f"TLS of the listener: {error}")]) from None
     return context
+
+
+async def bound(
+    kind: str, name: str, listen: Callable[[], Awaitable[asyncio.Server]], say: Callable[[str], None]
+) -> asyncio.Server:
+    """Bind, again and again: the port may be somebody else's for a while after an upgrade.
+
+    kind  what the log calls the source of that name
+    say   is told why nobody can connect, and "" when it is bound
+    """
+    last = ""
+    while True:
+        try:
+            server = await listen()
+        except OSError as error:
+            if last != str(error):
+                said = about(NOT_LISTENING, source=name)
+                log.warning("%s %s: %s; trying again every %.0f s", kind, name, error, BIND_AGAIN_S, extra=said)
+            last = str(error)
+            say(last)
+            await asyncio.sleep(BIND_AGAIN_S)
+            continue
+        say("")
+        return server

@@ -23,19 +23,19 @@ import binascii
 import hashlib
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from gateway.clock import Clock
-from gateway.codes.sources import NOT_LISTENING, USERS_UNREADABLE
+from gateway.codes.sources import USERS_UNREADABLE
 from gateway.errors import ConfigError
 from gateway.logs.about import about
 from gateway.mqtt import passwords
 from gateway.secrets import Secret
-from gateway.sources.exposure import check_certificates, loopback, server_tls
+from gateway.sources.exposure import bound, check_certificates, loopback, server_tls
 from gateway.sources.http_client import HttpClient, Request
 from gateway.sources.http_message import Refusal, identity, messages
 from gateway.sources.source import Delivery, Inbox
@@ -44,7 +44,6 @@ from gateway.topic import is_name, matches
 
 log = logging.getLogger(__name__)
 
-BIND_AGAIN_S: Final = 5.0
 HANDSHAKE_S: Final = 10.0  # of TLS
 BACKLOG: Final = 64  # connections the kernel holds until they are accepted
 KEYS_MAX: Final = 4096  # identities of requests that are remembered
@@ -155,25 +154,22 @@ class HttpSource:
             await asyncio.sleep(0)  # sockets that were closed say so in the next turn
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
-        """Bind, again and again: the port may be somebody else's for a while after an upgrade."""
         options = self.options
         context = server_tls(options.certificate, options.key, options.client_ca)
-        while True:
-            try:
-                server = await loop.create_server(
-                    self._client, options.host, options.port, ssl=context, backlog=BACKLOG,
-                    ssl_handshake_timeout=HANDSHAKE_S if context else None,
-                )  # fmt: skip
-            except OSError as error:
-                if self.last_error != str(error):
-                    said = about(NOT_LISTENING, source=self.name)
-                    log.warning("source %s: %s; trying again every %.0f s", self.name, error, BIND_AGAIN_S, extra=said)
-                self.last_error = str(error)
-                await asyncio.sleep(BIND_AGAIN_S)
-                continue
-            self.last_error = ""
-            self.port = server.sockets[0].getsockname()[1]
-            return server
+        handshake_s = HANDSHAKE_S if context else None
+
+        def listen() -> Awaitable[asyncio.Server]:
+            return loop.create_server(
+                self._client, options.host, options.port, ssl=context, backlog=BACKLOG,
+                ssl_handshake_timeout=handshake_s,
+            )  # fmt: skip
+
+        server = await bound("source", self.name, listen, self._note)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    def _note(self, error: str) -> None:
+        self.last_error = error
 
     def _client(self) -> HttpClient:
         client = HttpClient(self.options.body_bytes_max, self._admit, self._take, self._clients.discard)

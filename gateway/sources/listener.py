@@ -21,14 +21,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 
 from gateway.clock import Clock, SystemClock
-from gateway.codes.sources import NOT_LISTENING, USERS_UNREADABLE
+from gateway.codes.sources import USERS_UNREADABLE
 from gateway.errors import ConfigError
 from gateway.logs.about import about
 from gateway.mqtt.broker import Broker, Put
@@ -36,7 +36,7 @@ from gateway.mqtt.packet import Publish, Reason
 from gateway.mqtt.server import Limits, ServerConnection, ServerSession
 from gateway.secrets import Secret
 from gateway.sources.client_socket import ClientSocket, Hall
-from gateway.sources.exposure import check_certificates, loopback, server_tls
+from gateway.sources.exposure import bound, check_certificates, loopback, server_tls
 from gateway.sources.source import Delivery, ImporterName, Inbox
 from gateway.sources.users import Users
 from gateway.topic import is_name
@@ -44,7 +44,6 @@ from gateway.topic import is_name
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
-BIND_AGAIN_S: Final = 5.0
 BACKLOG: Final = 256  # connections the kernel holds until they are accepted
 
 
@@ -150,26 +149,20 @@ class Listener:
             await asyncio.sleep(0)  # sockets that were closed say so in the next turn
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
-        """Bind, again and again: the port may be somebody else's for a while after an upgrade."""
         options = self.options
         context = server_tls(options.certificate, options.key, options.client_ca)
-        while True:
-            try:
-                server = await loop.create_server(
-                    lambda: ClientSocket(self.hall, loop), options.host, options.port, ssl=context, backlog=BACKLOG
-                )
-            except OSError as error:
-                if self.last_error != str(error):
-                    said = about(NOT_LISTENING, source=self.name)
-                    log.warning(
-                        "listener %s: %s; trying again every %.0f s", self.name, error, BIND_AGAIN_S, extra=said
-                    )
-                self.last_error = str(error)
-                await asyncio.sleep(BIND_AGAIN_S)
-                continue
-            self.last_error = ""
-            self.port = server.sockets[0].getsockname()[1]
-            return server
+
+        def listen() -> Awaitable[asyncio.Server]:
+            return loop.create_server(
+                lambda: ClientSocket(self.hall, loop), options.host, options.port, ssl=context, backlog=BACKLOG
+            )
+
+        server = await bound("listener", self.name, listen, self._note)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    def _note(self, error: str) -> None:
+        self.last_error = error
 
     def _part(self, now: float) -> None:
         """Close every connection; wills are for clients that vanish, not for a server that stops."""

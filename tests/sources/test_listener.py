@@ -13,7 +13,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.mqtt import packet as p
 from gateway.mqtt.packet import V5, V311, Properties, Puback, Publish, Reason, Subscription, Will
-from gateway.sources import listener as listener_module
+from gateway.sources import exposure
 from gateway.sources.client_socket import READ_BYTES, WRITE_BYTES_MAX
 from gateway.sources.listener import Listener, ListenerOptions
 from gateway.sources.source import Delivery
@@ -257,7 +257,7 @@ def test_inbox_that_raises_ends_the_source() -> None:
 
 def test_port_in_use_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that is taken is named in the status and bound when it is free."""
-    monkeypatch.setattr(listener_module, "BIND_AGAIN_S", 0.05)
+    monkeypatch.setattr(exposure, "BIND_AGAIN_S", 0.05)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -91,6 +91,13 @@ def test_an_edit_is_live_everywhere_and_a_fault_changes_nothing(
         assert "devices.toml:5: unknown key" in capsys.readouterr().out
         assert types(opened(house, sender))[-1] == "window_opened", "the last good one counts"
 
+        file.write_text(f'{WINDOW}profile = "enocean-contacts"\n')
+        wrong = "there is no profile 'enocean-contacts' (did you mean 'enocean-contact'?)"
+        until(lambda: wrong in str(house.status()["devices"]["faults"]), house.status)
+        assert verb(house, "check") == 78
+        assert wrong in capsys.readouterr().out
+        assert types(opened(house, sender))[-1] == "window_opened", "as above"
+
         file.write_text(WINDOW.replace("window", "hatch").replace('"bath"', '"loft"'))
         until(lambda: not house.status()["devices"]["faults"], house.status)
         assert types(opened(house, sender))[-1] == "hatch_opened"
