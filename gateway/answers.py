@@ -110,6 +110,7 @@ class Answers:
             "identity": daemon.belonging.said,
             "identity_adopt": self.identity_adopt,
             "flush": self.flush,
+            **daemon.trying.all(),
         }
         return daemon.audit.answers(found)
 
@@ -158,6 +159,7 @@ class Answers:
             devices=self._devices(),
             profiles=self._profiles(),
             vitals=await asyncio.to_thread(daemon.vitals.now()),
+            applied=daemon.trying.status(),
             unread=await asyncio.to_thread(self.changes.since_start),
         )
 

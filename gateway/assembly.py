@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import read as read_blob
 from gateway.building import Building
+from gateway.bundles.trial import Trying
 from gateway.config.acting import acting
 from gateway.config.crosscheck import profile_words
 from gateway.config.load import Config
@@ -136,3 +137,12 @@ def zone_of(config: Config) -> tzinfo:
     """Return the time zone of the house, for devices that send local time."""
     name = config.gateway.timezone
     return UTC if name == "UTC" else ZoneInfo(name)  # UTC is known without a database of time zones
+
+
+def trying_of(daemon: Daemon) -> Trying:
+    """Make what looks after a config that is being tried."""
+    return Trying(
+        config=daemon.config.file.absolute(), state=daemon.config.places.state, clock=daemon.clock,
+        gateway=daemon.name, carriers=lambda: {each.name: each for each in daemon.forwarders},
+        record=daemon.audit.record, again=daemon.start_again,
+    )  # fmt: skip

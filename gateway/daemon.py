@@ -19,7 +19,16 @@ from gateway.announcements import Announcements
 from gateway.answers import Answers
 from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
-from gateway.assembly import building_of, decode_again, decoder_of, forwarder_of, gates_of, notifier_of, rule_worker_of
+from gateway.assembly import (
+    building_of,
+    decode_again,
+    decoder_of,
+    forwarder_of,
+    gates_of,
+    notifier_of,
+    rule_worker_of,
+    trying_of,
+)
 from gateway.audit import Audit
 from gateway.belonging import Belonging
 from gateway.blobs.keeper import BlobKeeper
@@ -56,7 +65,7 @@ from gateway.profiles.units import everybody
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
 from gateway.rules.files.edits import version
-from gateway.service import Service
+from gateway.service import AGAIN, Service
 from gateway.sources.source import Source
 from gateway.stages import Stages
 from gateway.vitals import VitalSigns
@@ -133,6 +142,8 @@ class Daemon:
         )  # fmt: skip
         self.stages = Stages()
         self.watchdog = Watchdog(self.service, partial(marks_of, self), partial(line_of, self))
+        self.trying = trying_of(self)
+        self.again = False
         self._stop = asyncio.Event()
 
     def _build_acting(self) -> None:
@@ -195,6 +206,11 @@ class Daemon:
         """End in good order."""
         self._stop.set()
 
+    def start_again(self) -> None:
+        """End in good order, to be started again at once by the same process."""
+        self.again = True
+        self.stop()
+
     def _start(self) -> None:
         """Run every stage: what is inside first, what takes in from outside last."""
         add = self.stages.add
@@ -214,6 +230,7 @@ class Daemon:
         add("rules", self.rules.run())
         add("devices", self.installation.run())
         add("profiles", self.profiles.run())
+        add("applied", self.trying.run())
         add("offers", self.offers.run(), outer=True)
         for name, source in self.sources.items():
             add(f"source[{name}]", source.run(self.pipeline.inbox), outer=True)
@@ -236,7 +253,10 @@ class Daemon:
     async def _end(self) -> None:
         """End every stage in an order that loses nothing: the commit last, it has the cursors of what was sent."""
         log.info("stopping")
-        self.service.stopping()
+        if self.again:
+            self.service.reloading()  # systemd must not take what comes for the end
+        else:
+            self.service.stopping()
         await self.stages.end(*self.stages.names(outer=True))
         if "commit" in self.stages:
             await asyncio.gather(*(each.finish(FINISH_S) for each in self.forwarders))
@@ -322,10 +342,10 @@ def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     """Run a gateway until it is told to stop; the exit code. Raises GatewayError when it can't start."""
     set_up(config.log)
 
-    async def _run() -> None:
+    async def _run() -> int:
         with patient(Service()):
             made = daemon(config)
         await made.run()
+        return AGAIN if made.again else 0
 
-    asyncio.run(_run())
-    return 0
+    return asyncio.run(_run())

@@ -7,8 +7,8 @@ that a fleet shares one gateway.toml and each site has a file with three lines::
     [variables]
     site = "berlin-3"
 
-A bundle for many sites has such a file for each in ``sites/``; the one that is chosen is merged last, and ``${site}`` is
-its name where nobody says something else.
+A bundle for many sites has such a file for each in ``sites/``; the one that is chosen is merged last, and ``${site}``
+is its name where nobody says something else.
 """
 
 from __future__ import annotations

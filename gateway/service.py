@@ -10,6 +10,7 @@ import os
 import socket
 import time
 
+AGAIN = -1  # no exit code: the program starts itself again, as the same process
 STATUS_CHARS_MAX = 200  # `systemctl status` shows one line
 
 

@@ -52,9 +52,19 @@ LAYERS: list[set[str]] = [
     {"audit"},
     {"pipeline"},  # the one path: sees every stage
     {"config"},  # assembles everybody's options
-    {"bundles"},  # configurations that travel
     {"service", "api", "stages"},
-    {"building", "belonging", "clock_watch", "heartbeat", "outlet", "outlook", "watchdog", "installation", "announcements"},
+    {"bundles"},  # configurations that travel
+    {
+        "building",
+        "belonging",
+        "clock_watch",
+        "heartbeat",
+        "outlet",
+        "outlook",
+        "watchdog",
+        "installation",
+        "announcements",
+    },
     {"vitals"},
     {"assembly"},
     {"answers", "doctor"},

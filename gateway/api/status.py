@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.api.applied import Applied
 from gateway.api.vitals import Vitals
 from gateway.codes import config
 from gateway.codes.clock import CLOCK_BEHIND, CLOCK_UNSYNCED, OTHER_MACHINE
 from gateway.codes.code import Code
 from gateway.codes.disk import BLOCKS_MENDED, DEAD_LETTERS, DISK_REFUSES, JOURNAL_FULL, RECORDS_DAMAGED
 from gateway.codes.rules import ALERTS_RAISED, RULE_FILE_FAULT, RULE_STOPPED, WALLS_ARE_THIN, WORKER_ENDED
+from gateway.codes.service import APPLY_CLOUD, APPLY_START
 from gateway.codes.sources import NOT_LISTENING, PORT_GONE, SOURCE_DOWN, SOURCE_PAUSED, SOURCE_REFUSED, UNKNOWN_DEVICES
 from gateway.codes.targets import NOT_TOLD, ROUTE_DOWN, ROUTE_REFUSED
 from gateway.rules.walls.enforced import Enforced
@@ -208,6 +210,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     vitals: Vitals | None = None
     left_out: list[str] = []  # parts of the config that do not run, each with its fault
     warnings: list[str] = []  # faults of the config that do not stop the gateway
+    applied: Applied = Applied()
     unread: list[str] = []  # files of the installation that were changed since the start, and need a restart
 
 
@@ -380,6 +383,10 @@ def _rest(status: Status) -> Iterator[Finding]:
     elif not status.clock_synced:
         text = "The clock is not synchronised: times of events are marked, rules wait for their hours"
         yield Finding("warning", text, "timedatectl", CLOCK_UNSYNCED)
+    if status.applied.sentence:
+        code = APPLY_CLOUD if status.applied.code == str(APPLY_CLOUD) else APPLY_START
+        told = None if status.applied.trying else code
+        yield Finding("warning", status.applied.sentence, "edge-gateway apply --status", told)
     if status.unread:
         more = f" and {len(status.unread) - 1} more" if len(status.unread) > 1 else ""
         text = f"{status.unread[0]}{more} changed since the start: the gateway goes by it after a restart"

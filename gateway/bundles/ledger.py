@@ -26,6 +26,7 @@ from typing import Final, Literal
 import msgspec
 
 from gateway.clock import NS_PER_S, Clock, rfc3339
+from gateway.codes.service import APPLY_CLOUD, APPLY_START
 from gateway.config.places import places
 from gateway.errors import GatewayError
 
@@ -103,20 +104,27 @@ def begun(ledger: Ledger, version: Version, confirm_s: float) -> Ledger:
     return msgspec.structs.replace(replaced, count=ledger.count + 1)
 
 
+def based(ledger: Ledger, base: Path) -> Ledger:
+    """Note the config that people name for what is applied."""
+    return msgspec.structs.replace(ledger, base=str(base.absolute()))
+
+
 def started(ledger: Ledger, clock: Clock) -> Ledger:
     """Count a start; a version whose time or starts are used up is no longer the one that counts."""
     trial = ledger.trial
     if trial is None:
         return ledger
     if trial.starts >= STARTS_MAX:
-        return reverted(ledger, f"it was started {trial.starts} times and did not reach the cloud", "EG-703", clock)
+        return reverted(
+            ledger, f"it was started {trial.starts} times and did not reach the cloud", str(APPLY_START), clock
+        )
     left_s, now_ns = trial.left_s, clock.boot_ns()
     if trial.boot_id == clock.boot_id():
         left_s = (trial.end_ns - now_ns) / NS_PER_S
     elif trial.boot_id:
         left_s -= BOOT_COST_S
     if left_s <= 0:
-        return reverted(ledger, f"the cloud was not reached in {trial.confirm_s:g} s", "EG-702", clock)
+        return reverted(ledger, f"the cloud was not reached in {trial.confirm_s:g} s", str(APPLY_CLOUD), clock)
     armed = msgspec.structs.replace(
         trial, left_s=left_s, starts=trial.starts + 1, boot_id=clock.boot_id(), end_ns=now_ns + int(left_s * NS_PER_S)
     )

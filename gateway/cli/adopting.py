@@ -250,7 +250,7 @@ class Work:
 
     def _missed(self, found: Devices) -> list[Fault]:
         """Return what is wrong in rules then and is not now."""
-        from gateway.cli.check import rules_with
+        from gateway.cli.rule_loading import rules_with
 
         now = set(rules_with(self.config, self.devices, self.heard).faults)
         then = rules_with(self.config, found, self.heard).faults

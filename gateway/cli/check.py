@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.terminal import say, say_json
+from gateway.cli.terminal import complain, say, say_json
 from gateway.cli.verb import Verbs, add
 from gateway.errors import ConfigError, Fault, probably_meant
 
 if TYPE_CHECKING:
     from gateway.cli.heard import Values
     from gateway.config.load import Config
-    from gateway.profiles.devices import Devices
-    from gateway.rules.files.loader import Loaded
 
-CONFIG_FAULT = 78
+USAGE, CONFIG_FAULT = 2, 78
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -32,23 +29,40 @@ def add_verbs(verbs: Verbs) -> None:
             "edge-gateway check",
             "edge-gateway check --config ./gateway.toml --effective",
             "edge-gateway check --json | jq -r '.faults[] | .file'",
+            "edge-gateway check --bundle ./fleet",
+            "edge-gateway check --bundle fleet.tar.zst --site berlin-3 --json",
         ],
         json=True,
     )
     parser.add_argument("--effective", action="store_true", help="print every value in force, and where it is from")
+    parser.add_argument(
+        "--bundle", type=Path, metavar="PATH", help="check a folder or archive that is meant for other machines"
+    )
+    parser.add_argument(
+        "--site", action="append", default=[], metavar="NAME", help="of the bundle's sites only this one; default: all"
+    )
 
 
 def check(words: argparse.Namespace) -> int:
     """Print faults and warnings; 78 when there is a fault."""
+    if words.bundle is not None:
+        from gateway.cli.bundle_check import check_bundle
+
+        return check_bundle(words)
+    from gateway.cli.heard import heard
     from gateway.config.load import read
     from gateway.config.recipients import missing_extra
 
+    if words.site:
+        complain("--site goes with --bundle")
+        return USAGE
     config, faults = read(words.config)
     counts: dict[str, int] = {}
     warnings: list[Fault] = []
     if config is not None:
         warnings += config.warnings
-        counts = {**_counts(config), **_profiles(config, faults), **_rules(config, faults, warnings)}
+        values = heard(config.file)
+        counts = {**_counts(config), **_profiles(config, faults), **_rules(config, values, faults, warnings)}
         faults += missing_extra(config)
     faults.sort(key=lambda fault: (str(fault.file), fault.line or 0))
     if words.json:
@@ -81,42 +95,20 @@ def _profiles(config: Config, faults: list[Fault]) -> dict[str, int]:
     return {"profile": len(catalogue.profiles)}
 
 
-def _rules(config: Config, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:
+def _rules(config: Config, values: Values | None, faults: list[Fault], warnings: list[Fault]) -> dict[str, int]:
     """Load the rules as the worker does; a file that hangs is a fault at the line where it hangs."""
-    from gateway.cli.heard import heard
+    from gateway.cli.rule_loading import never_observed, rules_with
 
-    values = heard(config.file)
     loaded = rules_with(config, config.devices, values or {})
     faults += loaded.faults
     warnings += loaded.hints
     names = [definition.name for definition in loaded.definitions]
-    for place, name in enumerate(config.rules.observe if not loaded.faults else ()):
-        if name not in names:
-            at = ("rules", "observe", place)
-            faults.append(config.document.fault(at, f"there is no rule {name!r}", probably_meant(name, names)))
-    faults += _never_heard(config, values or {})
+    faults += [*never_observed(config, loaded), *_never_heard(config, values or {})]
     if names and not values and not len(config.devices):
         why = "nothing was heard yet" if values is not None else "no gateway runs and there is no journal"
         what = f"no device is listed and {why}: whether rules name the right ones cannot be known"
         warnings.append(Fault(config.gateway.devices, None, what, "edge-gateway devices list, then: devices adopt"))
     return {"rule": len(loaded.definitions)}
-
-
-def rules_with(config: Config, devices: Devices, values: Values) -> Loaded:
-    """Load the rules against devices that are installed, and those that were heard, with their last values."""
-    from gateway.config.acting import acting
-    from gateway.rules.files.loader import entries, known_types, load
-    from gateway.rules.language.house import House
-    from gateway.rules.language.recipients import Recipients
-
-    house = House(entries(devices), values)
-    house.installed = house.installed or bool(values)  # what is in it can be misspelt
-    with _alarm(config.rules.load_s_max) as rearm:
-        return load(
-            config.rules.folder, house=house, modes=config.rules.modes, types=known_types(),
-            recipients=Recipients(config.notify.names), acting=acting(config), before=rearm,
-            located=config.rules.location is not None,
-        )  # fmt: skip
 
 
 def _never_heard(config: Config, values: Values) -> Iterator[Fault]:
@@ -131,24 +123,6 @@ def _never_heard(config: Config, values: Values) -> Iterator[Fault]:
             if device not in known and ":" in device and not GLOB_CHARS & set(device):
                 at = ("routes", name, "devices", place)
                 yield config.document.fault(at, f"no device {device!r} was ever heard", probably_meant(device, known))
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[Callable[[str], None]]:
-    """Raise TimeoutError wherever the code is, `seconds` after the yielded function was last called."""
-
-    def ring(*_: object) -> None:
-        raise TimeoutError(f"did not end within {seconds:g} s")
-
-    def rearm(_: str) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        yield rearm
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _print(

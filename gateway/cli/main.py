@@ -17,6 +17,7 @@ from pathlib import Path
 import gateway
 from gateway.cli import (
     alerts,
+    applying,
     audit,
     backup,
     blobs,
@@ -66,6 +67,7 @@ GROUPS = (
     notifications,
     blobs,
     journal,
+    applying,
     backup,
     send,
     house,
@@ -108,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     words = parser().parse_args(arguments)
+    if hasattr(words, "config"):
+        from gateway.bundles.ledger import config_of
+
+        words.base, words.config = words.config, config_of(words.config)
     try:
         return int(words.function(words))
     except ConfigError as error:

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from gateway.cli.terminal import complain
 from gateway.cli.verb import Verbs, add
 
 if TYPE_CHECKING:
@@ -56,18 +57,33 @@ def run(words: argparse.Namespace) -> int:
 
 
 def _serve(words: argparse.Namespace) -> int:
+    """Serve with the config that counts; start again when another one does."""
+    from gateway.bundles.starting import Start, again
+    from gateway.clock import SystemClock
+    from gateway.config.load import load
     from gateway.config.startable import startable
     from gateway.logs.options import LogOptions
     from gateway.logs.output import VARIABLE, chosen
+    from gateway.service import AGAIN
 
     if words.log:
         before = os.environ.get(VARIABLE, "")
         os.environ[VARIABLE] = f"{before},{words.log}"  # it counts over what the config says, at a reload, too
         chosen(LogOptions(), os.environ)  # a word that is none is said now
-    config = startable(words.config)
-    from gateway.daemon import serve  # costly: after the config is known to be good
+    start = Start(words.base, SystemClock())
+    try:
+        config = load(start.file) if start.tried else startable(start.file)
+        from gateway.daemon import serve  # costly: after the config is known to be good
 
-    return serve(config)
+        code = serve(config)
+    except Exception as error:  # whatever it is, of a config that is only tried: the one before is started
+        if not start.failed(error):
+            raise
+        complain(f"{error}; the config before counts again")
+        code = AGAIN
+    if code == AGAIN:
+        again()
+    return code
 
 
 def _say(error: GatewayError) -> None:

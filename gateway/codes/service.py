@@ -17,6 +17,34 @@ NO_API = Code(
     "The socket cannot be made: `status` and the other verbs find nobody. Events are received, kept and sent.",
     "edge-gateway check",
 )
+APPLY_REFUSED = Code(
+    721,
+    "A bundle was refused",
+    "It has a fault, or needs a newer program. Nothing was changed: what ran before runs on.",
+    "edge-gateway check --bundle PATH",
+    "Each fault is named with file and line, and with what was probably meant.",
+)
+APPLY_CLOUD = Code(
+    722,
+    "An applied configuration went back: the cloud was not reached",
+    "The configuration before counts again and runs; no event is lost, what waited leaves now.",
+    "edge-gateway apply --status",
+    "Mend address, port or credentials in the bundle, and apply it again.",
+)
+APPLY_START = Code(
+    723,
+    "An applied configuration went back: the gateway did not start with it",
+    "The configuration before counts again and runs; no event is lost, what waited leaves now.",
+    "edge-gateway apply --status",
+    "It says why. Mend the bundle, and apply it again.",
+)
+APPLIED_UNREADABLE = Code(
+    724,
+    "Which configuration counts cannot be read or noted",
+    "The gateway goes by the config that it is started with, and by nothing that was applied.",
+    "edge-gateway apply --status",
+    "The file it names is damaged, or a newer version wrote it: apply the bundle again, or restore a backup.",
+)
 LIBRARIES_DIFFER = Code(
     750,
     "A library is missing or too old",

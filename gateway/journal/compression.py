@@ -24,6 +24,7 @@ class _Keyed:
         return self.keys.open(header.log_id, header.epoch, header.mark, stored, associated)
 
 
+WINDOW_BYTES_MAX = 128 * 1024 * 1024  # zstd's own limit
 LEVEL = 1  # level 3 costs 1.6x the time for 2-4 % fewer bytes on 250-byte events
 
 if sys.version_info >= (3, 14):
@@ -60,9 +61,10 @@ if sys.version_info >= (3, 14):
         """Return a stream that compresses into `raw`, with a checksum; close it to finish."""
         return cast("IO[bytes]", zstd.ZstdFile(raw, "wb", options=_OPTIONS))
 
-    def decompressing(raw: IO[bytes]) -> IO[bytes]:
-        """Return a stream of what is compressed in `raw`."""
-        return cast("IO[bytes]", zstd.ZstdFile(raw, "rb"))
+    def decompressing(raw: IO[bytes], window_bytes_max: int = WINDOW_BYTES_MAX) -> IO[bytes]:
+        """Return a stream of what is compressed in `raw`; a window is a power of two, and memory."""
+        options: dict[Any, Any] = {zstd.DecompressionParameter.window_log_max: window_bytes_max.bit_length() - 1}
+        return cast("IO[bytes]", zstd.ZstdFile(raw, "rb", options=options))
 
 else:
     import zstandard
@@ -73,9 +75,9 @@ else:
         """Return a stream that compresses into `raw`, with a checksum; close it to finish."""
         return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).stream_writer(raw, closefd=False)
 
-    def decompressing(raw: IO[bytes]) -> IO[bytes]:
-        """Return a stream of what is compressed in `raw`."""
-        return zstandard.ZstdDecompressor().stream_reader(raw, closefd=False)
+    def decompressing(raw: IO[bytes], window_bytes_max: int = WINDOW_BYTES_MAX) -> IO[bytes]:
+        """Return a stream of what is compressed in `raw`; a window is a power of two, and memory."""
+        return zstandard.ZstdDecompressor(max_window_size=window_bytes_max).stream_reader(raw, closefd=False)
 
     class Codec(_Keyed):
         """Deflate and inflate byte strings."""

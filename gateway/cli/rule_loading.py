@@ -1,0 +1,60 @@
+"""Rules loaded in this process, as the worker does, against devices as a config has them: for `check` and its like."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from gateway.errors import Fault, probably_meant
+
+if TYPE_CHECKING:
+    from gateway.cli.heard import Values
+    from gateway.config.load import Config
+    from gateway.profiles.devices import Devices
+    from gateway.rules.files.loader import Loaded
+
+
+def never_observed(config: Config, loaded: Loaded) -> Iterator[Fault]:
+    """Find words of [rules] observe that are no rules."""
+    names = [definition.name for definition in loaded.definitions]
+    for place, name in enumerate(config.rules.observe if not loaded.faults else ()):
+        if name not in names:
+            at = ("rules", "observe", place)
+            yield config.document.fault(at, f"there is no rule {name!r}", probably_meant(name, names))
+
+
+def rules_with(config: Config, devices: Devices, values: Values) -> Loaded:
+    """Load the rules against devices that are installed, and those that were heard, with their last values."""
+    from gateway.config.acting import acting
+    from gateway.rules.files.loader import entries, known_types, load
+    from gateway.rules.language.house import House
+    from gateway.rules.language.recipients import Recipients
+
+    house = House(entries(devices), values)
+    house.installed = house.installed or bool(values)  # what is in it can be misspelt
+    with _alarm(config.rules.load_s_max) as rearm:
+        return load(
+            config.rules.folder, house=house, modes=config.rules.modes, types=known_types(),
+            recipients=Recipients(config.notify.names), acting=acting(config), before=rearm,
+            located=config.rules.location is not None,
+        )  # fmt: skip
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[Callable[[str], None]]:
+    """Raise TimeoutError wherever the code is, `seconds` after the yielded function was last called."""
+
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"did not end within {seconds:g} s")
+
+    def rearm(_: str) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield rearm
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
