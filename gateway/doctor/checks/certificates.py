@@ -22,6 +22,7 @@ AREA = "credentials"
 DAYS_SOON, DAYS_LATE = 30.0, 7.0  # worth knowing, bad
 AUTHORITY_DAYS_SOON = 90.0  # exchanging an authority takes everybody longer
 FILE_BYTES_READ_MAX = 5 << 20
+NEW = "put a new one in its place: it is read at the next connection"
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,11 +102,11 @@ def _time(facts: Facts, certificate: Certificate) -> Finding | None:
         return bad(f"{name} is valid from {begins} on, which is still to come{clock}", "timedatectl", CERTIFICATE_ENDS)
     if state == "expired":
         ended = rfc3339(certificate.not_after_s * 10**9)
-        return bad(f"{name} ended {-days:,.0f} days ago ({ended})", "", CERTIFICATE_ENDS, days=round(days, 1))
+        return bad(f"{name} ended {-days:,.0f} days ago ({ended})", NEW, CERTIFICATE_ENDS, days=round(days, 1))
     soon = AUTHORITY_DAYS_SOON if certificate.authority else DAYS_SOON
     if days < DAYS_LATE:
-        return bad(f"{name} ends in {days:.1f} days", "", CERTIFICATE_ENDS, days=round(days, 1))
-    return note(f"{name} ends in {days:.0f} days", "", CERTIFICATE_ENDS, days=round(days, 1)) if days < soon else None
+        return bad(f"{name} ends in {days:.1f} days", NEW, CERTIFICATE_ENDS, days=round(days, 1))
+    return note(f"{name} ends in {days:.0f} days", NEW, CERTIFICATE_ENDS, days=round(days, 1)) if days < soon else None
 
 
 def _authorities(facts: Facts) -> list[Certificate]:

@@ -94,7 +94,7 @@ def _mqtt(facts: Facts) -> Iterator[Finding]:
         limits = said.limits
         yield ok(f"{facts.url} lets us in over MQTT {said.version}{tls} in {said.seconds * 1000:.0f} ms{_days(facts)}")
         if limits.maximum_qos == 0:
-            yield bad("it knows QoS 0 only: what was delivered is never acknowledged", "", ROUTE_REFUSED)
+            yield bad("it knows QoS 0 only: what was delivered is never acknowledged", "another broker", ROUTE_REFUSED)
         if said.version == "3.1.1":
             yield note("it knows MQTT 3.1.1 only: refusals of single events go unseen", "", BROKER_IS_OLD)
     elif facts.gateway_up:
@@ -118,7 +118,11 @@ def _http(facts: Facts) -> Iterator[Finding]:
     said = facts.answered
     assert said is not None
     if said.error:
-        yield bad(f"{facts.url}: {said.error}", "edge-gateway doctor credentials" if said.ours else "", ROUTE_DOWN)
+        yield bad(
+            f"{facts.url}: {said.error}",
+            "edge-gateway doctor credentials" if said.ours else "edge-gateway status",
+            ROUTE_DOWN,
+        )
     elif said.status in (401, 403, 407) and not facts.gateway_up:
         what = "our proxy" if said.status == 407 else "it"
         text = f"{facts.url} answers {said.status}: {what} does not take our credentials"

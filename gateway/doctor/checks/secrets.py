@@ -101,9 +101,9 @@ def judge(facts: Facts) -> Iterator[Finding]:
         return
     if facts.length > SECRET_BYTES_MAX or facts.binary:
         what = "is not text (UTF-8)" if facts.binary else f"is larger than {SECRET_BYTES_MAX} bytes"
-        yield bad(f"{where} {what}: probably the wrong file", "", SECRET_UNUSABLE)
+        yield bad(f"{where} {what}: probably the wrong file", f"file {facts.path or where}", SECRET_UNUSABLE)
     elif not facts.length:
-        yield bad(f"{where} is empty", "", SECRET_UNUSABLE)
+        yield bad(f"{where} is empty", f"ls -l {facts.path}; then put the secret there", SECRET_UNUSABLE)
     elif facts.lines > 1 and not facts.pem:
         yield note(f"{where} has {facts.lines} lines; all of them are taken for the secret")
     elif facts.blank_ends:
