@@ -55,7 +55,7 @@ class Succession:
     files: dict[str, bytes]
     record: dict[str, Any]  # of the event `rules_changed`
     actor: str
-    complete: bool  # no file of the folder is left out
+    left_out: frozenset[str]  # files of the folder of which no version runs
     done: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
