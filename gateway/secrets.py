@@ -2,11 +2,13 @@
 
 A config says where a secret is, not what it is, so that the file can be shown, copied and kept in git::
 
-    password = { credential = "kafka" }          # systemd: $CREDENTIALS_DIRECTORY/kafka (LoadCredential=)
+    password = { credential = "kafka" }          # the file /etc/edge-gateway/credentials/kafka, which root may read
     password = { file = "/etc/edge-gateway/kafka.password" }
     password = { env = "KAFKA_PASSWORD" }
 
-Each call reads again: a rotated credential is used at the next connection, without a restart.
+A credential comes from systemd: the unit loads that folder, and LoadCredential= of a drop-in comes first.
+
+Each call reads again: a rotated file is used at the next connection. systemd takes credentials when the service starts.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Literal, get_args
 from gateway.errors import ConfigError, Fault, probably_meant
 
 SECRET_BYTES_MAX = 64 * 1024  # a key in PEM is 2-4 KB; more is the wrong file
+FOLDER = "credentials"  # what the unit calls the folder: systemd names a file in it credentials_<file>
 Place = Literal["file", "credential", "env"]
 PLACES: tuple[str, ...] = get_args(Place)
 KNOWN_MAX = 256  # secrets that were read; of more, those read last
@@ -112,7 +115,13 @@ def _read_credential(name: str) -> str:
         raise ValueError("there is no $CREDENTIALS_DIRECTORY: this process was not started by systemd")
     if "/" in name or name in (".", ".."):
         raise ValueError("a credential's name has no '/'")
-    return _read_file(str(Path(folder) / name))
+    return _read_file(str(credential_in(Path(folder), name)))
+
+
+def credential_in(folder: Path, name: str) -> Path:
+    """Return where systemd has put a credential: by its name (LoadCredential= of a drop-in), or of the unit's folder."""
+    alone = folder / name
+    return alone if alone.exists() else folder / f"{FOLDER}_{name}"
 
 
 def _read_env(name: str) -> str:
@@ -132,6 +141,6 @@ def _words(error: OSError | ValueError) -> str:
 _READERS: Mapping[str, Callable[[str], str]] = {"file": _read_file, "credential": _read_credential, "env": _read_env}
 _ADVICE = {
     "file": "does the file exist, and may the gateway's user read it?",
-    "credential": "add LoadCredential= to the unit: systemctl edit edge-gateway",
+    "credential": "put it into /etc/edge-gateway/credentials as root, then: sudo systemctl restart edge-gateway",
     "env": "set it for the service: systemctl edit edge-gateway",
 }

@@ -14,7 +14,7 @@ from gateway.config.named import secrets
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.scene import SERVICE, Scene, User
-from gateway.secrets import SECRET_BYTES_MAX, Secret
+from gateway.secrets import SECRET_BYTES_MAX, Secret, credential_in
 
 AREA = "credentials"
 CREDENTIALS = Path("credentials") / f"{SERVICE}.service"  # in /run: systemd's, of the running service
@@ -53,7 +53,7 @@ def look(scene: Scene, subject: Subject) -> Facts:
     path = Path(secret.name)
     if secret.place == "credential":
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        path = (Path(folder) if folder else scene.roots.run / CREDENTIALS) / secret.name
+        path = credential_in(Path(folder) if folder else scene.roots.run / CREDENTIALS, secret.name)
     facts = Facts(where=secret.where, kind=secret.place, user=scene.user.name, path=str(path))
     try:
         entry = path.stat()
