@@ -41,9 +41,10 @@ from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.letters import not_kept, rejected, too_large
 from gateway.logs.about import about
+from gateway.logs.chain import Chain, followed
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
-from gateway.profiles.report import note_qos
+from gateway.profiles.report import note_arrival
 from gateway.progress import Mark
 from gateway.rules.worker.supervisor import RuleOutcome
 from gateway.sources.source import Delivery
@@ -104,6 +105,7 @@ class Pipeline:
         self._waiting_bytes = 0
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
         self._said: set[str] = set()  # what the log has had: tables that are full, sources with a fault
+        self.chain = Chain()
         self.paused = False
         self.rules: RuleFeed | None = None
         self.gates: Gates | None = None
@@ -124,6 +126,7 @@ class Pipeline:
         raws: list[bytes] = []
         with_blobs: list[tuple[Delivery, Decoded]] = []
         urgent, changed, gates = False, False, self.gates
+        append = self._append_and_tell if followed() else self._append_message
         size = sum([len(delivery.payload) for delivery in deliveries])
         self._journal.make_room(size * GROWTH + len(deliveries) * EVENT_BYTES)
         for delivery in deliveries:
@@ -139,7 +142,7 @@ class Pipeline:
             elif decoded.events:
                 if gates is not None and gates.types:
                     gates.hold(decoded.events)
-                raws += self._append_message(delivery, decoded.events, events)
+                raws += append(delivery, decoded.events, events)
                 for event in decoded.events:
                     if event.lane == "alarm":
                         urgent = True
@@ -150,7 +153,7 @@ class Pipeline:
                 changed = True
         self._count(deliveries)
         if changed and not delivery.known:  # of the batch's last message only: in time that is every device
-            note_qos(self._values, decoded.changed, delivery.qos)
+            note_arrival(self._values, decoded.changed, delivery.qos, delivery.topic)
         unacknowledged = self._acknowledge_when_durable(deliveries, size, len(with_blobs))
         if events or changed:
             self._committer.wake(urgent)
@@ -204,6 +207,8 @@ class Pipeline:
     def durable(self, _batch: int = 0) -> None:
         """Acknowledge, in order of receipt, all deliveries that wait for nothing but what is on the disk."""
         waiting, durable = self._waiting, self._journal.durable_sequence
+        if self.chain.waiting:
+            self.chain.durable(durable)
         while waiting and waiting[0].sequence <= durable and not waiting[0].blobs:
             over = waiting.popleft()
             self._waiting_bytes -= over.size
@@ -244,6 +249,12 @@ class Pipeline:
             return []
         self._appended = self._journal.last_sequence
         events += new
+        return raws
+
+    def _append_and_tell(self, delivery: Delivery, new: list[Event], events: list[Event]) -> list[bytes]:
+        """Append the events of a message, and say in the log what became of it."""
+        raws = self._append_message(delivery, new, events)
+        self.chain.received(delivery.source, delivery.topic, new if raws else ())
         return raws
 
     def _reject(self, delivery: Delivery, decoded: Decoded) -> None:
@@ -296,6 +307,8 @@ class Pipeline:
         for table, key, value in outcome.puts:
             self.keep(table, key, value)
         self._committer.wake(any(event.lane in ("alarm", "command") for event in outputs))
+        if outputs and followed():
+            self.chain.made(outputs)
         if outputs and self.rules is not None:
             self.rules.feed(outputs, raws)
         self.on_outputs(outputs)

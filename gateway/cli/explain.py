@@ -60,10 +60,14 @@ def explain(words: argparse.Namespace) -> int:
         said, note = rule_story.looks(records, event, outcomes)
         authors = rule_story.Authors(records, words)
         made_by = [authors.of(each) for each in (event, *causes)]
-        profile = records.table("values").get(event.get("subject", ""), {}).get("$", {}).get("profile", "")
+        answered = _answered(records, event)
+        heard = records.table("values").get(event.get("subject", ""), {}).get("$", {})
+    by_device = event.get("actor", "device") == "device"
     story: dict[str, Any] = {
         "event": event,
-        "profile": profile if event.get("actor", "device") == "device" else "",
+        "profile": heard.get("profile", "") if by_device else "",
+        "topic": heard.get("topic", "") if by_device else "",  # the device's last, which nearly always was this one
+        "at": _place(config, event["source"]) if by_device else "",
         "written": stored["written"] if stored else None,
         "causes": causes,
         "made_by": made_by,
@@ -71,7 +75,10 @@ def explain(words: argparse.Namespace) -> int:
         "looks": said,
         "looks_note": note,
         "outcomes": outcomes,
-        "routes": [route_outcome(name, event, outcomes, cursors, letters) for name in _routes(config, cursors, event)],
+        "routes": [
+            {**route_outcome(name, event, outcomes, cursors, letters), **answered.get(name, {})}
+            for name in _routes(config, cursors, event)
+        ],
     }
     if words.json:
         say_json(story)
@@ -86,7 +93,9 @@ def _tell(event: Event, story: Mapping[str, Any]) -> None:
     say(line(event, whole="reason"), "bold")
     device, profile = event.get("subject"), story["profile"]
     about = (f", device {device}" if device else "") + (f", read by profile {profile}" if profile else "")
-    say(f"  from     {event['source']}{about}")
+    at = f" ({story['at']})" if story["at"] else ""
+    on = f", last heard on {story['topic']}" if story["topic"] else ""
+    say(f"  from     {event['source']}{at}{about}{on}")
     lane, actor = event.get("lane", "telemetry"), event.get("actor", "device")
     written = f", on disk {story['written']}" if story["written"] else ""
     say(f"  record   {int(event['sequence']):,}, lane {lane}, by {actor}{written}")
@@ -103,9 +112,33 @@ def _tell(event: Event, story: Mapping[str, Any]) -> None:
         say(f"  then     {outcome['id']}  {line(outcome, whole='reason')}")
     for route in story["routes"]:
         reason = f": {route['reason']}" if route.get("reason") else ""
-        say(f"  route    {route['route']}: {route['outcome']}{reason}")
+        when = f", sent {route['sent']}, acknowledged {route['answered']}" if "answered" in route else ""
+        say(f"  route    {route['route']}: {route['outcome']}{when}{reason}")
     if not story["routes"]:
         say("  route    none carries it")
+
+
+def _place(config: Config | None, source: str) -> str:
+    """Return where a source hears: its url, address or port."""
+    options = config.sources.get(source.rpartition("/")[2]) if config is not None else None
+    if options is None:
+        return ""
+    listens = f"{options.host}:{options.port}" if hasattr(options, "host") and hasattr(options, "port") else ""
+    named = (str(getattr(options, key, "") or "") for key in ("url", "http", "serial"))
+    return next(filter(None, (*named, listens)), "")
+
+
+def _answered(records: Records, event: Event) -> Mapping[str, Mapping[str, str]]:
+    """Return when targets acknowledged an event, as far as the running gateway remembers."""
+    from gateway.api.line import ApiError
+
+    try:
+        found: Mapping[str, Mapping[str, str]] = records.ask(
+            "answered", lane=event.get("lane", "telemetry"), sequence=int(event["sequence"])
+        )
+    except ApiError:
+        return {}
+    return found
 
 
 def _about(records: Records, event_id: str) -> list[Event]:

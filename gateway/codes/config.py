@@ -22,7 +22,7 @@ CONFIG_UNREAD = Code(
     "A file was changed and is not in force yet",
     "The gateway goes by the config that it read last.",
     "edge-gateway check",
-    "When it is good, have it read: `edge-gateway reload`, or restart the service.",
+    "When it is good, have it read: `sudo systemctl reload edge-gateway`.",
 )
 DEVICES_FAULT = Code(
     104,

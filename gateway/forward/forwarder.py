@@ -33,6 +33,7 @@ import msgspec
 from gateway.clock import Clock, rfc3339
 from gateway.errors import DiskRefused
 from gateway.event import ROUTED, Lane
+from gateway.forward.answered import Answered
 from gateway.forward.circuit import Circuit
 from gateway.forward.dead_letter import Refusal
 from gateway.forward.drops import Drops
@@ -42,6 +43,7 @@ from gateway.forward.log import UNREADABLE_S, Log, Record
 from gateway.forward.order import Order
 from gateway.forward.progress import Progress
 from gateway.forward.sending import Sending
+from gateway.logs import chain
 from gateway.progress import Mark
 from gateway.routes import Lookup, Route, Selection
 from gateway.targets.target import Target
@@ -114,6 +116,7 @@ class Forwarder:
         self._circuit = Circuit(route, target.batch_max)
         self._order = Order(route, leaving, self._circuit, target.windows)
         self._judgement = Judgement(name, route, leaving, self._circuit, log, clock)
+        self.answered = Answered(clock)
         self._more = asyncio.Event()
         self._quiet = asyncio.Event()
         self._given_up = asyncio.Event()  # the journal has given up something that may be in memory
@@ -308,10 +311,19 @@ class Forwarder:
             self._moved()
 
     async def _send(self, sending: Sending) -> None:
+        loop = asyncio.get_running_loop()
+        began, followed = loop.time(), chain.followed()
+        if followed:
+            chain.leaves(self.name, self.route.to, sending.events)
         outcomes = await self._target.send(sending.events)
         if len(outcomes) != len(sending.events):
             raise AssertionError(f"{self.route.to}: {len(outcomes)} outcomes for {len(sending.events)} events")
-        self._judgement.settle(sending, outcomes, asyncio.get_running_loop().time())
+        took_s = loop.time() - began
+        if followed:
+            said = (f"{each.verdict.value} {each.reason}".rstrip() for each in outcomes)
+            chain.answered(self.name, self.route.to, sending.events, said, took_s)
+        self.answered.note(sending, outcomes, took_s)
+        self._judgement.settle(sending, outcomes, began + took_s)
         self._moved()
         self._enter(self._circuit.trouble or ("sending" if self._order.in_flight() else "idle"))
         self._quiet.set()

@@ -16,6 +16,7 @@ survives restarts. Each device's entry holds its fields and, under `NOTES`, what
 * ``counters`` button -> the count of its last press
 * ``learned``  words that [[learn]] tables remember
 * ``qos``      at which it last sent, where it speaks MQTT (0 elsewhere): 0 is what nobody acknowledges
+* ``topic``    on which that was, or the path that it posted to, or the name of its port
 """
 
 from __future__ import annotations
@@ -80,12 +81,12 @@ def notes_of(known: Known) -> dict[str, Any]:
     return notes
 
 
-def note_qos(values: Mapping[str, Known], devices: Sequence[str], qos: int) -> None:
-    """Note at which QoS devices sent whose rows are about to be journalled anyway: it costs no write of its own."""
+def note_arrival(values: Mapping[str, Known], devices: Sequence[str], qos: int, topic: str) -> None:
+    """Note how and where devices sent whose rows are about to be journalled anyway: it costs no write of its own."""
     for device in devices:
         notes = values.get(device, {}).get(NOTES)
-        if notes is not None and notes.get("qos") != qos:
-            notes["qos"] = qos
+        if notes is not None:
+            notes["qos"], notes["topic"] = qos, topic
 
 
 def judge(known: Known, name: str, value: Any, policy: Policy, now_ns: int) -> Verdict:
