@@ -103,7 +103,9 @@ SIMULATORS = house.read(ROOT, "simulators")
 TESTS = house.read(ROOT, "tests")
 RULES = house.read(ROOT, "rules")
 PRODUCT = [*GATEWAY.values(), *SIMULATORS.values()]
-EVERYTHING = [*PRODUCT, *RULES.values(), *TESTS.values()]
+PACKAGING = [one for room in ("deb", "lab", "supply") for one in house.read(ROOT, f"packaging/{room}").values()]
+MACHINES = house.read(ROOT, "packaging/tests")
+EVERYTHING = [*PRODUCT, *RULES.values(), *PACKAGING, *TESTS.values(), *MACHINES.values()]
 
 
 def nothing(findings: Iterable[str]) -> None:
@@ -139,13 +141,13 @@ def test_product_knows_no_tests() -> None:
 
 def test_sizes() -> None:
     """Modules and functions stay short enough to be read at once."""
-    nothing(house.too_long([*PRODUCT, *RULES.values()], MODULE_LINES_MAX, FUNCTION_LINES_MAX))
-    nothing(house.too_long(TESTS.values(), TESTS_LINES_MAX, FUNCTION_LINES_MAX))
+    nothing(house.too_long([*PRODUCT, *PACKAGING, *RULES.values()], MODULE_LINES_MAX, FUNCTION_LINES_MAX))
+    nothing(house.too_long([*TESTS.values(), *MACHINES.values()], TESTS_LINES_MAX, FUNCTION_LINES_MAX))
 
 
 def test_names_say_something() -> None:
     """No module, class or function is named by a word that fits anything."""
-    nothing(house.empty_names(PRODUCT, BANNED))
+    nothing(house.empty_names([*PRODUCT, *PACKAGING], BANNED))
 
 
 def test_modules_have_docstrings() -> None:
@@ -162,7 +164,7 @@ def test_one_acknowledgement() -> None:
 
 def test_tests_state_their_claim() -> None:
     """Every test says in one sentence what it claims."""
-    nothing(house.wordless_tests(TESTS.values()))
+    nothing(house.wordless_tests([*TESTS.values(), *MACHINES.values()]))
 
 
 def test_nothing_left_for_later() -> None:

@@ -14,7 +14,7 @@ from supply.locked import libraries
 
 MAINTAINER = "edge-gateway maintainers <maintainers@edge-gateway.example>"
 LICENCE_FILE = re.compile(r"(?i)(^|/)(licen[cs]e|copying|notice|edl)[^/]*$")
-COMMON = {"Apache-2.0": "Apache-2.0", "MPL-2.0": "MPL-2.0"}  # whose text every Debian has
+IN_DEBIAN = {"Apache-2.0": "Apache-2.0", "MPL-2.0": "MPL-2.0"}  # whose text every Debian has
 HOLDER = re.compile(r"(?im)^\W*((?:copyright|\(c\)).*\d{4}.*)$")
 BSD_3 = """Redistribution and use in source and binary forms, with or without modification, are permitted provided that
 the following conditions are met: (1) redistributions of source code retain the copyright notice, this list of
@@ -43,10 +43,10 @@ def copyright_file(folders: Sequence[Path]) -> str:
             found = [folder / name for name in files if name.parts[0] == info.name and LICENCE_FILE.search(str(name))]
             text = "\n\n".join(path.read_text(encoding="utf-8") for path in found if _own_words(path))
             label = f"{library.name}-licence"
-            texts[label] = f"({library.licence})\n\n{text or _common_words(library.licence)}"
+            texts[label] = f"({library.licence})\n\n{text or _words_in_debian(library.licence)}"
             holder = next(iter(HOLDER.findall(text)), f"{library.author or library.name + ' authors'}")
             parts.append(f"Files:\n{where}\nCopyright: {' '.join(holder.split())}\nLicense: {label}\n")
-    parts.append(f"License: Apache-2.0\n{indented(_in_common('Apache-2.0'))}\n")
+    parts.append(f"License: Apache-2.0\n{indented(_place_in_debian('Apache-2.0'))}\n")
     parts += [f"License: {label}\n{indented(text)}\n" for label, text in texts.items()]
     return "\n".join(parts)
 
@@ -57,18 +57,18 @@ def _own_words(path: Path) -> bool:
     return not re.search(r"Apache License\s+Version 2.0|Mozilla Public License Version 2.0", text)
 
 
-def _common_words(expression: str) -> str:
+def _words_in_debian(expression: str) -> str:
     if expression == "BSD-3-Clause":
         return BSD_3
-    if expression not in COMMON:
+    if expression not in IN_DEBIAN:
         raise BuildError(
             f"a library under {expression} carries no text of it; write it down in packaging/deb/notices.py"
         )
-    return _in_common(expression)
+    return _place_in_debian(expression)
 
 
-def _in_common(expression: str) -> str:
-    return f"On Debian systems its text is in /usr/share/common-licenses/{COMMON[expression]}."
+def _place_in_debian(expression: str) -> str:
+    return f"On Debian systems its text is in /usr/share/common-licenses/{IN_DEBIAN[expression]}."
 
 
 def indented(text: str) -> str:

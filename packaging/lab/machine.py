@@ -30,7 +30,8 @@ from lab.roots import LabError, need, root_of
 LIMIT_S = 300.0
 JOURNAL_ENTRIES_MAX = 1_000_000
 MAIN = """exec >>/lab/out/console.log 2>&1 </dev/null
-export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive
+HOME=$(getent passwd 0 | cut -d: -f6)
+export HOME PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive
 export LANG=C.UTF-8
 cd /lab/in && bash ./script
 echo $? >/lab/out/code

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import gateway
 from lab.machine import Boot, Machine
 from lab.roots import SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
 INSIDE = Path(__file__).parent / "inside"
 
-PROGRAM = "0.1.0"
-OLDER, NEWER = f"{PROGRAM}~before1", f"{PROGRAM}"
+OLDER, NEWER = f"{gateway.__version__}~before1", gateway.__version__
 STEPS = (INSIDE / "steps.sh").read_text()
 
 
