@@ -25,6 +25,7 @@ Type=oneshot
 TimeoutStartSec=infinity
 ExecStart=/bin/sh /lab/main
 """
+HOSTS = "127.0.0.1 localhost lab\n"  # the installer writes it; without it not even localhost has an address
 SILENT = ("apt-daily.timer", "apt-daily-upgrade.timer", "console-getty.service", "mosquitto.service")
 
 
@@ -41,7 +42,7 @@ def cache() -> Path:
 
 def root_of(suite: str) -> Path:
     """Return the root of a suite; a minute the first time."""
-    recipe = hashlib.sha256(f"{PACKAGES}{UNIT}{SILENT}".encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(f"{PACKAGES}{UNIT}{SILENT}{HOSTS}".encode()).hexdigest()[:12]
     root = cache() / f"{suite}-{recipe}"
     if not (root / "lab").exists():
         _make(suite, root)
@@ -58,6 +59,7 @@ def _make(suite: str, root: Path) -> None:
     if done.returncode:
         raise LabError(f"mmdebstrap failed:\n{done.stderr[-1500:]}")
     (new / "etc/hostname").write_text("lab\n")
+    (new / "etc/hosts").write_text(HOSTS)
     (new / "etc/machine-id").unlink(missing_ok=True)
     units = new / "etc/systemd/system"
     (units / "lab.service").write_text(UNIT)
