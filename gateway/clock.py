@@ -101,9 +101,10 @@ class SystemClock:
         if abs(moved_ns) < _SETTLED_NS:
             return 0
         self._offset_ns = offset_ns
-        if abs(moved_ns) >= STEP_NS_MIN and self._synced and not self._trusted:
-            self._synced, self._doubted = False, _flagged()
-            self._asked_ns = -_ASK_EVERY_NS
+        if abs(moved_ns) >= STEP_NS_MIN and not self._trusted:
+            if self._synced:
+                self._synced, self._doubted = False, _flagged()
+            self._asked_ns = -_ASK_EVERY_NS  # whoever has set it may have said so
         return moved_ns
 
     def synced(self) -> bool:
