@@ -38,9 +38,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     gateway_connected: bool = False  # the running gateway is
     per_s: float | None = None  # messages that come from it
     at_qos_0: int | None = None  # of them since the start; None: not known
+    refused: dict[str, str] = {}  # subscriptions of the running gateway, and why
 
 
-def denied(facts: Facts) -> Finding:
+def not_let_in(facts: Facts) -> Finding:
     """Say why a broker did not let us in."""
     said = facts.visited
     assert said is not None
@@ -71,9 +72,9 @@ def answered(facts: Facts) -> Iterator[Finding]:
     if said.version == "3.1.1":
         text = "it knows MQTT 3.1.1 only: what it refuses of single messages goes unseen"
         yield note(text, "a newer broker: sudo apt install mosquitto", BROKER_IS_OLD)
-    if said.denied:
-        named = ", ".join(f"{each!r}: {reason_name(code)}" for each, code in list(said.denied.items())[:NAMED_MAX])
-        text = f"{len(said.denied)} of {len(said.denied) + said.granted} subscriptions are refused ({named})"
+    if denied := {each: reason_name(code) for each, code in said.denied.items()} | facts.refused:
+        named = ", ".join(f"{each!r}: {why}" for each, why in list(denied.items())[:NAMED_MAX])
+        text = f"subscriptions are refused: {named}{' ...' if len(denied) > NAMED_MAX else ''}"
         yield bad(text, "allow them in the broker's access control list", FILTER_REFUSED)
     given = said.expiry_asked_s if limits.session_expiry_interval is None else limits.session_expiry_interval
     if given < min(said.expiry_asked_s, SESSION_S_MIN):

@@ -72,7 +72,7 @@ async def visit(
     versions = {"5": (p.V5,), "3.1.1": (p.V311,), "auto": (p.V5, p.V311)}[options.version]
     for version in versions:
         left = began + seconds - time.monotonic()
-        found = await _once(options, version, client_id, expiry if version == p.V5 else 0, (), left, probe=False)
+        found = await _once(options, version, client_id, expiry if version == p.V5 else 0, left)
         old = found.reason_code == Reason.UNSUPPORTED_PROTOCOL_VERSION or found.silent
         if found.connected or not old:
             break
@@ -82,7 +82,7 @@ async def visit(
         return found
     left = began + seconds - time.monotonic()
     version = p.V5 if found.version == "5" else p.V311
-    more = await _once(options, version, client_id, 0, filters[:FILTERS_MAX], left, probe=probe)
+    more = await _once(options, version, client_id, 0, left, ask=True, filters=filters[:FILTERS_MAX], probe=probe)
     found = msgspec.structs.replace(found, expiry_asked_s=expiry)
     if not more.connected:
         return found
@@ -90,8 +90,15 @@ async def visit(
 
 
 async def _once(
-    options: ConnectionOptions, version: int, client_id: str, expiry: int, filters: tuple[str, ...], left: float, *,
-    probe: bool,
+    options: ConnectionOptions,
+    version: int,
+    client_id: str,
+    expiry: int,
+    left: float,
+    *,
+    ask: bool = False,
+    filters: tuple[str, ...] = (),
+    probe: bool = False,
 ) -> Visited:  # fmt: skip
     guest = _Guest(client_id, version, expiry, probe=probe)
     began = time.monotonic()
@@ -101,7 +108,7 @@ async def _once(
             try:
                 await asyncio.wait(_either(link.ended, guest.let_in), return_when=asyncio.FIRST_COMPLETED)
                 took = time.monotonic() - began
-                if guest.connack is not None and (filters or probe):
+                if guest.connack is not None and ask:
                     await guest.ask(link, filters)
             finally:
                 link.close()

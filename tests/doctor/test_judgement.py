@@ -261,7 +261,8 @@ CASES: list[tuple[Any, Any, str, str]] = [
         "after 1 h (7 d was asked for)",
     ),
     (broker, _broker(msgspec.structs.replace(LET_IN, limits=Properties(maximum_qos=0))), "bad", "QoS 0 only"),
-    (broker, _broker(msgspec.structs.replace(LET_IN, denied={"a/#": 0x87}, granted=3)), "bad", "1 of 4"),
+    (broker, _broker(msgspec.structs.replace(LET_IN, denied={"a/#": 0x87}, granted=3)), "bad", "'a/#': Not authorized"),
+    (broker, _broker(LET_IN, refused={"b/#": "Not authorized"}), "bad", "'b/#'"),
     (broker, _broker(msgspec.structs.replace(LET_IN, version="3.1.1"), settings=_settings()), "warning", "3.1.1 only"),
     (
         broker,

@@ -18,11 +18,12 @@ import zstandard
 from paho.mqtt import publish
 
 from simulators.processes import Session, free_port
-from tests.cli.site import command
+from tests.cli.site import Result, command
 from tests.doctor.planted import DOOR, PLANTED, ROOM, log_lines, write
 from tests.mqtt.authority import Authority
 
 READY_S = 60.0
+AT_QOS_0 = "zigbee2mqtt/back-door"
 
 
 class House:
@@ -52,6 +53,7 @@ class House:
         """Publish a value that is a secret, and one nobody understands, as soon as somebody listens."""
         user = {"username": "anna", "password": PLANTED["file of a user of the listener"]}
         messages = {
+            AT_QOS_0: json.dumps({"contact": False, "battery": 97}),
             "shellies/shellydw-1/sensor/state": "open",
             "tele/keypad/SENSOR": json.dumps({"code": PLANTED["value of a device"]}),
             "shellies/shellydw-1/sensor/battery": PLANTED["payload nobody understands"],
@@ -60,11 +62,17 @@ class House:
         for topic, payload in messages.items():
             while True:
                 try:
-                    publish.single(topic, payload, qos=1, hostname="127.0.0.1", port=port, auth=user)  # type: ignore[arg-type]
+                    publish.single(
+                        topic, payload, qos=0 if topic == AT_QOS_0 else 1, hostname="127.0.0.1", port=port, auth=user
+                    )  # type: ignore[arg-type]
                     break
                 except OSError:
                     assert time.monotonic() < end, (self.folder / "gateway.log").read_text()
                     time.sleep(0.1)
+
+    def doctor(self, *words: str) -> Result:
+        """Run the doctor on it."""
+        return command("doctor", "--config", str(self.folder / "gateway.toml"), *words, **self.environment)
 
     def bundle(self, *words: str) -> dict[str, str]:
         """Make a bundle and return its files by name, without the folder."""
@@ -128,6 +136,46 @@ def test_anonymous(house: House) -> None:
     every = "\n".join(house.bundle("--anonymous").values())
     for name in (DOOR, ROOM, "house-of-anna", "shellydw-1", "48.137"):
         assert name not in every, every[max(0, every.find(name) - 200) : every.find(name) + 100]
+
+
+def test_doctor_beside_a_running_gateway(house: House) -> None:
+    """It asks the gateway, judges by the rights of its process, and ends with 1 for a broker that is away."""
+    found = house.doctor("--json")
+    assert found.code == 1
+    lines = found.json["lines"]
+    by_subject = {line["subject"]: line for line in lines}
+    assert found.json["running"] is True
+    assert by_subject["source house"]["level"] == "ok"
+    assert (by_subject["source old"]["level"], by_subject["source old"]["code"]) == ("bad", "EG-201")
+    assert by_subject["target web"]["level"] == "bad"
+    assert {"clock", "disk", "journal", "machine", "versions", "rule walls"} <= set(by_subject)
+    assert not [line for line in lines if "itself failed" in line["text"]]
+    for secret in filter(None, PLANTED.values()):
+        assert secret not in found.out
+
+
+def test_a_device_that_sends_at_qos_0_is_named(house: House) -> None:
+    """The gateway notes at which QoS a device last sent; doctor names those at 0 and says what to set there."""
+    listed = command("devices", "list", "--json", "--config", str(house.folder / "gateway.toml"), **house.environment)
+    levels = {device["id"]: device["qos"] for device in listed.json}
+    assert levels["house/z2m:back-door"] == 0
+    assert levels["house/shelly:shellydw-1"] == 1
+    (line,) = house.doctor("devices", "--json").json["lines"]
+    assert (line["level"], line["code"]) == ("warning", "EG-351")
+    assert "house/z2m:back-door" in line["text"]
+    assert "qos: 1" in line["type"]
+
+
+def test_doctor_for_a_person(house: House) -> None:
+    """A line each, what to type behind what is not good, a sum at the end; an area that is none gets a hint and 2."""
+    said = house.doctor("broker", "--bad")
+    assert said.code == 1
+    assert said.lines[0].startswith("BAD   source old: 127.0.0.1 port ")
+    assert said.lines[1].startswith("      -> nc -vz")
+    assert "1 bad, 0 worth knowing, 1 ok" in said.out
+    wrong = house.doctor("brokr")
+    assert wrong.code == 2
+    assert "did you mean 'broker'?" in wrong.err
 
 
 def test_a_file_that_is_there_stays(house: House, tmp_path: Path) -> None:

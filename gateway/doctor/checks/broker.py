@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.doctor.brokers import Facts, answered, denied, settings
+from gateway.doctor.brokers import Facts, answered, not_let_in, settings
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, note, ok
 from gateway.doctor.mosquitto import settings_of
@@ -37,7 +37,7 @@ def look(scene: Scene, subject: Subject) -> Facts:
     facts = _known(scene, name, Facts(name=name, url=str(address)))
     left = NET_S_MAX
     if options.proxy is None:
-        found = reach(address.host, address.port, options.tls if address.tls else None)
+        found = reach(address.host, address.port, options.tls if address.tls else None, NET_S_MAX)
         facts = msgspec.structs.replace(facts, reach=found)
         if found.failed:
             return facts
@@ -55,7 +55,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield from unreached(facts.reach)
         return
     if facts.visited is None or not facts.visited.connected:
-        yield denied(facts)
+        yield not_let_in(facts)
         yield from settings(facts)
         return
     findings = [*(worth_knowing(facts.reach) if facts.reach else ()), *answered(facts), *settings(facts)]
@@ -87,5 +87,9 @@ def _known(scene: Scene, name: str, facts: Facts) -> Facts:
         return facts
     per_s = source.received / status.uptime_s if status.uptime_s > 60 and source.received else None
     return msgspec.structs.replace(
-        facts, gateway_connected=source.state == "connected", per_s=per_s, at_qos_0=source.qos.get("0", 0)
+        facts,
+        gateway_connected=source.state == "connected",
+        per_s=per_s,
+        at_qos_0=source.qos.get("0", 0),
+        refused=dict(source.detail.get("refused_filters", {})),
     )

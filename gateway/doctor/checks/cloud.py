@@ -51,7 +51,7 @@ def look(scene: Scene, subject: Subject) -> Facts:
         return _broker(scene, name, options, Facts(url=str(options.address), kind="mqtt", gateway_up=up))
     parts = urlsplit(options.url)
     host, tls = parts.hostname or "", parts.scheme == "https"
-    found = reach(host, parts.port or (443 if tls else 80), options.tls if tls else None)
+    found = reach(host, parts.port or (443 if tls else 80), options.tls if tls else None, NET_S_MAX)
     facts = Facts(url=f"{parts.scheme}://{parts.hostname}{parts.path}", kind="http", reach=found, gateway_up=up)
     if found.failed:
         return facts
@@ -76,7 +76,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
 def _broker(scene: Scene, name: str, options: ConnectionOptions, facts: Facts) -> Facts:
     address, left = options.address, NET_S_MAX
     if options.proxy is None:
-        found = reach(address.host, address.port, options.tls if address.tls else None)
+        found = reach(address.host, address.port, options.tls if address.tls else None, NET_S_MAX)
         facts = msgspec.structs.replace(facts, reach=found)
         if found.failed:
             return facts

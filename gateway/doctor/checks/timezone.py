@@ -59,7 +59,8 @@ def judge(facts: Facts) -> Iterator[Finding]:
 def _version() -> str:
     for folder in TZPATH:
         try:
-            first = (Path(folder) / "tzdata.zi").open(encoding="utf-8").readline()
+            with (Path(folder) / "tzdata.zi").open(encoding="utf-8") as file:
+                first = file.readline(100)
         except OSError:
             continue
         return first.removeprefix("# version ").strip()
