@@ -97,7 +97,8 @@ def sound(name: str) -> bool:
 
 def hidden(name: str) -> bool:
     """Return whether a file is nobody's configuration: its name, or that of a folder around it, says so."""
-    return any(part.startswith(".") or part == "__pycache__" for part in PurePosixPath(name).parts)
+    parts = PurePosixPath(name).parts
+    return any((part.startswith(".") and part != "..") or part == "__pycache__" for part in parts)
 
 
 def _plain(raw: IO[bytes], head: bytes) -> IO[bytes]:
