@@ -2,7 +2,8 @@
 
 Several words may count (`agree`): its own and its bridge's, as Home Assistant's `availability_mode` has it. What is
 behind a parent (`[device] via`) is offline with it and what it was before when the parent is back; the parent's event
-says so for all of them, so that a bridge that restarts is one event and not one for each of its devices.
+says so for all of them and names them (`devices`, `CHILDREN_NAMED_MAX` at most), so that a bridge that restarts is one
+event and not one for each of its devices.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from gateway.profiles.pointer import ABSENT
 from gateway.profiles.report import NOTES, Known, Policy, Verdict, judge, notes_of
 from gateway.profiles.values import shown, text_of
 from gateway.profiles.watch import ONLINE, Watch
+
+CHILDREN_NAMED_MAX = 1_000  # devices that an event of their parent names
 
 
 def availability(
@@ -50,8 +53,7 @@ def availability(
     if judge(known, "online", online, Policy(), delivery.received_ns) is not Verdict.CHANGED:
         return
     out.changed.append(bound.subject)
-    if spec.scope == "parent":
-        _children(context, bound.subject, online=online, out=out)
+    children = _children(context, bound.subject, online=online, out=out) if spec.scope == "parent" else []
     retained = delivery.retained and bound.message.retained == "state"
     if retained and old is ABSENT:
         return
@@ -62,6 +64,8 @@ def availability(
         data["previous"] = old
     if spec.scope == "parent":
         data["scope"] = "parent"
+        if children:
+            data["devices"] = children[:CHILDREN_NAMED_MAX]
     kind = ONLINE.event if online else ONLINE.off
     out.events.append(messages.event_of(context, kind or "", bound, delivery, data, resync=retained))
 
@@ -85,20 +89,24 @@ def _effective(
     return online
 
 
-def _children(context: Context, parent: str, *, online: bool, out: Decoded) -> None:
-    """Take everything behind a parent offline with it, and back to what it was."""
+def _children(context: Context, parent: str, *, online: bool, out: Decoded) -> list[str]:
+    """Take everything behind a parent offline with it, and back to what it was; return what is `online` now, or not."""
+    changed = []
     for subject, known in context.values.items():
         notes = known.get(NOTES, {})
         if notes.get("via") != parent:
             continue
         if not online and "own" not in notes:
-            notes["own"] = known.get("online") is not False
+            notes["own"] = before = known.get("online") is not False
             known["online"] = False
         elif online and "own" in notes:
-            known["online"] = notes.pop("own")
+            known["online"] = before = notes.pop("own")
         else:
             continue
         out.changed.append(subject)
+        if before:
+            changed.append(subject)
+    return changed
 
 
 def _removed(context: Context, bound: Bound, delivery: Received, out: Decoded) -> None:

@@ -162,12 +162,14 @@ def test_what_is_behind_a_parent_goes_with_it() -> None:
     assert [(e.type, e.subject, e.data["scope"]) for e in gone.events] == [
         ("device_offline", "house/t:bridge", "parent")
     ]
+    assert gone.events[0].data["devices"] == ["house/t:a", "house/t:b"], "c was offline already"
     assert (online(), len(gone.changed)) == ([False, False, False], 4)
     made.decode(delivery("t/b/availability", "offline"))
     assert made.decode(delivery("t/c/availability", "online")).events == []
     assert online() == [False, False, False]
-    made.decode(delivery("t/bridge/state", "online"))
+    back = made.decode(delivery("t/bridge/state", "online"))
     assert online() == [True, False, True]
+    assert [e.data.get("devices") for e in back.events] == [["house/t:a", "house/t:c"]]
     assert all("own" not in values[f"house/t:{name}"][NOTES] for name in ("a", "b", "c"))
 
 

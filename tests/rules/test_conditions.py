@@ -204,3 +204,20 @@ def test_what_rules_that_are_gone_left_is_cleaned_up(tmp_path: Path) -> None:
     assert (here.commands, here.alerts) == ([("trv-bath", "set_mode", "off")], ["airing"])
     here.reload(house(tmp_path, "").loaded)
     assert (here.commands[1:], here.alerts) == ([("trv-bath", "set_mode", "heat")], [])
+
+
+@pytest.mark.parametrize("per", ["device", "room"])
+def test_devices_behind_a_bridge_are_offline_with_it(tmp_path: Path, per: str) -> None:
+    """One event of the bridge says it of all that it names: conditions about them begin, and end when it is back."""
+    here = house(tmp_path, SAYS.format(arguments=f'kind="door", online=False, lasts="5m", per="{per}"'))
+    doors = [here.device(f"door-{name}", kind="door", room=name) for name in ("front", "back")]
+    behind = [door.id for door in doors]
+    here.event("device_offline", "bridge", online=False, scope="parent", devices=[*behind, "house/t:nobody"])
+    here.advance("4m")
+    assert said(here) == []
+    here.advance("2m")
+    names = [door.name if per == "device" else door.room for door in doors]
+    assert sorted(said(here)) == sorted(f"begun {name}" for name in names)
+    here.event("device_online", "bridge", online=True, scope="parent", devices=behind[:1])
+    assert said(here)[2:] == [f"ended {names[0]}"]
+    assert [door.is_online for door in doors] == [True, False]

@@ -8,10 +8,11 @@ lasted long enough; *end* follows only what has begun.  Nothing depends on the w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.rules.engine.call import Call, Cause, Site
 from gateway.rules.engine.openings import Openings
+from gateway.rules.engine.seen import Seen
 from gateway.rules.engine.tables import RULE_STATE, TIMERS
 from gateway.rules.engine.tallies import HOUSE, Tallies, meant, truth_of
 from gateway.rules.engine.trace import HOURS as CLOSED
@@ -20,11 +21,23 @@ from gateway.rules.language.definition import Condition
 from gateway.rules.language.house import OFFLINE, ONLINE, Device
 
 LASTS, UNKNOWN = "lasts", "unknown"  # kinds of timers
+PRESENCE = frozenset((OFFLINE, ONLINE))
 
 Act = Callable[[Condition, str, Cause], None]
 """Runs the begin or the end of a condition in a scope."""
 Watched = tuple[Condition, frozenset[str], str]
 """A condition, the fields it reads, and the scope a device counts in."""
+
+
+class Events(Protocol):
+    """What a condition needs of whoever looks at records."""
+
+    def take(self, raw: bytes, seen: Seen) -> None:
+        """Look at this record now."""
+
+    def cause(self, seen: Seen) -> Cause:
+        """Return what happens because of it."""
+        ...
 
 
 class Conditions:
@@ -92,6 +105,19 @@ class Conditions:
         if "unknown" in row or (was and row.get("lasted") and not row.get("begun")):
             return False
         return self._truth(condition, scope, was) is was
+
+    def behind(self, raw: bytes, seen: Seen, events: Events) -> None:
+        """Take the devices behind a parent offline with it, or back: one event of the parent names them all."""
+        online, devices = seen.type == ONLINE, self._site.house.devices
+        for device_id in seen.data["devices"]:
+            device = devices.get(device_id)
+            if device is None:
+                continue
+            device.update({"online": online})
+            for condition, _, scope in self.of(device_id):
+                if not self.steady(condition, scope, device_id):
+                    events.take(raw, seen)
+                    self.evaluate(condition, scope, events.cause(seen))
 
     def values(self, condition: Condition, device: Device) -> list[Any]:
         """Return what a condition's fields are of a device, for the trace; behind them what else counts."""
@@ -167,7 +193,7 @@ class Conditions:
 
 def touches(watched: Watched, event_type: str, data: dict[str, Any]) -> bool:
     """Return whether an event can change what a condition is."""
-    return not watched[1].isdisjoint(data) or event_type in (OFFLINE, ONLINE)
+    return not watched[1].isdisjoint(data) or event_type in PRESENCE
 
 
 def _key(condition: Condition, scope: str) -> str:

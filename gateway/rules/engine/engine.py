@@ -2,9 +2,8 @@
 
 `Engine.step` looks at records in order.  A record updates the house, then runs the rules that react to it and the
 conditions it changes; time comes as records, too (`timer_fired`, `rules_loaded`).  Given the same tables and the same
-records it does the same, with the same ids: after a crash, in a test, in a backtest.
-
-An index by type and device finds the rules, so an event costs the same with one rule loaded and with two hundred.
+records it does the same, with the same ids: after a crash, in a test, in a backtest. An index by type and device finds
+the rules, so an event costs the same with one rule loaded and with two hundred.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from gateway.rules.engine import alerts, claims, jumps
 from gateway.rules.engine.absence import ENABLE, FORGET, KEPT_S, Absence
 from gateway.rules.engine.appointments import AT, Appointments, in_time, missed_text
 from gateway.rules.engine.call import Call, Cause, Part, Site
-from gateway.rules.engine.conditions import LASTS, UNKNOWN, Conditions, touches
+from gateway.rules.engine.conditions import LASTS, PRESENCE, UNKNOWN, Conditions, touches
 from gateway.rules.engine.decision import Decisions
 from gateway.rules.engine.index import Index
 from gateway.rules.engine.openings import HOURS, InForce, Openings
@@ -161,6 +160,8 @@ class Engine:
                     if not steady:
                         runner.take(raw, seen)
                         self._conditions.evaluate(entry[0], entry[2], runner.cause(seen))
+            if seen.type in PRESENCE and "devices" in seen.data:
+                self._conditions.behind(raw, seen, runner)
             if runner.bytes > OUTCOME_BYTES_MAX:
                 break
         if runner.bytes > OUTCOME_BYTES_MAX:
