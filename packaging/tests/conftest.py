@@ -108,7 +108,12 @@ def lab(suite: str, packages: Packages, kept: Path, request: pytest.FixtureReque
 
 
 def figures(boot: Boot, name: str) -> dict[str, Any]:
-    """Return the JSON object on the line ``NAME {...}`` of a console."""
-    line = next(line for line in reversed(boot.console.splitlines()) if line.startswith(f"{name} {{"))
-    found: dict[str, Any] = json.loads(line.partition(" ")[2])
-    return found
+    """Return the JSON object on the last line ``NAME {...}`` of a console."""
+    return all_figures(boot, name)[-1]
+
+
+def all_figures(boot: Boot, name: str) -> list[dict[str, Any]]:
+    """Return the JSON objects on the lines ``NAME {...}`` of a console."""
+    found = [line.partition(" ")[2] for line in boot.console.splitlines() if line.startswith(f"{name} {{")]
+    assert found, f"no line {name!r} in {boot.folder}"
+    return [json.loads(text) for text in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Lab, figures
+from conftest import Lab, all_figures, figures
 
 STOP_S_MAX = 5.0
 KILLS = 6
@@ -63,6 +63,6 @@ def test_stopped_under_load(lab: Lab) -> None:
         echo "judged $(python3 oracle.py judge)"
     """)
     assert figures(boot, "judged")["missing"] == 0
-    stops = [line for line in boot.console.splitlines() if line.startswith("stopped {")]
+    stops = all_figures(boot, "stopped")
     assert len(stops) == 3
-    assert figures(boot, "stopped")["seconds"] <= STOP_S_MAX
+    assert max(stop["seconds"] for stop in stops) <= STOP_S_MAX

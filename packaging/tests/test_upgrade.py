@@ -51,6 +51,32 @@ def test_upgrade_and_downgrade_with_a_backlog(lab: Lab) -> None:
     assert judged["missing"] == 0
 
 
+def test_conffiles(lab: Lab) -> None:
+    """A newer gateway.toml replaces one that nobody touched; one that somebody changed stays, the new one lies beside."""
+    lab.run("""
+        dpkg-deb -R "./$OLDER" /tmp/other
+        echo '# as an older version had it' >>/tmp/other/etc/edge-gateway/gateway.toml
+        dpkg-deb -b /tmp/other /tmp/other.deb
+        file=/etc/edge-gateway/gateway.toml
+
+        dpkg -i /tmp/other.deb
+        grep -q 'as an older' $file
+        echo 'gateway.name = "cellar"' >/etc/edge-gateway/gateway.d/90-mine.toml
+        install $NEWER
+        if grep -q 'as an older' $file; then exit 1; fi
+
+        dpkg -i /tmp/other.deb
+        echo '# mine' >>$file
+        dpkg --force-confold -i "./$NEWER"
+        grep -qx '# mine' $file
+        grep -q 'as an older' $file
+        cat $file.dpkg-dist
+        cat /etc/edge-gateway/gateway.d/90-mine.toml
+        until_true 60 answers
+        edge-gateway status
+    """)
+
+
 def test_upgraded_under_load(lab: Lab) -> None:
     """Upgraded while a device sends, nothing that was acknowledged is lost, and the service was never given up."""
     boot = lab.run("""
