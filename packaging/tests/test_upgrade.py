@@ -52,7 +52,7 @@ def test_upgrade_and_downgrade_with_a_backlog(lab: Lab) -> None:
 
 
 def test_conffiles(lab: Lab) -> None:
-    """A newer gateway.toml replaces one that nobody touched; one that somebody changed stays, the new one lies beside."""
+    """A newer gateway.toml replaces one that nobody touched; a changed one stays, with the new one beside it."""
     lab.run("""
         dpkg-deb -R "./$OLDER" /tmp/other
         echo '# as an older version had it' >>/tmp/other/etc/edge-gateway/gateway.toml
