@@ -8,6 +8,7 @@ senders keep), then what is in flight to targets, then one last commit with all 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import signal
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from gateway.assembly import (
 )
 from gateway.audit import Audit
 from gateway.belonging import Belonging
+from gateway.bench import hang
 from gateway.blobs.keeper import BlobKeeper
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import BlobStore
@@ -64,6 +66,7 @@ from gateway.pipeline import Pipeline
 from gateway.profiles.units import everybody
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
+from gateway.restarts import Restarts
 from gateway.rules.files.edits import version
 from gateway.service import AGAIN, Service
 from gateway.sources.source import Source
@@ -239,6 +242,8 @@ class Daemon:
         heartbeat = Heartbeat(answers.status, self.pipeline.record, self.clock, gateway=self.name,
                               every_s=lambda: self.config.gateway.heartbeat_minutes * 60)  # fmt: skip
         add("heartbeat", heartbeat.run(), outer=True)
+        for stage in self.config.gateway.faults:
+            add(f"fault[{stage}]", hang(self, stage, self.config.gateway.faults_after_s))
 
     async def _become_ready(self) -> None:
         """Say READY when the journal takes records and each source is there, or has tried: nobody is waited for."""
@@ -341,6 +346,9 @@ class Daemon:
 def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     """Run a gateway until it is told to stop; the exit code. Raises GatewayError when it can't start."""
     set_up(config.log)
+    faulthandler.enable()  # the watchdog's SIGABRT leaves the stacks of all threads in the log
+    restarts = Restarts()
+    restarts.wait(Service())
 
     async def _run() -> int:
         with patient(Service()):
@@ -348,4 +356,6 @@ def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
         await made.run()
         return AGAIN if made.again else 0
 
-    return asyncio.run(_run())
+    code = asyncio.run(_run())
+    restarts.over()
+    return code

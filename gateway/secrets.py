@@ -119,7 +119,7 @@ def _read_credential(name: str) -> str:
 
 
 def credential_in(folder: Path, name: str) -> Path:
-    """Return where systemd has put a credential: by its name (LoadCredential= of a drop-in), or of the unit's folder."""
+    """Return where systemd has put a credential: by its name (LoadCredential= of a drop-in), or of the folder."""
     alone = folder / name
     return alone if alone.exists() else folder / f"{FOLDER}_{name}"
 

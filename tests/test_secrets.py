@@ -20,7 +20,7 @@ def test_file_is_read_at_each_call(tmp_path: Path) -> None:
 
 
 def test_credential_of_the_units_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file in the folder that the unit loads has a longer name there; one that is loaded by name alone comes first."""
+    """A file in the folder that the unit loads has a longer name there; one that is loaded by name comes first."""
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     secret = secret_of({"credential": "kafka"}, Path())
     (tmp_path / "credentials_kafka").write_text("of the folder\n")

@@ -49,6 +49,10 @@ class CrossCheck:
         config = self._config
         if not config.targets:
             yield Fault(config.file, None, "no target: events stay in the journal", "add a [targets.NAME]")
+        if config.gateway.faults:
+            stages = ", ".join(config.gateway.faults)
+            what = f"{stages}: hangs on purpose {config.gateway.faults_after_s:g} s after a start"
+            yield self._fault(("gateway", "faults"), what, "for a bench: not where anybody relies on this gateway")
         used = {route.to for route in self.routes().values()}
         for name in config.targets:
             if name not in used:

@@ -61,6 +61,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     trust_clock: bool = False  # the machine has a clock chip: its time is right, even if nobody synchronises it
     heartbeat_minutes: float = 15.0  # between two gateway_heartbeat events; 0: none
     commands: Literal["observe", "run"] = "run"  # observe: what rules would switch is recorded, nothing is switched
+    faults: list[Literal["loop", "commit", "acknowledge", "forward"]] = []  # on a bench: these stages hang on purpose
+    faults_after_s: float = 10.0  # so long after the start
 
 
 class ApiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
