@@ -24,8 +24,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.clock import SystemClock
+from gateway.actors import myself
+from gateway.audit import LEFT, leave
+from gateway.clock import SystemClock, rfc3339
 from gateway.config.load import read as read_config
+from gateway.config.places import places
 from gateway.errors import GatewayError
 from gateway.history.file import NAME as HISTORY
 from gateway.journal.archive import CONFIG, ELSEWHERE, JOURNAL, BackupError, Kept, Manifest, Take, read
@@ -140,6 +143,7 @@ class _Placing:
         config = self._place(self._manifest.config)
         if self._to is not None:
             self._redirect(config)
+        self._tell(config, started)
         return Restored(
             log_id=started.log_id,
             epoch=started.epoch,
@@ -151,6 +155,14 @@ class _Placing:
             found=list(started.recovery.lines()),
             missing=[path for path in map(str, self._secrets()) if not Path(path).exists()],
         )
+
+    def _tell(self, config: Path, started: Journal) -> None:
+        """Leave who did it for the first start, which puts it on the record; a restore does not fail for want of it."""
+        with suppress(GatewayError, OSError):
+            state = places(config).state
+            now = rfc3339(SystemClock().wall_ns())
+            leave(state, "backup_restored", myself(), now, file=self._file.name, epoch=started.epoch)
+            _own(state / LEFT, state)
 
     def _refuse(self) -> None:
         """Look whether anything is in the way. Raises BackupError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gateway.codes.table import CODES, HUNDREDS, constants, find, looks_like_one
 
 ROOT = Path(__file__).parents[2]
+IMPORTED = re.compile(r"^ *from gateway\.codes[^\n(]*(\([^)]*\)|$)", re.MULTILINE)
 PUBLISHED = Path(__file__).with_name("published.txt")
 
 
@@ -21,6 +23,16 @@ def test_every_code_is_one_of_its_hundred_and_the_only_one() -> None:
         assert all(number // 100 == hundred for number in numbers)
     for each in ("number", "title", "message_id"):
         assert len({getattr(code, each) for code in every}) == len(every) == len(CODES)
+
+
+def test_every_code_is_used() -> None:
+    """No code is only on paper: the gateway says each of them somewhere, or the table says since when no more."""
+    used: set[str] = set()
+    for path in (ROOT / "gateway").rglob("*.py"):
+        if "codes" not in path.relative_to(ROOT).parts:
+            used.update(re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", IMPORTED.sub("", path.read_text())))
+    unused = [f"{code} {name}" for module, _ in HUNDREDS for name, code in constants(module) if name not in used]
+    assert not [each for each in unused if not CODES[each.split()[0]].gone]
 
 
 def test_every_code_says_what_to_do() -> None:

@@ -78,3 +78,5 @@ def test_a_backup_under_load_goes_on_elsewhere_with_ids_never_used(tmp_path: Pat
         assert readings(mine) == {"garage": list(range(50))}
         assert not {event["id"] for event in mine} & original
         assert copy.json("journal", "verify")["ok"]
+        told = [event["data"]["what"] for event in mine if event["type"] == "change_recorded"]
+        assert "backup_restored" in told  # who did it was left for the first start
