@@ -44,13 +44,13 @@ class ClockWatch:
         gateway: str,
         marks: Callable[[], Iterable[Marks]],
         retell: Callable[[], None],
-        clock_set: Callable[[], None],
+        clock_set: Callable[[int, int], None],
     ) -> None:
         """Take the clock as it is.
 
         marks      who marks events of devices; asked for each time
         retell     is called when events that wait have another time than before
-        clock_set  lets the rules know
+        clock_set  lets the rules know: the last record by the clock before, and that clock minus the boot clock
         """
         self._journal = journal
         self._clock = clock
@@ -122,8 +122,7 @@ class ClockWatch:
             self._stepped(moved_ns, before.offset_ns)
         if synced and not was_synced:
             self._believed(moved_ns)
-        if stepped or synced != was_synced:
-            self._clock_set()
+        self._clock_set(self._stretch.first - 1, before.offset_ns)
         self._retell()
 
     def _mark(self) -> None:

@@ -311,8 +311,8 @@ class Daemon:
         self.commands.wake()
         self.web_calls.wake()
 
-    def _clock_set(self) -> None:
-        self.rules.time.clock_set()
+    def _clock_set(self, last: int, offset_ns: int) -> None:
+        self.rules.clock_set(last, offset_ns)
 
     def _retell(self) -> None:
         for forwarder in self.forwarders:

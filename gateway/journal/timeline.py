@@ -1,7 +1,7 @@
 """What the wall clock was worth when a record was appended, and when it really happened.
 
 Sequences are cut into stretches, in each of which the wall clock is the boot clock and one offset (gateway/clock.py).
-Rows of the table "clock", by the sequence a stretch begins with (16 digits)::
+Rows of the table "clock", by ``<sequence a stretch begins with>.<epoch>.<boot_ns>`` (16, 10 and 20 digits: in order)::
 
     {boot, boot_ns, offset_ns, synced, epoch, not_before_ns}
 
@@ -52,6 +52,11 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     synced: bool
     epoch: int = 0
     not_before_ns: int = 0
+
+    @property
+    def key(self) -> str:
+        """Its row; the clock may be set twice without a record between."""
+        return f"{self.first:016d}.{self.epoch:010d}.{self.boot_ns:020d}"
 
     @property
     def wall_ns(self) -> int:
@@ -110,7 +115,7 @@ class Timeline:
         )
         row = msgspec.to_builtins(stretch)
         del row["first"]
-        tables.put(TABLE, f"{first:016d}", row)
+        tables.put(TABLE, stretch.key, row)
         self._now = _snapshot(self._rows)
         return stretch
 
@@ -119,8 +124,8 @@ class Timeline:
         stretches = self._now.stretches
         kept = _needed(stretches, oldest)
         for stretch in stretches[:-1]:
-            if stretch.first not in kept:
-                tables.put(TABLE, f"{stretch.first:016d}", None)
+            if stretch.key not in kept:
+                tables.put(TABLE, stretch.key, None)
         self._now = _snapshot(self._rows)
 
     # -- asking ----------------------------------------------------------------------------------------
@@ -246,7 +251,7 @@ def _snapshot(rows: Mapping[str, Any]) -> _Snapshot:
     stretches = []
     for key in sorted(rows):
         try:
-            stretches.append(msgspec.convert({**rows[key], "first": int(key)}, Stretch))
+            stretches.append(msgspec.convert({**rows[key], "first": int(key.partition(".")[0])}, Stretch))
         except (msgspec.ValidationError, ValueError, TypeError):
             continue  # another version's: it costs a correction, not the start
     offsets: dict[str, int] = {}
@@ -275,21 +280,21 @@ def _ending(stretch: Stretch, later: Sequence[Stretch]) -> bytes:
     return b"," + msgspec.json.encode(found)[1:]
 
 
-def _needed(stretches: list[Stretch], oldest: int) -> set[int]:
-    """Return the firsts of stretches to keep, the newest of them at least."""
+def _needed(stretches: list[Stretch], oldest: int) -> set[str]:
+    """Return the keys of stretches to keep, the newest of them at least."""
     wrong = {
-        each.first
+        each.key
         for each, after in pairwise(stretches)
         if not each.synced and after.first > each.first and after.first + BEHIND_RECORDS_MAX > oldest
     }
-    boots = {each.boot for each in stretches if each.first in wrong} | {each.boot for each in stretches[-1:]}
-    kept = set(wrong) | {each.first for each in stretches[-1:]}
+    boots = {each.boot for each in stretches if each.key in wrong} | {each.boot for each in stretches[-1:]}
+    kept = wrong | {each.key for each in stretches[-1:]}
     believed: set[str] = set()
     for place, each in enumerate(stretches):
         if each.synced and each.boot in boots and each.boot not in believed:
             believed.add(each.boot)
-            kept.add(each.first)
+            kept.add(each.key)
         beside = stretches[place + 1 : place + 2] + stretches[max(0, place - 1) : place]
-        if each.synced and any(other.first in wrong for other in beside):
-            kept.add(each.first)
+        if each.synced and any(other.key in wrong for other in beside):
+            kept.add(each.key)
     return set(sorted(kept)[-STRETCHES_MAX:])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from gateway.clock import SystemClock
 from gateway.rules.engine import jumps
 from gateway.rules.engine.rates import OUTPUTS_PER_MINUTE_MAX, Bucket
 from gateway.rules.engine.seen import Seen
 from gateway.rules.engine.tables import Tables
+from gateway.rules.protocol import Batch
 from gateway.rules.testing import SimulatedHouse
+from gateway.rules.worker.backlog import Backlog
+from gateway.rules.worker.feed import Feed
 from tests.rules.scene import house
 
 JUMPS = [("3600d", False), ("10m", True)]
@@ -120,3 +125,29 @@ def test_a_limit_by_the_minute_outlives_a_clock_that_was_ahead() -> None:
     assert not bucket.take(1, ahead)
     assert not bucket.take(1, now)
     assert bucket.take(OUTPUTS_PER_MINUTE_MAX, now + MINUTE_NS)
+
+
+class Told:
+    """A worker that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+
+    def send(self, message: Any) -> None:
+        """Keep a batch."""
+        self.batches.append(message)
+
+
+def test_records_are_told_with_the_time_of_their_own_clock() -> None:
+    """What was stamped before the clock was set is judged by that clock: no timer of it is over at once, or too late."""
+    clock, worker = SystemClock(), Told()
+    feed = Feed(Backlog(0, 0, 100, 1 << 20), clock, 0, lambda after, limit: ((), after), dict, lambda: None)
+    feed._process = cast("Any", worker)
+    feed.backlog.add([(1, b"{}"), (2, b"{}")])
+    feed.clock_set(2, -clock.boot_ns())  # until then it was 1970
+    feed.backlog.add([(3, b"{}")])
+    feed.flush()
+    (before, behind) = worker.batches
+    assert (before.upto, behind.upto) == (2, 3)
+    assert before.now_ns < MINUTE_NS
+    assert behind.now_ns > 1_600_000_000 * 1_000_000_000

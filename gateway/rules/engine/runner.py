@@ -231,8 +231,10 @@ class Runner:
 
     def is_late(self, seen: Seen, cause: Cause) -> bool:
         """Return whether nothing may be switched any more for what happened then."""
+        if cause.sequence <= self._live_after and (seen.clock == "unsynced" or not cause.time):
+            return True  # of a time before the start that is not over by the clock as it is now
         if seen.clock == "unsynced":
-            return cause.sequence <= self._live_after
+            return False
         return self.now_ns - cause.time_ns > self._late_ns
 
     def settle(self, call: Call, devices: Sequence[str]) -> None:

@@ -77,10 +77,18 @@ class Backlog:
         """Return whether there is nothing to do."""
         return not self._lists and not self._in_flight and not self.behind
 
-    def take(self, limit: int) -> Sequence[Record]:
-        """Give out `limit` records from memory, more when they were fed together; not while `behind`."""
+    @property
+    def next(self) -> int:
+        """Return the sequence of the record in memory that is given out next; 0: there is none."""
+        return self._lists[0][0][0][0] if self._lists else 0
+
+    def take(self, limit: int, last: int | None = None) -> Sequence[Record]:
+        """Give out `limit` records from memory, more when they were fed together; not while `behind`.
+
+        `last`: none that were fed behind this sequence.
+        """
         taken: list[Record] = []
-        while self._lists and len(taken) < limit:
+        while self._lists and len(taken) < limit and (last is None or self.next <= last):
             taken = taken + self._pop() if taken else self._pop()
         if taken:
             self._give(taken)

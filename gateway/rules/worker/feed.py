@@ -24,6 +24,7 @@ from gateway.rules.worker.process import WorkerProcess
 BATCH_RECORDS = 256
 FRAMES_IN_FLIGHT_MAX = 2
 CATCH_UP_POLL_S = 0.05
+CLOCKS_MAX = 16  # changes of the wall clock that are known behind them; records do not wait that long
 
 Behind = tuple[Sequence[Record], int]
 """Records read back, and the sequence up to which everything durable was looked at."""
@@ -66,6 +67,7 @@ class Feed:
         self._catching_up: asyncio.Task[None] | None = None
         self._wary_upto = 0  # up to here one record at a time: a worker ended over them
         self._told: deque[tuple[int, int, int]] = deque()  # of batches in flight: last record, wall and boot clock
+        self._clocks: deque[tuple[int, int]] = deque(maxlen=CLOCKS_MAX)  # until which record, wall minus boot clock
         self.sent_at = 0.0
         self.gates: list[Callable[[Sequence[GateInfo], Collection[str]], None]] = []  # are told which gates rules have
         self._gates: Sequence[GateInfo] | None = None  # those of the rules that ran last; None: nobody knows yet
@@ -163,7 +165,8 @@ class Feed:
                 self._catching_up = asyncio.create_task(self._catch_up(process), name="gateway.rules[catch up]")
             return
         while backlog.in_flight < FRAMES_IN_FLIGHT_MAX:
-            records = backlog.take(1 if backlog.position < self._wary_upto else BATCH_RECORDS)
+            last = self._clock_at(backlog.next)[1] if self._clocks else None
+            records = backlog.take(1 if backlog.position < self._wary_upto else BATCH_RECORDS, last)
             if not records:
                 return
             self._send(process, records)
@@ -172,9 +175,25 @@ class Feed:
         self.sent_at = time.monotonic()
         self._on_send()
         raws = [raw for _, raw in records]
-        wall_ns = self._clock.wall_ns()
-        self._told.append((records[-1][0], wall_ns, self._clock.boot_ns()))
+        offset_ns = self._clock_at(records[0][0])[0] if self._clocks else None
+        boot_ns = self._clock.boot_ns()
+        wall_ns = self._clock.wall_ns() if offset_ns is None else boot_ns + offset_ns
+        self._told.append((records[-1][0], wall_ns, boot_ns))
         process.send(Batch(raws, records[-1][0], wall_ns, self._live_after))
+
+    def clock_set(self, last: int, offset_ns: int) -> None:
+        """Take note that records up to one were stamped by another clock: rules are told its time with them.
+
+        Else what they waited for would be reckoned from one clock to the other, and be over at once, or in years.
+        """
+        self._clocks.append((last, offset_ns))
+
+    def _clock_at(self, sequence: int) -> tuple[int | None, int | None]:
+        """Return by which clock a live record was stamped, and the last one of it; nothing: by the one there is."""
+        for last, offset_ns in self._clocks:
+            if self._live_after < sequence <= last:
+                return offset_ns, last
+        return None, None
 
     def told(self, upto: int) -> tuple[int, int] | None:
         """Return wall and boot clock as they were when the worker got the records it has judged up to here."""
@@ -193,6 +212,9 @@ class Feed:
             records, through = await asyncio.to_thread(self._read, position, BATCH_RECORDS)
             if process is not self._process or backlog.position != position:
                 return
+            last = self._clock_at(records[0][0])[1] if records and self._clocks else None
+            if last is not None and last < through:
+                records, through = [record for record in records if record[0] <= last], last
             backlog.read(records, through)
             if records:
                 self._send(process, records)

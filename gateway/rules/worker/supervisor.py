@@ -368,6 +368,11 @@ class RuleWorker:
         """The sequence up to which rules have had their say, or which no rule looks at."""
         return self._backlog.settle()
 
+    def clock_set(self, last: int, offset_ns: int) -> None:
+        """Take note that the wall clock was set behind a record; until then it was the boot clock and `offset_ns`."""
+        self._feed.clock_set(last, offset_ns)
+        self.time.clock_set()
+
     def disabled(self) -> dict[str, str | None]:
         """Return the rules that a person has disabled, and until when."""
         rows = disabled_rows(self._table("rule_state"))
