@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 UNACKNOWLEDGED_BYTES_MAX = 8 * 1024 * 1024
 GROWTH, EVENT_BYTES = 2, 400  # a chunk's events are thought to take payload * GROWTH + messages * EVENT_BYTES
+LETTERS_SAID_MAX = 10  # dead letters that the log names between two calls of `release`, a second
 RULES_CHARS_MAX = 200  # names of rules in a dead letter
 
 
@@ -100,11 +101,12 @@ class Pipeline:
         self._decoders = decoders
         self._values = values
         self._clock = clock
-        self._dirty: set[str] = set()  # devices whose last values changed since the last seal
+        self._dirty: dict[str, Delivery | None] = {}  # devices whose values changed since the last seal, by what
         self._waiting: deque[_Unacknowledged] = deque()
         self._waiting_bytes = 0
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
         self._said: set[str] = set()  # what the log has had: tables that are full, sources with a fault
+        self._letters = 0
         self.chain = Chain()
         self.paused = False
         self.rules: RuleFeed | None = None
@@ -149,11 +151,10 @@ class Pipeline:
             elif decoded.rejected is not None:
                 self._reject(delivery, decoded)
             if decoded.changed:  # behind the append: a value is never on the disk before its event
-                self._dirty.update(decoded.changed)
+                for device in decoded.changed:
+                    self._dirty[device] = delivery
                 changed = True
         self._count(deliveries)
-        if changed and not delivery.known:  # of the batch's last message only: in time that is every device
-            note_arrival(self._values, decoded.changed, delivery.qos, delivery.topic)
         unacknowledged = self._acknowledge_when_durable(deliveries, size, len(with_blobs))
         if events or changed:
             self._committer.wake(urgent)
@@ -271,13 +272,18 @@ class Pipeline:
         self.rejected[delivery.source] += 1
         letter = rejected(self._gateway, delivery, reason)
         self._journal.append(letter)
-        said = about(MESSAGE_REJECTED, source=delivery.source, event_id=letter.id)
-        log.warning("message on %r is a dead letter: %s", delivery.topic, reason, extra=said)
+        self._letters += 1
+        if self._letters <= LETTERS_SAID_MAX:
+            said = about(MESSAGE_REJECTED, source=delivery.source, event_id=letter.id)
+            log.warning("message on %r is a dead letter: %s", delivery.topic, reason, extra=said)
         self._appended = self._journal.last_sequence
         self._committer.wake()
 
     def release(self) -> None:
         """Report values that a minimum interval held back and whose time has come; so events that a gate holds."""
+        if (more := self._letters - LETTERS_SAID_MAX) > 0:
+            log.warning("%d more messages are dead letters", more, extra=about(MESSAGE_REJECTED))
+        self._letters = 0
         if self.gates is not None:
             self._let_go(self.gates, self.gates.overdue())
         for source, decoder in self._decoders.items():
@@ -291,7 +297,8 @@ class Pipeline:
                 self._said.add(source)
                 continue
             if decoded.changed:
-                self._dirty.update(decoded.changed)
+                for device in decoded.changed:
+                    self._dirty.setdefault(device)
                 self._committer.wake()
 
     def on_rule_outcome(self, outcome: RuleOutcome) -> None:
@@ -343,17 +350,20 @@ class Pipeline:
         for device, known in values.items():
             if device not in self._values:
                 self._values[device] = known
-                self._dirty.add(device)
+                self._dirty[device] = None
 
     def forget(self, device: str) -> None:
         """Forget the last values of a device."""
         if self._values.pop(device, None) is not None:
-            self._dirty.add(device)
+            self._dirty[device] = None
 
     def put_values(self) -> None:
         """Journal the last values of devices that changed, in the block of their events."""
-        for device in self._dirty:
-            self.keep("values", device, self._values.get(device))
+        for device, delivery in self._dirty.items():
+            known = self._values.get(device)
+            if known is not None and delivery is not None:
+                note_arrival(known, delivery.qos, delivery.topic)
+            self.keep("values", device, known)
         self._dirty.clear()
 
     def keep(self, table: str, key: str, value: Any) -> None:

@@ -21,7 +21,6 @@ survives restarts. Each device's entry holds its fields and, under `NOTES`, what
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -81,12 +80,11 @@ def notes_of(known: Known) -> dict[str, Any]:
     return notes
 
 
-def note_arrival(values: Mapping[str, Known], devices: Sequence[str], qos: int, topic: str) -> None:
-    """Note how and where devices sent whose rows are about to be journalled anyway: it costs no write of its own."""
-    for device in devices:
-        notes = values.get(device, {}).get(NOTES)
-        if notes is not None:
-            notes["qos"], notes["topic"] = qos, topic
+def note_arrival(known: Known, qos: int, topic: str) -> None:
+    """Note where and at which QoS a device last sent, in a row that is about to be journalled anyway."""
+    notes = known.get(NOTES)
+    if notes is not None and (notes.get("qos"), notes.get("topic")) != (qos, topic):
+        notes["qos"], notes["topic"] = qos, topic
 
 
 def judge(known: Known, name: str, value: Any, policy: Policy, now_ns: int) -> Verdict:
