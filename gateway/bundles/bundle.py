@@ -57,15 +57,11 @@ class Bundle:
 
     def site(self, name: str) -> Site:
         """Return a site by its name. Raises BundleError when there is none, or one has to be named."""
+        _named(self, [name] if name else [])
         for site in self.sites:
             if site.name == name:
                 return site
-        names = [site.name for site in self.sites if site.name]
-        if not names:
-            raise BundleError(f"{self.origin} has no folder {SITES}: leave --site out")
-        if not name:
-            raise BundleError(f"{self.origin} is for {len(names)} sites: name one with --site, as {names[0]}")
-        raise BundleError(f"{self.origin} has no site {name!r} ({probably_meant(name, names) or 'see ' + SITES})")
+        raise BundleError(f"{self.origin} is for {len(self.sites)} sites: name one, as --site {self.sites[0].name}")
 
     def placed(self, fault: Fault) -> Fault:
         """Return a fault with the place that a person knows: below what was named."""
@@ -121,6 +117,7 @@ def sites_of(folder: Path) -> list[Path]:
 
 def _looked_at(origin: Path, folder: Path, only: Sequence[str], *, remake: bool = False) -> Bundle:
     bundle = Bundle(origin, folder, Manifest(files={}), ())
+    _named(bundle, only)
     try:
         if not bundle.config.is_file():
             raise BundleError(f"there is no {archive.TOP} in it: is this the right folder?")
@@ -136,6 +133,15 @@ def _looked_at(origin: Path, folder: Path, only: Sequence[str], *, remake: bool 
         raise ConfigError([Fault(origin, None, bundle.said(str(error)))]) from None
     manifest = said or Manifest(files=files)
     return Bundle(origin, folder, manifest, sites)
+
+
+def _named(bundle: Bundle, only: Sequence[str]) -> None:
+    """Find names of sites that are none. Raises BundleError."""
+    names = [path.stem for path in (bundle.folder / SITES).glob("*.toml")]
+    for name in only:
+        if name not in names:
+            hint = probably_meant(name, names) or (f"see {SITES}" if names else f"it has no folder {SITES}")
+            raise BundleError(f"{bundle.origin} has no site {name!r} ({hint})")
 
 
 def _site(folder: Path, overlay: Path | None) -> Site:

@@ -56,8 +56,6 @@ def check_bundle(words: argparse.Namespace) -> int:
     """Check every site, or those that are named; 78 when one has a fault."""
     try:
         with opened(words.bundle, words.site) as bundle:
-            for name in words.site:
-                bundle.site(name)
             looking = Looking(bundle)
             reports = [looking.report(site) for site in bundle.sites]
     except ConfigError as error:
