@@ -18,7 +18,7 @@ from gateway.errors import Fault
 from gateway.quantity import DURATION_EXAMPLES, SIZE_EXAMPLES, read_as
 from gateway.secrets import Secret, secret_of
 
-_UNREADABLE = Secret("env", "unreadable")  # stands in for a secret with a fault, so that the rest is still checked
+UNREADABLE = Secret("env", "unreadable")  # stands in for a secret with a fault, so that the rest is still checked
 
 
 def read_texts(document: Document, kind: type, at: Place, folder: Path) -> Iterator[Fault]:
@@ -66,7 +66,7 @@ def _secret(document: Document, container: Any, at: Place, folder: Path) -> Iter
     try:
         container[at[-1]] = secret_of(container[at[-1]], folder, fault.file, fault.line)
     except ValueError as error:
-        container[at[-1]] = _UNREADABLE
+        container[at[-1]] = UNREADABLE
         yield document.fault(at, f"{at[-1]!r}: {error}")
 
 

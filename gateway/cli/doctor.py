@@ -63,7 +63,8 @@ def doctor(words: argparse.Namespace) -> int:
     if words.json:
         say_json(report(scene, lines, code))
     else:
-        _sum_up(scene, levels, words)
+        codes = [line.finding.code for line in lines if line.finding.code]
+        _sum_up(scene, levels, words, codes[0] if codes else "")
     return code
 
 
@@ -124,15 +125,17 @@ def show(line: Line, *, only_bad: bool = False) -> None:
         say(printable(f"      -> {finding.command}"), "dim")
 
 
-def _sum_up(scene: Scene, levels: Counter[str], words: argparse.Namespace) -> None:
+def _sum_up(scene: Scene, levels: Counter[str], words: argparse.Namespace, code: str) -> None:
     say()
     parts = [f"{levels['bad']} bad", f"{levels['warning']} worth knowing", f"{levels['ok']} ok"]
     colour: Colour = "red" if levels["bad"] else "yellow" if levels["warning"] else "green"
     say(", ".join(parts), colour)
     if os.geteuid() not in (0, scene.user.uid) and not words.areas:
         say("Some of it only root or the gateway's user can see: sudo edge-gateway doctor", "dim")
+    if code:
+        say(f"What a code means: edge-gateway explain {code}", "dim")
     if levels["bad"]:
-        say("What a code means: edge-gateway explain EG-401. For somebody else to look at: edge-gateway support", "dim")
+        say("For somebody else to look at: edge-gateway support", "dim")
 
 
 def _status(socket: Any) -> tuple[Any, str]:

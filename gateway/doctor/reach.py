@@ -51,7 +51,9 @@ def reach(host: str, port: int, tls: TlsOptions | None, seconds: float = NET_S_M
     try:
         context = tls_context(tls) if tls is not None else None
     except (ValueError, ssl.SSLError, OSError) as error:
-        return msgspec.structs.replace(found, failed="ours", why=str(error))
+        reason = getattr(error, "reason", None)
+        why = reason.replace("_", " ").lower() if isinstance(reason, str) else str(error)
+        return msgspec.structs.replace(found, failed="ours", why=why)
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:

@@ -84,8 +84,9 @@ def _untrusted(found: Reach, where: str) -> Finding:
         text = f"certificate{whose} {'ended' if ended else 'begins'} {at}; the clock here says {now}"
         command = "edge-gateway doctor clock" if not ended else command
     elif found.verify_code in (OTHER_NAME, OTHER_ADDRESS):
-        names = ", ".join(chain[0].names) if chain and chain[0].names else "none"
-        text = f"certificate{whose} is for {names}, and not for {found.host}"
+        names = ", ".join(chain[0].names) if chain else ""
+        said = f"is for {names}, and not for {found.host}" if names else f"names no host, so not {found.host} either"
+        text = f"certificate{whose} {said}"
         command = "write the host as it stands in the certificate, or tls.server_name"
     elif found.verify_code in (SELF_SIGNED, SELF_SIGNED_CHAIN) or (wrong is not None and wrong.own_issuer):
         text = f"certificate{whose} is signed by nobody but itself, or by an authority that is not known here"

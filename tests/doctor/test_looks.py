@@ -352,6 +352,8 @@ def test_state_in_memory(tmp_path: Path) -> None:
         lost = Scene(**{**scene.__dict__, "places": scene.places._replace(state=folder, journal=folder / "journal")})
         assert "a power cut loses everything" in text_of(said(lost, "filesystem"))
         assert "is not there yet" in text_of(said(lost, "flush"))
+        later = Scene(**{**scene.__dict__, "places": scene.places._replace(state=tmp_path / "later")})
+        assert "the gateway makes it" in text_of(said(later, "filesystem"))
     finally:
         folder.rmdir()
 

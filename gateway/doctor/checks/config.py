@@ -6,6 +6,7 @@ Rule files are programs: one that hangs while it is loaded must not hang the doc
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,15 +73,21 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield bad(f"{facts.file} could not be checked: {facts.error}", "edge-gateway check", CONFIG_FAULT)
         return
     for fault in facts.faults[:SAID_MAX]:
-        yield bad(fault, "edge-gateway check", CONFIG_FAULT)
+        yield bad(fault, _mend(fault), CONFIG_FAULT)
     for warning in facts.warnings[:SAID_MAX]:
-        yield note(warning, "edge-gateway check", CONFIG_DOUBTFUL)
+        yield note(warning, _mend(warning), CONFIG_DOUBTFUL)
     for several in (facts.faults, facts.warnings):
         if len(several) > SAID_MAX:
             yield note(f"and {len(several) - SAID_MAX} more", "edge-gateway check")
     if not facts.faults and not facts.warnings:
         counts = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in facts.counts.items())
         yield ok(f"{facts.file} is good: {counts}")
+
+
+def _mend(fault: str) -> str:
+    """Return what opens the file at the line, and what to type then."""
+    place = re.match(r"(\S+):(\d+): ", fault)
+    return f"nano +{place[2]} {place[1]}; then: edge-gateway check" if place else "edge-gateway setup"
 
 
 def _line(fault: dict[str, object]) -> str:

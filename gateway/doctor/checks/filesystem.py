@@ -12,7 +12,7 @@ from gateway.codes.disk import DISK_REFUSES, ROOM_IS_SHORT, STATE_IS_FORGOTTEN
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.mounts import mount_of, nearest
-from gateway.doctor.scene import SERVICE, Scene
+from gateway.doctor.scene import Scene
 from gateway.quantity import size
 
 AREA = "disk"
@@ -84,7 +84,9 @@ def judge(facts: Facts) -> Iterator[Finding]:
     where = f"{facts.folder} on {facts.kind or 'an unknown file system'} ({facts.source}, {facts.point})"
     findings = [*_keeps(facts, where), *_takes(facts, where), *_holds(facts)]
     yield from findings
-    if not findings:
+    if not facts.there and not findings:
+        yield ok(f"{facts.folder} is not there yet: the gateway makes it, on {facts.kind} ({facts.source})")
+    elif not findings:
         grows = f", of which the journal may take {size(facts.needed_bytes)} more" if facts.needed_bytes else ""
         free = f"{size(facts.free_bytes)} of {size(facts.total_bytes)} free{grows}"
         yield ok(f"{where}: {free}", free_bytes=facts.free_bytes)
@@ -125,11 +127,7 @@ def _takes(facts: Facts, where: str) -> Iterator[Finding]:
             f"sudo dmesg | grep -i -e {Path(facts.source).name} -e error; then: sudo mount -o remount,rw {facts.point}"
         )
         yield bad(f"{where} is mounted read-only{why}: nothing is acknowledged", command, DISK_REFUSES)
-    elif not facts.there:
-        yield note(
-            f"{facts.folder} is not there yet; the gateway makes it when it may", f"sudo systemctl start {SERVICE}"
-        )
-    elif not facts.writable:
+    elif facts.there and not facts.writable:
         command = f"sudo chown -R {facts.user}: {facts.folder}"
         yield bad(f"{facts.folder}: user {facts.user} may not write there", command, DISK_REFUSES)
 

@@ -62,7 +62,7 @@ def look(scene: Scene, subject: Subject) -> Facts:
         found = Inspection(folder, align=options.align, keys=keys_of(options))
         contents = found.contents()
     except (JournalError, ConfigError, OSError) as error:
-        return msgspec.structs.replace(facts, error=str(error))
+        return msgspec.structs.replace(facts, error=str(error).removeprefix(f"{folder}: "))
     damaged_blocks = damaged_records = read = 0
     end = time.monotonic() + READ_S_MAX
     for segment in found.verify():

@@ -15,7 +15,7 @@ AREA = "devices"
 NAMED_MAX = 4  # devices that a line names
 NOTES, QOS = "$", "qos"  # in a device's last values: what goes with them, and the QoS it last sent at
 ADVICE = {  # what people speak of -> what to write where; keys are the second part of a device's id
-    "z2m": "in Zigbee2MQTT's configuration.yaml: device_options: {qos: 1} (with retain: true a restart shows it too)",
+    "z2m": "in Zigbee2MQTT's configuration.yaml: device_options: {qos: 1}",
     "tasmota": "Tasmota sends at QoS 0 only: what matters goes over Zigbee2MQTT, or a rule asks again",
     "shelly": "Shelly (gen 1) : MQTT settings, Max QoS 1; gen 2 and later send at QoS 0 but for what RPC answers",
     "zwave": "Z-Wave JS UI: Settings, MQTT, QoS 1",

@@ -15,6 +15,7 @@ from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.scene import SERVICE, Scene, User
 from gateway.secrets import SECRET_BYTES_MAX, Secret, credential_in
+from gateway.texts import UNREADABLE
 
 AREA = "credentials"
 CREDENTIALS = Path("credentials") / f"{SERVICE}.service"  # in /run: systemd's, of the running service
@@ -42,7 +43,7 @@ def subjects(scene: Scene) -> list[Subject]:
     """Return every secret that the config names, once a place."""
     if scene.config is None:
         return []
-    return [Subject(place, secret) for place, secret in secrets(scene.config)]
+    return [Subject(place, secret) for place, secret in secrets(scene.config) if secret is not UNREADABLE]
 
 
 def look(scene: Scene, subject: Subject) -> Facts:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gateway.codes.clock import CLOCK_UNSYNCED
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.scene import SERVICE, Scene, pairs
@@ -45,7 +46,8 @@ def look(scene: Scene, _subject: Subject) -> Facts:
     status = scene.status
     if status is None:
         return Facts(answers=False, why_not=scene.why_no_status, unit=unit, start=start)
-    found = [Finding(each.level, each.text, each.command or "", str(each.code or "")) for each in findings(status)]
+    own = [each for each in findings(status) if each.code is not CLOCK_UNSYNCED]  # the clock's check says more of it
+    found = [Finding(each.level, each.text, each.command or "", str(each.code or "")) for each in own]
     return Facts(
         answers=True, pid=status.pid, version=status.version, running_s=status.uptime_s, found=found, unit=unit,
         start=start,

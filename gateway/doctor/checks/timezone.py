@@ -47,7 +47,8 @@ def look(scene: Scene, _subject: Subject) -> Facts:
 def judge(facts: Facts) -> Iterator[Finding]:
     """Say what hours mean."""
     if not facts.known:
-        yield bad(f"nothing is known of the time zone {facts.zone!r}", "sudo apt install tzdata")
+        command = "timedatectl list-timezones" if facts.database else "sudo apt install tzdata"
+        yield bad(f"nothing is known of the time zone {facts.zone!r}", command)
     elif not facts.said and facts.rules and facts.zone in ("", "UTC", "Etc/UTC"):
         text = "hours in rules are UTC: neither the config nor the machine says a zone"
         yield note(text, 'in gateway.toml, under [gateway]: timezone = "Europe/Berlin"')
