@@ -50,7 +50,7 @@ def add_verbs(verbs: Verbs) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="a .tar.zst, .tar.gz or .tar; default: bundle.tar.zst"
     )
     parser.add_argument(
-        "--program", default="", metavar="VERSION", help="the oldest edge-gateway that takes it; default: this one"
+        "--program", default="", metavar="VERSION", help="the oldest version that takes it; default: this one"
     )
     parser = add(
         verbs,
