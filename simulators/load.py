@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import resource
 import select
 import socket
@@ -47,9 +48,15 @@ class Generator:
     """Sends packets in order and counts answers; a PUBACK each, in order, is what MQTT promises (4.6)."""
 
     def __init__(
-        self, address: tuple[str, int], packets: Sequence[bytes], moments: traffic.Moments, first: int
+        self,
+        address: tuple[str, int],
+        packets: Sequence[bytes],
+        moments: traffic.Moments,
+        first: int,
+        login: tuple[str, str] | None = None,
     ) -> None:
-        """Prepare to send `packets`, whose first is message number `first`."""
+        """Prepare to send `packets`, whose first is message number `first`; `login` is a user's name and password."""
+        self._login = login
         self._address, self._packets, self._moments, self._first = address, packets, moments.values, first
         self._socket: socket.socket | None = None
         self._out = b""
@@ -62,7 +69,7 @@ class Generator:
         """Connect, trying until the monotonic moment `until`; TimeoutError then."""
         while self._socket is None:
             try:
-                self._socket = wire.dial(*self._address, client_id="load", clean=False)
+                self._socket = wire.dial(*self._address, client_id="load", clean=False, login=self._login)
                 self._socket.setblocking(False)
             except OSError as error:
                 if time.monotonic() > until:
@@ -174,11 +181,13 @@ def main() -> None:
     options.add_argument("--window", type=int, default=WINDOW_MAX, help="messages in flight at most")
     options.add_argument("--sent", type=Path, required=True, help="table of send times (monotonic ns), 8 bytes each")
     options.add_argument("--limit", type=float, default=300.0, help="seconds after which to give up")
+    options.add_argument("--user", default="", help="log in with this name and the password in $LOAD_PASSWORD")
     options.add_argument("--wait", action="store_true", help="connect, say ready, begin on a line of input")
     arguments = options.parse_args()
     moments = traffic.Moments(arguments.sent, arguments.first + arguments.count)
     packets = prebuilt(arguments.first, arguments.count)
-    generator = Generator(wire.address_of(arguments.url), packets, moments, arguments.first)
+    login = (arguments.user, os.environ.get("LOAD_PASSWORD", "")) if arguments.user else None
+    generator = Generator(wire.address_of(arguments.url), packets, moments, arguments.first, login)
     generator.dial(time.monotonic() + arguments.limit)
     if arguments.wait:
         print("ready", flush=True)

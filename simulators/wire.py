@@ -32,9 +32,11 @@ def string(text: str) -> bytes:
     return len(raw).to_bytes(2, "big") + raw
 
 
-def connect(client_id: str, *, clean: bool = True, keepalive_s: int = 0) -> bytes:
-    """Build CONNECT (section 3.1)."""
-    body = string("MQTT") + bytes([4, 2 if clean else 0]) + keepalive_s.to_bytes(2, "big") + string(client_id)
+def connect(client_id: str, *, clean: bool = True, keepalive_s: int = 0, login: tuple[str, str] | None = None) -> bytes:
+    """Build CONNECT (section 3.1); `login` is a user's name and password."""
+    flags = (2 if clean else 0) | (0xC0 if login else 0)
+    body = string("MQTT") + bytes([4, flags]) + keepalive_s.to_bytes(2, "big") + string(client_id)
+    body += b"".join(map(string, login or ()))
     return b"\x10" + remaining_length(len(body)) + body
 
 
@@ -76,7 +78,15 @@ def packets(buffer: bytes) -> Iterator[tuple[int, int, int]]:
         at = body + length
 
 
-def dial(host: str, port: int, client_id: str, *, clean: bool = True, subscribe_to: str = "") -> socket.socket:
+def dial(
+    host: str,
+    port: int,
+    client_id: str,
+    *,
+    clean: bool = True,
+    subscribe_to: str = "",
+    login: tuple[str, str] | None = None,
+) -> socket.socket:
     """Connect over TCP and MQTT, optionally subscribe at QoS 1; return the socket once CONNACK is in.
 
     Raises OSError when the peer is away or refuses.
@@ -84,7 +94,7 @@ def dial(host: str, port: int, client_id: str, *, clean: bool = True, subscribe_
     connection = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(connect(client_id, clean=clean))
+        connection.sendall(connect(client_id, clean=clean, login=login))
         answer = b""
         while len(answer) < 4:
             chunk = connection.recv(4 - len(answer))
