@@ -76,19 +76,19 @@ class Card:
 
 def written(suite: str, package: Path, files: dict[str, str]) -> Card:
     """Return a card of a suite with a package installed and `files` (path: text) put over it."""
-    base = base_of(suite)
+    made = made_for(suite)
     digest = hashlib.sha256(package.read_bytes() + repr(sorted(files.items())).encode()).hexdigest()[:12]
-    image = base / f"card-{digest}.img"
+    image = made / f"card-{digest}.img"
     if not image.exists():
-        _write(base, package, files, image)
-    return Card(base / "kernel", base / "first.gz", image)
+        _write(made, package, files, image)
+    return Card(made / "kernel", made / "first.gz", image)
 
 
-def base_of(suite: str) -> Path:
+def made_for(suite: str) -> Path:
     """Return the folder with a suite's kernel, first file system and root; minutes the first time."""
     recipe = hashlib.sha256(f"{PACKAGES}{FIRST}{CONSOLE}{NETWORK}{SILENT}".encode()).hexdigest()[:12]
-    base = cache() / f"board-{suite}-{recipe}"
-    if not (base / "first.gz").exists():
+    made = cache() / f"board-{suite}-{recipe}"
+    if not (made / "first.gz").exists():
         if os.geteuid() != 0:
             raise LabError("making a card needs root")
         for program, package in (
@@ -97,8 +97,8 @@ def base_of(suite: str) -> Path:
         ):
             need(program, package)
         _emulate()
-        _make(suite, base)
-    return base
+        _make(suite, made)
+    return made
 
 
 def _emulate() -> None:
@@ -109,9 +109,9 @@ def _emulate() -> None:
         (KNOWN / "register").write_text(EMULATOR.read_text().strip())
 
 
-def _make(suite: str, base: Path) -> None:
-    base.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="new-", dir=base.parent))
+def _make(suite: str, made: Path) -> None:
+    made.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix="new-", dir=made.parent))
     fetched = new / "fetched"
     fetched.mkdir()
     kernel = "apt-cache depends linux-image-arm64:arm64 | grep -o 'linux-image-[0-9][^ ]*' | head -n 1"
@@ -136,8 +136,8 @@ def _make(suite: str, base: Path) -> None:
     for left in (fetched, unpacked):
         shutil.rmtree(left)
     new.chmod(0o755)
-    shutil.rmtree(base, ignore_errors=True)
-    new.rename(base)
+    shutil.rmtree(made, ignore_errors=True)
+    new.rename(made)
 
 
 def _modules(unpacked: Path, root: Path) -> str:
@@ -194,14 +194,14 @@ def _settle(root: Path) -> None:
     (root / "var/log/journal").mkdir(parents=True, exist_ok=True)  # kept over a power cut
 
 
-def _write(base: Path, package: Path, files: dict[str, str], image: Path) -> None:
+def _write(made: Path, package: Path, files: dict[str, str], image: Path) -> None:
     """Install a package into a copy of the root, by emulation, and make a card of it."""
     _emulate()
-    with tempfile.TemporaryDirectory(dir=base, prefix="writing-") as scratch:
+    with tempfile.TemporaryDirectory(dir=made, prefix="writing-") as scratch:
         upper, work, root = (Path(scratch) / name for name in ("upper", "work", "root"))
         for folder in (upper, work, root):
             folder.mkdir()
-        overlay = f"lowerdir={base / 'root'},upperdir={upper},workdir={work}"
+        overlay = f"lowerdir={made / 'root'},upperdir={upper},workdir={work}"
         _run("mount", "-t", "overlay", "-o", overlay, "overlay", str(root))
         try:
             shutil.copy(package, root / "package.deb")
