@@ -136,7 +136,8 @@ class Audit:
         """Record what was changed since the last start. `config` is its document, which names secrets, no more."""
         now, row = hash_of(config), rows.get(TABLE, CONFIG_KEY)
         if row is not None and row["hash"] != now:
-            self.record("config_changed", by_file(file), before=row["hash"], after=now, at="start", file=file.name)
+            last = _last_written(file)
+            self.record("config_changed", by_file(last), before=row["hash"], after=now, at="start", file=last.name)
         self.config_is(config, rows)
         for left in _left(state / LEFT):
             self.record(left.what, left.actor, at=left.time, **left.of)
@@ -187,6 +188,15 @@ def leave(state: Path, what: str, actor: str, time: str, **of: Any) -> None:
         return  # a gateway that is never started and changed a hundred times
     with file.open("ab") as handle:
         handle.write(line + b"\n")
+
+
+def _last_written(file: Path) -> Path:
+    """Return the file of a config that was written last: gateway.toml, or one of gateway.d."""
+    written: dict[int, Path] = {}
+    for each in (*sorted((file.parent / "gateway.d").glob("*.toml"))[:NAMED_MAX], file):
+        with suppress(OSError):
+            written[each.stat().st_mtime_ns] = each
+    return written[max(written)] if written else file
 
 
 def _left(file: Path) -> Iterator[Left]:

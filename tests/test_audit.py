@@ -103,7 +103,11 @@ def test_another_config_at_the_start(audit: Audit, told: list[Event], tmp_path: 
     file.write_text("")
     for config in ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}):
         audit.begin(config, file, tmp_path, rows)
-    (event,) = told
+    (tmp_path / "gateway.d").mkdir()
+    (tmp_path / "gateway.d" / "10-a.toml").write_text("")
+    audit.begin({"a": 3}, file, tmp_path, rows)
+    event, of_overlay = told
+    assert of_overlay.data["file"] == "10-a.toml"
     assert event.data == {
         "what": "config_changed", "before": hash_of({"a": 1}), "after": hash_of({"a": 2}),
         "at": "start", "file": "gateway.toml",

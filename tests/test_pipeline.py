@@ -15,7 +15,7 @@ from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
-from gateway.pipeline import UNACKNOWLEDGED_BYTES_MAX, Pipeline
+from gateway.pipeline import LETTERS_SAID_MAX, UNACKNOWLEDGED_BYTES_MAX, Pipeline
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
@@ -144,6 +144,21 @@ def test_a_message_that_cannot_be_decoded_is_kept_and_stops_nobody(tmp_path: Pat
         assert len(here.events()) == 1
 
     bench(tmp_path, scene)
+
+
+def test_a_flood_of_garbage_is_a_few_lines_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A thousand messages nobody can decode are a thousand dead letters, ten named in the log and the rest counted."""
+
+    def scene(here: Bench) -> None:
+        here.send(*[b"{ no JSON"] * 1000)
+        here.commit()
+        here.pipeline.release()
+        assert len(here.events(Lane.DEAD_LETTER)) == 1000
+
+    bench(tmp_path, scene)
+    said = [record.getMessage() for record in caplog.records if "dead letter" in record.getMessage()]
+    assert len(said) == LETTERS_SAID_MAX + 1
+    assert said[-1] == "990 more messages are dead letters"
 
 
 def test_a_large_payload_is_kept_as_length_hash_and_head(tmp_path: Path) -> None:

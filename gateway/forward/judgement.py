@@ -21,6 +21,7 @@ from gateway.targets.target import DELIVERED, Outcome, Verdict
 
 log = logging.getLogger(__name__)
 
+LETTERS_SAID_MAX = 10  # of one answer that the log names
 PARKED_LONGEST_S = 300.0  # between two attempts of a parked event
 
 _WEIGHT = {Verdict.RETRY: 0, Verdict.STOP: 1, Verdict.DOWN: 2}
@@ -104,10 +105,12 @@ class Judgement:
             letters = [letter_of(refusal, *of_route, whole_bytes_max=0) for refusal in refusals]
             for letter in letters:
                 self._log.append(letter)
-        for letter in letters:
+        for letter in letters[:LETTERS_SAID_MAX]:
             device, event_id = letter.subject, letter.cause or ""
             said = about(EVENT_REFUSED, device=device, event_id=event_id, route=self._name, target=self._route.to)
             log.warning("event %s is a dead letter: %s", event_id, letter.data["reason"], extra=said)
+        if (more := len(letters) - LETTERS_SAID_MAX) > 0:
+            log.warning("%d more events are dead letters", more, extra=about(EVENT_REFUSED, route=self._name))
 
     def _resolve(self, sending: Sending, outcomes: Sequence[Outcome]) -> dict[int, Outcome]:
         """Count what is delivered, dead-letter what is rejected; return the rest by its place."""
