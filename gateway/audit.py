@@ -193,7 +193,7 @@ def leave(state: Path, what: str, actor: str, time: str, **of: Any) -> None:
 def _last_written(file: Path) -> Path:
     """Return the file of a config that was written last: gateway.toml, or one of gateway.d."""
     written: dict[int, Path] = {}
-    for each in (*sorted((file.parent / "gateway.d").glob("*.toml"))[:NAMED_MAX], file):
+    for each in (file, *sorted((file.parent / "gateway.d").glob("*.toml"))[:NAMED_MAX]):
         with suppress(OSError):
             written[each.stat().st_mtime_ns] = each
     return written[max(written)] if written else file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def test_another_config_at_the_start(audit: Audit, told: list[Event], tmp_path: 
         audit.begin(config, file, tmp_path, rows)
     (tmp_path / "gateway.d").mkdir()
     (tmp_path / "gateway.d" / "10-a.toml").write_text("")
+    os.utime(file, (1, 1))
     audit.begin({"a": 3}, file, tmp_path, rows)
     event, of_overlay = told
     assert of_overlay.data["file"] == "10-a.toml"
