@@ -21,7 +21,7 @@ import msgspec
 
 NS_PER_S = 1_000_000_000
 STEP_NS_MIN: Final = 5 * NS_PER_S  # a wall clock that moves by more against the boot clock was set: that is said
-RELEASED_NS: Final = 1_795_392_000 * NS_PER_S  # 2026-11-23: no clock that is right shows less to this program
+RELEASED_NS: Final = 1_735_689_600 * NS_PER_S  # 2025-01-01: no clock that is right shows less to this program
 State = Literal["synced", "unsynced", "behind"]
 """synced: believed; unsynced: nobody disciplines it; behind: it shows less than what is known to be over."""
 

@@ -71,7 +71,9 @@ class VitalSigns:
 
         def collect() -> Vitals:
             hashes = {
-                "config": self._once("config", config, lambda: _of(config.document.data)),
+                "config": self._once(
+                    "config", config, lambda: _of(config.document.data, config.file.absolute().parent)
+                ),
                 "rules": _of(rules),
                 "profiles": self._once("profiles", profiles, lambda: _of_files(config.profiles)),
                 **more,
@@ -98,9 +100,10 @@ class VitalSigns:
         return known[1]
 
 
-def _of(data: Any) -> str:
+def _of(data: Any, folder: Path | None = None) -> str:
+    """Hash what can be written as JSON; a folder's own name does not count, so that sites are the same anywhere."""
     text = msgspec.json.encode(data, order="deterministic", enc_hook=str)
-    return hashlib.sha256(text).hexdigest()[:DIGITS]
+    return hashlib.sha256(text.replace(str(folder).encode(), b".") if folder else text).hexdigest()[:DIGITS]
 
 
 def _of_files(folders: Any) -> str:

@@ -139,7 +139,7 @@ class Told:
 
 
 def test_records_are_told_with_the_time_of_their_own_clock() -> None:
-    """What was stamped before the clock was set is judged by that clock: no timer of it is over at once, or too late."""
+    """What was stamped before the clock was set is judged by that clock: no timer is over at once, or too late."""
     clock, worker = SystemClock(), Told()
     feed = Feed(Backlog(0, 0, 100, 1 << 20), clock, 0, lambda after, limit: ((), after), dict, lambda: None)
     feed._process = cast("Any", worker)
