@@ -29,11 +29,20 @@ class Announcements:
         self._keep = keep
         self._filters: dict[str, list[str]] = {}
 
+    def listen(self, source: str, options: Any, rows: Callable[[str], Mapping[str, Any]]) -> None:
+        """Make the importers of a source that is new, or is read otherwise from now on."""
+        if source in self.by_source:
+            self._put(source)
+        self.by_source[source] = imports_of(options, rows(_table(source)))
+
     def before_commit(self) -> None:
         """Put what importers remember into the block that is about to be written."""
-        for source, imports in self.by_source.items():
-            for key, row in imports.changes():
-                self._keep(_table(source), key, row)
+        for source in self.by_source:
+            self._put(source)
+
+    def _put(self, source: str) -> None:
+        for key, row in self.by_source[source].changes():
+            self._keep(_table(source), key, row)
 
     def status(self, source: str) -> dict[str, object]:
         """Say how many devices described themselves to a source, and what of it is not read; nothing when none did."""

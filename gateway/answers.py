@@ -67,13 +67,18 @@ class Answers:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._journal = daemon.journal
+        self.changes = Changes(daemon.config)
+        self.raw = Raw(daemon.decoders, daemon.sources, daemon.values, self._secrets)
+        self.renew()
+
+    def renew(self) -> None:
+        """Go by the config that counts now."""
+        daemon = self._daemon
         self.alerts = Alerts(
             daemon.journal.table, daemon.pipeline.record, daemon.clock,
             gateway=daemon.name, members=daemon.config.notify.members, outbox=daemon.notifier.outbox,
         )  # fmt: skip
-        self.changes = Changes(daemon.config)
         self.people = People(daemon)
-        self.raw = Raw(daemon.decoders, daemon.sources, daemon.values, self._secrets)
         self.notifications = Notifications(
             daemon.notifier, daemon.config.notify, daemon.past, daemon.clock, gateway=daemon.name
         )
@@ -111,6 +116,8 @@ class Answers:
             "identity_adopt": self.identity_adopt,
             "flush": self.flush,
             **daemon.trying.all(),
+            "reload": daemon.reload.ask,
+            "config_diff": daemon.reload.differences,
         }
         return daemon.audit.answers(found)
 
@@ -160,7 +167,9 @@ class Answers:
             profiles=self._profiles(),
             vitals=await asyncio.to_thread(daemon.vitals.now()),
             applied=daemon.trying.status(),
-            unread=await asyncio.to_thread(self.changes.since_start),
+            since=daemon.reload.since or None,
+            reload_faults=daemon.reload.faults,
+            unread=await asyncio.to_thread(self.changes.since_read),
         )
 
     def _source(self, name: str) -> SourceStatus:

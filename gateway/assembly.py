@@ -11,10 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from gateway.api.dead_letters import DeadLetters
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import read as read_blob
 from gateway.building import Building
 from gateway.bundles.trial import Trying
+from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
 from gateway.config.crosscheck import profile_words
 from gateway.config.load import Config
@@ -23,6 +25,8 @@ from gateway.forward.drops import rest_told_by
 from gateway.forward.forwarder import Forwarder
 from gateway.gates import TABLE as GATES
 from gateway.gates import Gates
+from gateway.history.file import NAME as HISTORY_NAME
+from gateway.history.keeper import Keeper
 from gateway.journal.merged import Merged
 from gateway.notify.carriers import Carriers
 from gateway.notify.notifier import Notifier
@@ -72,6 +76,29 @@ def decode_again(daemon: Daemon, delivery: Delivery) -> Decoded:
     decoded = decoder_of(daemon, delivery.source, decoder.catalogue, values).decode(delivery)
     daemon.pipeline.adopt({device: values[device] for device in decoded.changed if device in values})
     return decoded
+
+
+def web_calls_of(daemon: Daemon) -> WebCalls:
+    """Make what calls web services for rules."""
+    return WebCalls(
+        daemon.journal, daemon.committer, daemon.config.http, daemon.pipeline.record, daemon.clock,
+        gateway=daemon.name, observe=daemon.config.gateway.commands == "observe",
+    )  # fmt: skip
+
+
+def history_of(daemon: Daemon) -> Keeper:
+    """Make what keeps the history index."""
+    journal, config = daemon.journal, daemon.config
+    path = config.places.state / HISTORY_NAME
+    return Keeper(journal.store, journal.log_id, path, config.history, lambda: journal.durable_sequence)
+
+
+def dead_letters_of(daemon: Daemon) -> DeadLetters:
+    """Make what sends dead letters again."""
+    return DeadLetters(
+        daemon.journal, daemon.past, daemon.clock, daemon.ways, sources=daemon.sources, flush=daemon.committer.flush,
+        decode=partial(decode_again, daemon), append=daemon.pipeline.record_all,
+    )  # fmt: skip
 
 
 def forwarder_of(daemon: Daemon, name: str) -> Forwarder:

@@ -18,17 +18,18 @@ from typing import Any
 from gateway import __version__
 from gateway.announcements import Announcements
 from gateway.answers import Answers
-from gateway.api.dead_letters import DeadLetters
 from gateway.api.server import ApiServer
 from gateway.assembly import (
     building_of,
-    decode_again,
+    dead_letters_of,
     decoder_of,
     forwarder_of,
     gates_of,
+    history_of,
     notifier_of,
     rule_worker_of,
     trying_of,
+    web_calls_of,
 )
 from gateway.audit import Audit
 from gateway.belonging import Belonging
@@ -42,15 +43,12 @@ from gateway.codes.config import CONFIG_DOUBTFUL, PART_LEFT_OUT
 from gateway.codes.disk import RECORDS_DAMAGED
 from gateway.codes.service import NO_API
 from gateway.commands.commands import Commands
-from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
 from gateway.config.load import Config
 from gateway.config.startable import routes_left_out, with_profiles
 from gateway.errors import GatewayError
 from gateway.forward.forwarder import forget_cursors, hold_cursors
 from gateway.heartbeat import Heartbeat
-from gateway.history.file import NAME as HISTORY_NAME
-from gateway.history.keeper import Keeper
 from gateway.history.query import Past
 from gateway.installation.live import Installation
 from gateway.installation.profiles import ProfileFiles
@@ -64,6 +62,7 @@ from gateway.outlet import Outlet
 from gateway.outlook import left_out_event, line_of, marks_of, settled
 from gateway.pipeline import Pipeline
 from gateway.profiles.units import everybody
+from gateway.reload.reload import Reload
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
 from gateway.restarts import Restarts
@@ -114,9 +113,9 @@ class Daemon:
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
         self.audit = Audit(self.pipeline.record, self.clock, gateway=self.name, rules=config.rules.folder)
-        building = building_of(self)
+        self.building = building_of(self)
         self.sources: dict[str, Source] = {
-            name: building.source(name, self.offers.with_will(name, options))
+            name: self.building.source(name, self.offers.with_will(name, options))
             for name, options in config.sources.items()
         }
         self.outlet = Outlet(self.decoders, self.sources, self.values, config.devices)
@@ -126,7 +125,7 @@ class Daemon:
         self.rules = self.pipeline.rules = rule_worker_of(self)
         self.gates = self.pipeline.gates = gates_of(self)
         self.rules.gates.append(self.gates.declare)
-        self.targets = {name: building.target(name, options) for name, options in config.targets.items()}
+        self.targets = {name: self.building.target(name, options) for name, options in config.targets.items()}
         if config.left_out:  # what was meant by it is not known: nothing that waits is let go of
             hold_cursors(self.journal, routes_left_out(config))
         else:
@@ -134,6 +133,18 @@ class Daemon:
         self.forwarders = [forwarder_of(self, name) for name in config.routes]
         self._build_acting()
         self._build_past()
+        self._build_clock()
+        self.stages = Stages()
+        self.watchdog = Watchdog(self.service, partial(marks_of, self), partial(line_of, self))
+        self.trying = trying_of(self)
+        self.reload = Reload(self)
+        self.answers = Answers(self)
+        self.api = ApiServer(config.places.socket, self.answers.all())
+        self.again = False
+        self._stop = asyncio.Event()
+
+    def _build_clock(self) -> None:
+        """Build what looks at the clock, and at what the heartbeat says."""
         self.clock_watch = ClockWatch(
             self.journal, self.clock, self.pipeline.record, gateway=self.name,
             marks=lambda: [*self.decoders.values()], retell=self._retell, clock_set=self._clock_set,
@@ -143,11 +154,6 @@ class Daemon:
             rules=lambda: {name: version(text) for name, text in self.rules.edits.running.items()},
             profiles=lambda: self.catalogue, written=lambda: self.journal.usage()["written_bytes"],
         )  # fmt: skip
-        self.stages = Stages()
-        self.watchdog = Watchdog(self.service, partial(marks_of, self), partial(line_of, self))
-        self.trying = trying_of(self)
-        self.again = False
-        self._stop = asyncio.Event()
 
     def _build_acting(self) -> None:
         """Build what acts on the house, and what tells people."""
@@ -160,27 +166,20 @@ class Daemon:
         self.outlet.tell_refusals(self.commands.refused)
         self.notifier = notifier_of(self)
         self.pipeline.on_outputs = self.notifier.take
-        self.web_calls = WebCalls(
-            self.journal, self.committer, config.http, self.pipeline.record, self.clock,
-            gateway=self.name, observe=config.gateway.commands == "observe",
-        )  # fmt: skip
+        self.web_calls = web_calls_of(self)
 
     def _build_past(self) -> None:
         """Build what looks back: history, replays, dead letters."""
         config = self.config
         self.blobs = BlobKeeper(BlobStore(config.places.state / BLOBS, config.blobs))
         self.pipeline.blobs = None if self.blobs.off else self.blobs
-        self.history = Keeper(self.journal.store, self.journal.log_id, config.places.state / HISTORY_NAME,
-                              config.history, lambda: self.journal.durable_sequence)  # fmt: skip
+        self.history = history_of(self)
         self.past = Past(self.journal.store, lambda: self.journal.durable_sequence,
                          index=lambda: self.history.index, starts=lambda: self.journal.table("starts"))  # fmt: skip
         self.ways = {each.name: Way(each, self.targets[each.route.to]) for each in self.forwarders}
         self.replays = Replays(self.journal, self.past, self.ways, self.clock,
                                wake=self.committer.wake, flush=self.committer.flush)  # fmt: skip
-        self.dead_letters = DeadLetters(
-            self.journal, self.past, self.clock, self.ways, sources=self.sources, flush=self.committer.flush,
-            decode=partial(decode_again, self), append=self.pipeline.record_all,
-        )  # fmt: skip
+        self.dead_letters = dead_letters_of(self)
 
     def _keep(self, table: str, key: str, row: Any) -> None:
         self.pipeline.keep(table, key, row)
@@ -191,15 +190,16 @@ class Daemon:
         """Run until `stop`; the journal is closed when this returns. A stage that ends by itself is a bug: raised."""
         self._say_what_was_found()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        signals = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload.hangup}
+        for number, then in signals.items():
+            loop.add_signal_handler(number, then)
         try:
             with self.watchdog.guarded():
                 self._start()
                 await self.stages.watch(self._stop)
         finally:
             await self._end()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in signals:
                 loop.remove_signal_handler(number)
             await self.committer.close()
             log.info("stopped: on disk up to record %d", self.journal.durable_sequence)
@@ -237,9 +237,9 @@ class Daemon:
         add("offers", self.offers.run(), outer=True)
         for name, source in self.sources.items():
             add(f"source[{name}]", source.run(self.pipeline.inbox), outer=True)
-        answers = Answers(self)
-        add("api", self._serve(ApiServer(self.config.places.socket, answers.all())), outer=True)
-        heartbeat = Heartbeat(answers.status, self.pipeline.record, self.clock, gateway=self.name,
+        add("reload", self.reload.run(), outer=True)
+        add("api", self._serve(self.api), outer=True)
+        heartbeat = Heartbeat(self.answers.status, self.pipeline.record, self.clock, gateway=self.name,
                               every_s=lambda: self.config.gateway.heartbeat_minutes * 60)  # fmt: skip
         add("heartbeat", heartbeat.run(), outer=True)
         for stage in self.config.gateway.faults:
@@ -262,6 +262,7 @@ class Daemon:
             self.service.reloading()  # systemd must not take what comes for the end
         else:
             self.service.stopping()
+        await self.stages.end("reload")
         await self.stages.end(*self.stages.names(outer=True))
         if "commit" in self.stages:
             await asyncio.gather(*(each.finish(FINISH_S) for each in self.forwarders))

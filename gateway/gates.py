@@ -143,6 +143,10 @@ class Gates:
         self.types = frozenset(name for gate in gates for name in gate.types)
         self._matches.clear()
 
+    def limit(self, limit_s: float) -> None:
+        """Hold what comes from now on for so long."""
+        self._limit_ns = round(limit_s * NS_PER_S)
+
     def forget(self) -> None:
         """Look again who is meant: the installation has changed."""
         self._matches.clear()

@@ -23,7 +23,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from gateway.api.status import Status, findings, headline
+from gateway.api.findings import findings, headline
+from gateway.api.status import Status
 from gateway.clock import Clock, rfc3339
 from gateway.event import Event
 

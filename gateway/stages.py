@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
@@ -40,10 +40,15 @@ class Stages:
             self._outer.add(name)
         task.add_done_callback(partial(self._done, name))
 
-    async def end(self, *names: str) -> None:
-        """End some of the stages at once and wait for them; one that does not run is not waited for."""
+    async def end(self, *names: str, first: Awaitable[object] | None = None) -> None:
+        """End some of the stages at once and wait for them; one that does not run is not waited for.
+
+        `first` is awaited before they are ended; from now on they may end by themselves.
+        """
         tasks = [self._running.pop(name) for name in names if name in self._running]
         self._outer.difference_update(names)
+        if first is not None:
+            await first
         for task in tasks:
             task.cancel()
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):

@@ -69,6 +69,7 @@ LAYERS: list[set[str]] = [
     },
     {"vitals"},
     {"assembly"},
+    {"reload"},  # all of it made anew, part by part
     {"answers", "doctor"},
     {"daemon"},  # builds everything
     {"cli"},

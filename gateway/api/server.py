@@ -48,6 +48,10 @@ class ApiServer:
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Request).decode
 
+    def answer_with(self, answers: Mapping[str, Answer]) -> None:
+        """Give these answers from now on."""
+        self._answers = dict(answers)
+
     @property
     def clients(self) -> int:
         """Return how many clients are connected."""

@@ -34,6 +34,7 @@ from gateway.cli import (
     importing,
     journal,
     notifications,
+    reloading,
     replay,
     run,
     send,
@@ -51,6 +52,7 @@ from gateway.errors import ConfigError, GatewayError, NewerFormat
 GROUPS = (
     setup,
     run,
+    reloading,
     check,
     status,
     doctor,

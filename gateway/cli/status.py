@@ -34,8 +34,9 @@ def add_verbs(verbs: Verbs) -> None:
 def status(words: argparse.Namespace) -> int:
     """Ask the running gateway; 1 when something is bad or nothing runs."""
     from gateway.api.client import ApiClient
+    from gateway.api.findings import findings, headline
     from gateway.api.line import NotRunning
-    from gateway.api.status import Status, findings, headline
+    from gateway.api.status import Status
     from gateway.config.places import places
 
     where = places(words.config)
@@ -70,7 +71,7 @@ def _not_running(words: argparse.Namespace, why: str) -> int:
 
 def show(now: Status, level: Level, sentence: str) -> None:
     """Print a status for a person."""
-    from gateway.api.status import findings
+    from gateway.api.findings import findings
 
     say(sentence, _COLOURS[level])
     for finding in findings(now)[1:]:

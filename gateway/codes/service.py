@@ -45,6 +45,20 @@ APPLIED_UNREADABLE = Code(
     "edge-gateway apply --status",
     "The file it names is damaged, or a newer version wrote it: apply the bundle again, or restore a backup.",
 )
+RELOAD_REFUSED = Code(
+    725,
+    "A reload has changed nothing: something has a fault",
+    "The gateway goes on as before, with all of it; the line names file, line and what is wrong.",
+    "edge-gateway check",
+    "Mend it, then `edge-gateway reload`.",
+)
+RELOAD_NEEDS_RESTART = Code(
+    726,
+    "A reload has changed nothing: something needs a restart",
+    "Name, state folder, API socket, rule folder, most of [journal] count from the start on. Nothing else was applied.",
+    "sudo systemctl restart edge-gateway",
+    "`edge-gateway config diff` shows all that has changed.",
+)
 LIBRARIES_DIFFER = Code(
     750,
     "A library is missing or too old",

@@ -99,7 +99,7 @@ class Commands:
         self._record = record
         self._clock = clock
         self._gateway = gateway
-        self._observe = observe
+        self.observe = observe
         self._observed = frozenset(observed)
         self._reader = journal.reader(Lane.COMMAND, given_up=True)  # as stored
         self._position = Position(journal, "commands")
@@ -245,7 +245,7 @@ class Commands:
 
     def _only_observed(self, event: Event) -> str:
         """Return why a command is only recorded; nothing when it is to be sent."""
-        if self._observe:
+        if self.observe:
             return "commands are only observed"
         if event.subject in self._observed:
             return "commands to this device are only observed"

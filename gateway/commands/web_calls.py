@@ -116,12 +116,13 @@ class WebCalls:
         self._record = record
         self._clock = clock
         self._gateway = gateway
-        self._observe = observe
+        self.observe = observe
         self._reader = journal.reader(Lane.COMMAND, given_up=True)  # as stored
         self._position = Position(journal, "commands:http")
         self._waiting: dict[int, _Call] = {}
         self._marks = dict(journal.table(TABLE))  # of an earlier life
         self._more = asyncio.Event()
+        self._tried = asyncio.Event()  # a call was made, whatever came of it
         self.answered = 0
         self.failed = 0
         self.observed = 0
@@ -148,6 +149,19 @@ class WebCalls:
             for service in self._services.values():
                 service.pool.close()
 
+    async def quiet(self, timeout_s: float) -> None:
+        """Return when no call is under way, at most after so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while len(self._waiting) > sum(len(service.waiting) for service in self._services.values()):
+                    self._tried.clear()
+                    await self._tried.wait()
+
+    def forget(self) -> None:
+        """Put the cursor a last time: another takes over from there."""
+        self._put_cursor()
+        self._committer.before_seal.remove(self._put_cursor)
+
     async def _read(self) -> None:
         """Take calls from the journal, as many as there is room for."""
         while True:
@@ -171,7 +185,7 @@ class WebCalls:
         """Let a call wait for its turn, unless it is over at once."""
         data, self._waiting[call.sequence] = call.event.data, call
         service = self._services.get(data.get("endpoint", ""))
-        if self._observe or data.get("observe"):
+        if self.observe or data.get("observe"):
             self._observed(call)
         elif self._marks.pop(call.event.id, None) is not None:
             self._over(call, error="cut off while it was sent: nobody knows whether it arrived")
@@ -204,6 +218,7 @@ class WebCalls:
                 over = True
             if not over:
                 service.waiting.append(call)
+            self._tried.set()
 
     async def _make(self, service: _Service, call: _Call) -> bool:
         """Try one call; returns whether it is over."""

@@ -1,4 +1,4 @@
-"""Which files of an installation are others than when the gateway read them: it has to be restarted for them.
+"""Which files of an installation are others than when the gateway read them: a reload reads them.
 
 Rule files, device profiles and devices.toml are not among them: those go live by themselves.
 """
@@ -17,16 +17,16 @@ Signature = dict[Path, tuple[int, int]]
 
 
 class Changes:
-    """Made at the start, asked later."""
+    """Made when they were read, asked later."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._at_start = _signature(config)
+        self._when_read = _signature(config)
 
-    def since_start(self) -> list[str]:
+    def since_read(self) -> list[str]:
         """Return the files that were changed, added or removed since; beside the config by their names. BLOCKING."""
         now, folder = _signature(self._config), self._config.file.absolute().parent
-        changed = {path for path in self._at_start.keys() | now.keys() if self._at_start.get(path) != now.get(path)}
+        changed = {path for path in self._when_read.keys() | now.keys() if self._when_read.get(path) != now.get(path)}
         return sorted(str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in changed)
 
 

@@ -10,7 +10,7 @@ is named by the place where it is kept; whoever knows that its content is anothe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -29,10 +29,11 @@ RESTART: Final = (  # what a running gateway stands on; the others are taken ove
     "journal",
 )
 LIMITS: Final = ("journal.telemetry", "journal.alarm", "journal.dead_letters")  # but these can be
+DEFAULT: Final = "default"
 PARTS: Final = ("sources", "targets", "routes", "http", "notify")  # tables of things with names
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True):
     """One key that is another now."""
 
     key: str  # dotted, as in the config
@@ -41,19 +42,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     origin: str  # file:line of the new value; of a key that is gone, of the old one; "default"
     effect: Effect
     part: str  # what it is about: "source house", "rules"; empty for the gateway as a whole
-
-    @property
-    def means(self) -> str:
-        """Say what the change means, as a person reads it."""
-        if self.effect == "restart":
-            return "needs a restart"
-        also = {"targets": ", with its routes"}.get(self.key.partition(".")[0], "")
-        return {
-            "live": "live",
-            "replaced": f"{self.part} is made anew{also}",
-            "added": f"{self.part} is new",
-            "removed": f"{self.part} is gone{also}",
-        }[self.effect]
+    means: str  # the effect, as a person reads it
 
 
 def differences(before: Config, after: Config, touched: Collection[str] = ()) -> list[Change]:
@@ -68,19 +57,35 @@ def differences(before: Config, after: Config, touched: Collection[str] = ()) ->
         for key in _both(old, new)
         if _shown(old, key) != _shown(new, key)
     ]
+    found = list(_worth_saying(found))
     named = {_part_of(change.key) for change in found}
     for part in sorted(touched):
         if part not in named:
-            what, origin = "(content of a secret or certificate)", after.document.origin(tuple(part.split("."))) or ""
-            found.append(
-                Change(key=part, before=what, after="(changed)", origin=origin, effect="replaced", part=_words(part))
-            )
+            origin = after.document.origin(tuple(part.split("."))) or ""
+            what, now = "(content of a secret or certificate)", "(changed)"
+            means = _means("replaced", part)
+            found.append(Change(part, what, now, origin, "replaced", _words(part), means))
     return found
 
 
 def needs_restart(changes: Collection[Change]) -> list[Change]:
     """Return those that a running gateway cannot take over."""
     return [change for change in changes if change.effect == "restart"]
+
+
+def _worth_saying(changes: Sequence[Change]) -> Iterator[Change]:
+    """Leave out what is at its default in a part that came or went, unless nothing else is said of the part."""
+    said: set[str] = set()
+    for change in changes:
+        table = change.key.rpartition(".")[0]
+        there = change.before is None or change.after is None
+        if not (there and change.origin == DEFAULT and (table in said or _written(changes, table))):
+            said.add(table)
+            yield change
+
+
+def _written(changes: Sequence[Change], table: str) -> bool:
+    return any(change.key.rpartition(".")[0] == table and change.origin != DEFAULT for change in changes)
 
 
 def _by_key(config: Config) -> dict[str, Value]:
@@ -104,13 +109,15 @@ def _shown(found: Mapping[str, Value], key: str) -> Any:
 def _change(key: str, old: Value | None, new: Value | None, told: tuple[Mapping[str, Collection[str]], ...]) -> Change:
     part, known = _part_of(key), new or old
     assert known is not None
+    effect = _effect(key, part, *told)
     return Change(
         key=key,
         before=None if old is None else old.value,
         after=None if new is None else new.value,
         origin=known.origin,
-        effect=_effect(key, part, *told),
+        effect=effect,
         part=_words(part),
+        means=_means(effect, part),
     )
 
 
@@ -123,6 +130,18 @@ def _effect(key: str, part: str, old: Mapping[str, Collection[str]], new: Mappin
     if _below(key, RESTART) and not _below(key, LIMITS):
         return "restart"
     return "live"
+
+
+def _means(effect: Effect, part: str) -> str:
+    """Say what a change means to a gateway that runs."""
+    words, also = _words(part), ", with its routes" if part.startswith("targets.") else ""
+    return {
+        "restart": "needs a restart",
+        "live": "live",
+        "replaced": f"{words} is made anew{also}",
+        "added": f"{words} is new",
+        "removed": f"{words} is gone{also}",
+    }[effect]
 
 
 def _below(key: str, tables: Collection[str]) -> bool:

@@ -101,6 +101,11 @@ class Installation:
             await asyncio.sleep(LOOK_S)
             self.look()
 
+    def become(self, file: Path) -> None:
+        """Go by this file from now on, and look at it."""
+        self.file, self._judged, self._hash = file, None, ""
+        self.look(quiet=True)
+
     def look(self, *, quiet: bool = False) -> None:
         """Read the file if it is another one, and nobody writes to it (or `quiet`: somebody knows that nobody does)."""
         now = _signature(self.file)

@@ -14,13 +14,14 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.actors import by_file
 from gateway.clock import rfc3339
 from gateway.codes.config import PROFILE_FAULT, PROFILE_WAITS
 from gateway.codes.disk import NOT_IN_THE_JOURNAL
 from gateway.config.crosscheck import unknown_prefixes, unreadable_sources
+from gateway.config.load import Config
 from gateway.document import raise_faults
 from gateway.errors import ConfigError, DiskRefused, Fault, JournalError
 from gateway.event import Event
@@ -41,6 +42,14 @@ Signature = tuple[int, int, int]
 Seen = dict[Path, Signature]
 
 
+class FoundProfiles(NamedTuple):
+    """What was read, and from which files."""
+
+    files: Seen
+    compiled: dict[Path, tuple[Signature, Compiled]]
+    catalogue: Catalogue
+
+
 class ProfileFiles:
     """Watches the folders of profiles. Belongs to the event loop's thread."""
 
@@ -50,7 +59,8 @@ class ProfileFiles:
         self.since = ""  # when the profiles took effect that count; empty: at the start
         self.faults: list[str] = []  # why the files on the disk are not what counts
         self.waiting: list[str] = []  # profiles whose line has changed: that counts from the next start
-        self._seen = self._judged = self._look_at_files()
+        self.one = asyncio.Lock()  # who reads them and lets them count has this, between the two
+        self._seen = self._judged = self._look_at_files(daemon.config)
         self._compiled: dict[Path, tuple[Signature, Compiled]] = {
             Path(compiled.file): (self._seen[Path(compiled.file)], compiled)
             for compiled in daemon.catalogue.profiles.values()
@@ -62,15 +72,27 @@ class ProfileFiles:
         """Watch until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            now = self._look_at_files()
-            quiet, self._seen = now == self._seen, now
-            if quiet and now != self._judged:
-                self._judged = now
-                await self._take(now)
+            async with self.one:
+                now = self._look_at_files(self._daemon.config)
+                quiet, self._seen = now == self._seen, now
+                if quiet and now != self._judged:
+                    self._judged = now
+                    await self._take(now)
 
-    def _look_at_files(self) -> Seen:
+    def read(self, config: Config) -> FoundProfiles:
+        """Read what a config names; nothing changes. Raises ConfigError with the faults of all files. BLOCKING."""
+        return self._compile(self._look_at_files(config))
+
+    def become(self, found: FoundProfiles) -> None:
+        """Let these count from now on; sources have been made for their lines."""
+        self.faults, self._seen, self._judged = [], found.files, found.files
+        self._swap(found)
+        self._links = {name: _of(compiled) for name, compiled in found.catalogue.profiles.items()}
+        self.waiting = []
+
+    def _look_at_files(self, config: Config) -> Seen:
         found: Seen = {}
-        for folder in self._daemon.config.profiles:
+        for folder in config.profiles:
             for file in sorted(folder.glob("*.toml"))[:PROFILES_MAX]:
                 try:
                     status = file.stat()
@@ -81,17 +103,17 @@ class ProfileFiles:
 
     async def _take(self, files: Seen) -> None:
         try:
-            catalogue = await asyncio.to_thread(self._compile, files)
-            raise_faults(self._unfit(catalogue))
+            found = await asyncio.to_thread(self._compile, files)
+            raise_faults(self._unfit(found.catalogue))
         except ConfigError as error:
             self.faults = [str(fault) for fault in error.faults]
             for fault in self.faults:
                 log.error("%s; the profiles as they were still count", fault, extra=about(PROFILE_FAULT))
             return
         self.faults = []
-        self._swap(catalogue)
+        self._swap(found)
 
-    def _compile(self, files: Seen) -> Catalogue:
+    def _compile(self, files: Seen) -> FoundProfiles:
         """Compile what changed; the rest is as it was. Raises ConfigError with the faults of all files."""
         compiled: dict[Path, tuple[Signature, Compiled]] = {}
         faults: list[Fault] = []
@@ -102,8 +124,7 @@ class ProfileFiles:
             except ConfigError as error:
                 faults += error.faults
         raise_faults(faults)
-        self._compiled = compiled
-        return Catalogue(profile for _, profile in compiled.values())
+        return FoundProfiles(files, compiled, Catalogue(profile for _, profile in compiled.values()))
 
     def _unfit(self, catalogue: Catalogue) -> Iterator[Fault]:
         """Find what the sources of the config cannot do without."""
@@ -111,15 +132,17 @@ class ProfileFiles:
         yield from unknown_prefixes(config, catalogue.prefixes)
         yield from unreadable_sources(config, catalogue)
 
-    def _swap(self, catalogue: Catalogue) -> None:
+    def _swap(self, found: FoundProfiles) -> None:
         """Let other profiles count, between two messages."""
-        daemon = self._daemon
+        daemon, catalogue, self._compiled = self._daemon, found.catalogue, found.compiled
         before, after = daemon.catalogue.profiles, catalogue.profiles
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) is not after.get(name))
         if not changed:
             return
         daemon.catalogue = catalogue
         for name, decoder in daemon.decoders.items():
+            if name not in daemon.config.sources:
+                continue  # it has just ended
             units = getattr(daemon.config.sources[name], "units", None)
             decoder.read(catalogue if units is None else OfUnits(catalogue, units))
             daemon.announcements.by_source[name].moved = True  # its filters may be others

@@ -79,12 +79,12 @@ class Journal:
             position=Position(found.entry, found.limit, found.entry_link) if found.entry else None, free=found.free,
             spares=found.spares, names_taken=found.names_taken, next_life=found.next_life, keys=found.keys,
         )  # fmt: skip
+        self.limit = self._writer.limit  # of lanes, while it runs
         self._segments: dict[int, Entry] = dict(found.image.segments)
         self._active = found.entry
         self._batch_bytes_max = options.segment_size // BATCH_SHARE
-        self._open = Batch(blocks.START)
         self.flight: Block | None = None  # sealed and not settled
-        self._sealing = False
+        self._open, self._sealing = Batch(blocks.START), False
         self._closed: list[Block] = []  # batches closed because they were full, oldest first
         self._chores = Chores(self._writer, options, clock)
         self._tables = Tables(found.image.values())

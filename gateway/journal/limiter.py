@@ -55,7 +55,6 @@ class Limiter:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._options = writer.options
         self._even: dict[int, int] = {}  # life -> bucket for which there was nothing to take out of a segment
         self._thinner: Thinner | None = None
         self._ages_due_ns: dict[Lane, int] = {}
@@ -90,7 +89,7 @@ class Limiter:
     def expire(self, now: Situation, wall_ns: int, boot_ns: int) -> None:
         """Give up what is older than its lane allows. Only when the wall clock can be believed."""
         for lane in limits.LIMITED:
-            age_s = limits.age_max_s(self._options, lane)
+            age_s = limits.age_max_s(self._writer.options, lane)
             if age_s is None or boot_ns < self._ages_due_ns.get(lane, 0):
                 continue
             step_s = min(age_s, max(AGE_STEP_S, age_s / AGE_STEPS))
@@ -106,10 +105,10 @@ class Limiter:
         """
         thin = 0.0
         for lane in limits.LIMITED:
-            limit = limits.bytes_max(self._options, lane)
+            limit = limits.bytes_max(self._writer.options, lane)
             if limit is None:
                 continue
-            policy = self._options.telemetry.policy if lane is Lane.TELEMETRY else "oldest"
+            policy = self._writer.options.telemetry.policy if lane is Lane.TELEMETRY else "oldest"
             used = sum(each.bytes for each in now.waiting(lane, None if policy == "oldest" else now.dispensable))
             if used <= limit:
                 continue

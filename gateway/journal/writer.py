@@ -105,6 +105,11 @@ class Writer:
         """Whether the last attempts failed in segment after segment."""
         return self.failures >= READ_ONLY_AFTER
 
+    def limit(self, options: JournalOptions) -> None:
+        """Keep lanes within other limits from now on; the other options are as they were at the start."""
+        now = {name: getattr(options, name) for name in ("telemetry", "alarm", "dead_letters")}
+        self.options = msgspec.structs.replace(self.options, **now)
+
     @property
     def segment_size(self) -> int:
         """Bytes of a segment file."""

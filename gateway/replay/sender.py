@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -35,8 +36,9 @@ class Live(Protocol):
     def caught_up(self) -> bool: ...  # noqa: D102
 
 
-class Way(NamedTuple):
-    """A route, to be used beside its forwarder."""
+@dataclass
+class Way:
+    """A route, to be used beside its forwarder; a reload may put others in their places."""
 
     live: Live
     target: Target

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.api.findings import findings, headline
 from gateway.api.status import (
     AlertStatus,
     DiskStatus,
@@ -17,8 +18,6 @@ from gateway.api.status import (
     RuleStatus,
     SourceStatus,
     Status,
-    findings,
-    headline,
 )
 
 GOOD = Status(
@@ -131,8 +130,8 @@ def test_all_is_well() -> None:
         (
             but(unread=["devices.toml", "gateway.d/site.toml"]),
             "warning",
-            "devices.toml and 1 more changed since the start",
-            "systemctl restart edge-gateway",
+            "devices.toml and 1 more changed since it was read",
+            "edge-gateway reload",
         ),
     ],
 )

@@ -38,7 +38,7 @@ def subjects(_scene: Scene) -> list[Subject]:
 
 def look(scene: Scene, _subject: Subject) -> Facts:
     """Take what the gateway answered, and ask systemd."""
-    from gateway.api.status import findings
+    from gateway.api.findings import findings
 
     said = pairs(scene.run("systemctl", "show", UNIT, f"--property={PROPERTIES}") or "")
     unit = said if said.get("LoadState") == "loaded" else {}
