@@ -41,7 +41,7 @@ TYPES = (
     CHANGE,
     *("mode_changed", "input_changed", "command_requested", "claim_released", "alert_acknowledged"),
     *("device_adopted", "device_renamed", "device_inverted", "device_changed", "device_forgotten"),
-    *("devices_changed", "device_data_forgotten", "profiles_changed"),
+    *("devices_changed", "device_data_forgotten", "profiles_changed", "identity_adopted"),
 )
 """Types of the events that say what a person or a program changed; of some only those by a person are."""
 ALSO = {"rules_changed": "rules_changed", "rule_disabled": "rule_disabled", "rule_enabled": "rule_enabled"}
