@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from gateway import __version__
 from gateway.cli.terminal import complain, movable, say, say_json
@@ -17,11 +17,14 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.quantity import size
 
 if TYPE_CHECKING:
+    from gateway.cli.restore import Restored
     from gateway.config.load import Config
+    from gateway.identity import How
     from gateway.journal.archive import ArchiveWriter, Kept, Manifest
 
 OK = 0
 STDOUT = Path("-")
+RULE_VERSIONS = "rules"  # in the state folder: good versions of rule files, what `rules rollback` goes back to
 NICE = 10  # the gateway goes first
 
 
@@ -54,6 +57,21 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--to", type=Path, metavar="DIR", help="put all of it there; default: where it came from")
     parser.add_argument("--force", action="store_true", help="replace what is there; it is kept beside")
     parser.add_argument("--check", action="store_true", help="only read it and compare every hash")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--replace",
+        action="store_const",
+        const="replace",
+        dest="how",
+        help="the old machine is gone: this one is that gateway",
+    )
+    how.add_argument(
+        "--copy",
+        action="store_const",
+        const="copy",
+        dest="how",
+        help="both go on: this one becomes a gateway of its own",
+    )
 
 
 def backup(words: argparse.Namespace) -> int:
@@ -69,7 +87,7 @@ def backup(words: argparse.Namespace) -> int:
         os.nice(NICE)
     try:
         with _output(words.file) as raw:
-            manifest = _archive(config, raw, secrets=words.with_secrets)
+            manifest = _archive(Placed(config, words.base), raw, secrets=words.with_secrets)
     except OSError as error:
         raise GatewayError(f"{error.filename or words.file}: {error.strerror or error}") from None
     _report(words, manifest)
@@ -85,7 +103,7 @@ def restore(words: argparse.Namespace) -> int:
             manifest = room.checked(words.file)
             _report(words, manifest)
             return OK
-        done = room.restore(words.file, words.to, force=words.force)
+        done = room.restore(words.file, words.to, force=words.force, how=words.how)
     except OSError as error:
         raise GatewayError(f"{error.filename or words.file}: {error.strerror or error}") from None
     if words.json:
@@ -99,29 +117,73 @@ def restore(words: argparse.Namespace) -> int:
         say(f"kept what was there: {old}")
     for name in done.missing:
         say(f"not in the backup, and needed: {name}", "yellow")
+    _decide(done)
     say(f"Type: edge-gateway check --config {done.config}")
     return OK
 
 
-def _archive(config: Config, raw: IO[bytes], *, secrets: bool) -> Manifest:
+def _decide(done: Restored) -> None:
+    """Ask on a terminal, where another machine goes on, what that means; say elsewhere what to type."""
+    from gateway.cli.restored_identity import decide
+
+    if not done.doubted:
+        return
+    say(f"This is not the machine that the backup is of (gateway {done.identity}).", "yellow")
+    answer = ""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        answer = input("Is the old one gone (replace), or do both go on (copy)? [replace/copy/later] ").strip()
+    ways: tuple[How, ...] = ("replace", "copy")
+    how = next((way for way in ways if answer and way.startswith(answer.lower())), None)
+    if how:
+        decide(Path(done.state), how)
+        say(f"decided: {how}")
+    else:
+        say("Is the old one gone? Type: edge-gateway identity adopt --replace")
+        say("Do both go on?       Type: edge-gateway identity adopt --copy")
+
+
+class Placed(NamedTuple):
+    """A config, and the file that people name for it: of an applied bundle that is another one."""
+
+    config: Config
+    base: Path
+
+    def shown(self, path: Path) -> Path:
+        """Return where a file belongs: what was applied goes back into the folder that people know."""
+        here, home = self.config.file.absolute().parent, self.base.absolute().parent
+        path = Path(os.path.normpath(path.absolute()))
+        if path == self.config.file.absolute():
+            return self.base.absolute()
+        return home / path.relative_to(here) if path.is_relative_to(here) else path
+
+    def name(self, path: Path) -> str:
+        """Return a file's name in the archive."""
+        from gateway.journal.archive import CONFIG, ELSEWHERE
+
+        path, home = self.shown(path), self.base.absolute().parent
+        return f"{CONFIG}/{path.relative_to(home)}" if path.is_relative_to(home) else f"{ELSEWHERE}{path}"
+
+
+def _archive(placed: Placed, raw: IO[bytes], *, secrets: bool) -> Manifest:
     """Write the archive: journal, files, manifest."""
     from gateway.clock import NS_PER_S, SystemClock, rfc3339
     from gateway.journal.archive import ArchiveWriter, Manifest
     from gateway.journal.backup import JournalCopy
 
+    config = placed.config
     now_ns = SystemClock().wall_ns()
     archive = ArchiveWriter(raw, now_ns // NS_PER_S)
     with _progress() as progress:
         part, segments = JournalCopy(config.places.journal, config.journal, archive, progress).run()
-    files, left_out = _files(config, archive, secrets=secrets)
+    files, left_out = _files(placed, archive, secrets=secrets)
     manifest = Manifest(
         made=rfc3339(now_ns),
         made_s=now_ns // NS_PER_S,
         program=__version__,
         gateway=config.gateway.name,
-        config=_name(config.file.absolute(), config),
+        config=placed.name(config.file),
         places={
-            "config": str(config.file.absolute()),
+            "config": str(placed.base.absolute()),
             "state": str(config.places.state),
             "journal": str(config.places.journal),
         },
@@ -133,33 +195,24 @@ def _archive(config: Config, raw: IO[bytes], *, secrets: bool) -> Manifest:
     return manifest
 
 
-def _files(config: Config, archive: ArchiveWriter, *, secrets: bool) -> tuple[list[Kept], list[str]]:
+def _files(placed: Placed, archive: ArchiveWriter, *, secrets: bool) -> tuple[list[Kept], list[str]]:
     """Add the installation's files; returns their lines, and which were left out."""
     from gateway.config.installation import FILE_BYTES_MAX, parts
 
     added: list[Kept] = []
     left_out: list[str] = []
-    for path, secret in parts(config):
+    versions = sorted(path for path in (placed.config.places.state / RULE_VERSIONS).rglob("*") if path.is_file())
+    for path, secret in [*parts(placed.config), *((path, False) for path in versions)]:
         if secret and not secrets:
-            left_out.append(str(path))
+            left_out.append(str(placed.shown(path)))
             continue
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
             mode = os.fstat(file.fileno()).st_mode & 0o777
         if len(content) > FILE_BYTES_MAX:
             raise GatewayError(f"{path}: larger than {size(FILE_BYTES_MAX)}: is this the right folder?")
-        added.append(archive.add(_name(path, config), len(content), iter([content]), mode=mode, secret=secret))
+        added.append(archive.add(placed.name(path), len(content), iter([content]), mode=mode, secret=secret))
     return added, left_out
-
-
-def _name(path: Path, config: Config) -> str:
-    """Return a file's name in the archive."""
-    from gateway.journal.archive import CONFIG, ELSEWHERE
-
-    path, home = Path(os.path.normpath(path.absolute())), config.file.absolute().parent
-    if path.is_relative_to(home):
-        return f"{CONFIG}/{path.relative_to(home)}"
-    return f"{ELSEWHERE}{path}"
 
 
 @contextmanager

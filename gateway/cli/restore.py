@@ -26,11 +26,14 @@ import msgspec
 
 from gateway.actors import myself
 from gateway.audit import LEFT, leave
+from gateway.bundles.ledger import folder_of
+from gateway.cli.restored_identity import Whose, placed
 from gateway.clock import SystemClock, rfc3339
 from gateway.config.load import read as read_config
 from gateway.config.places import places
 from gateway.errors import GatewayError
 from gateway.history.file import NAME as HISTORY
+from gateway.identity import TABLE, How
 from gateway.journal.archive import CONFIG, ELSEWHERE, JOURNAL, BackupError, Kept, Manifest, Take, read
 from gateway.journal.cipher import keys_of
 from gateway.journal.disk import OsDisk
@@ -63,6 +66,9 @@ class Restored(msgspec.Struct, kw_only=True):
     kept: list[str] = []  # what was there, under its new name
     missing: list[str] = []  # secrets that the backup does not have and that are not there
     found: list[str] = []  # what the journal lacks, in sentences
+    state: str = ""
+    identity: str = ""  # who it is, when the backup says
+    doubted: bool = False  # it is another machine, and nobody has decided what that means
 
 
 def checked(file: Path) -> Manifest:
@@ -70,12 +76,12 @@ def checked(file: Path) -> Manifest:
     return _read(file, lambda _name, _length, _pieces: None)
 
 
-def restore(file: Path, to: Path | None, *, force: bool) -> Restored:
+def restore(file: Path, to: Path | None, *, force: bool, how: How | None = None) -> Restored:
     """Put a backup back. Raises GatewayError or OSError: then nothing was changed, or what was there is beside it."""
     with tempfile.TemporaryDirectory(prefix="edge-gateway-restore-") as folder:
         look = _Look(Path(folder))
         manifest = _read(file, look.take)
-        return _Placing(file, manifest, look, to.absolute() if to else None, force=force).run()
+        return _Placing(file, manifest, look, to.absolute() if to else None, force=force).run(how)
 
 
 def _read(file: Path, take: Take) -> Manifest:
@@ -124,7 +130,7 @@ class _Placing:
         self._others = [kept for kept in manifest.files if not kept.name.startswith(f"{JOURNAL}/")]
         self._kept: list[str] = []
 
-    def run(self) -> Restored:
+    def run(self, how: How | None = None) -> Restored:
         """Do it."""
         self._refuse()
         options = self._options()
@@ -143,6 +149,8 @@ class _Placing:
         config = self._place(self._manifest.config)
         if self._to is not None:
             self._redirect(config)
+        state = Path(self._manifest.places["state"])
+        whose = placed(state, started.table(TABLE), how) if self._to is None else Whose()
         self._tell(config, started)
         return Restored(
             log_id=started.log_id,
@@ -152,6 +160,9 @@ class _Placing:
             config=str(config),
             files=len(self._others),
             kept=self._kept,
+            state=str(state),
+            identity=whose.identity,
+            doubted=whose.doubted,
             found=list(started.recovery.lines()),
             missing=[path for path in map(str, self._secrets()) if not Path(path).exists()],
         )
@@ -170,6 +181,8 @@ class _Placing:
             return
         if any(name.endswith(SEGMENT) for name in OsDisk().names(self._journal)):
             raise BackupError(f"there is a journal in {self._journal}; --force replaces it, and keeps it under a name")
+        if self._to is None and self._applied().is_dir():
+            raise BackupError(f"a bundle was applied here ({self._applied()}); --force sets it aside under a name")
         different = [str(self._place(kept.name)) for kept in self._others if self._differs(kept)]
         if different:
             shown = ", ".join(different[:SHOWN_MAX]) + (" ..." if len(different) > SHOWN_MAX else "")
@@ -233,6 +246,9 @@ class _Placing:
         top, _, rest = name.partition("/")
         if top == CONFIG:
             return self._home / rest
+        state = Path(self._manifest.places["state"])
+        if self._to is not None and Path("/", rest).is_relative_to(state):
+            return self._to / "state" / Path("/", rest).relative_to(state)
         return self._to / ELSEWHERE / rest if self._to is not None else Path("/", rest)
 
     def _differs(self, kept: Kept) -> bool:
@@ -269,6 +285,11 @@ class _Placing:
         OsDisk().sync_folder(self._journal.parent)
         if self._to is None:
             (Path(self._manifest.places["state"]) / HISTORY).unlink(missing_ok=True)  # it is of the journal before
+            if self._applied().is_dir():
+                self._keep(self._applied())  # what is restored counts, as it is in the config's folder
+
+    def _applied(self) -> Path:
+        return folder_of(Path(self._manifest.places["state"]))
 
     def _keep(self, path: Path) -> None:
         """Rename what is there."""

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.cli.main import main
 from gateway.clock import SystemClock
 from gateway.event import Event
+from gateway.identity import KEY, TABLE, Facts, Identity, judge, load, read_facts, save
 from gateway.journal.inspection import Inspection
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
@@ -229,3 +231,64 @@ def test_a_pipe(site: Site, tmp_path: Path) -> None:
         )
     assert "gateway pi as of" in done.stderr
     assert restore(site, str(tmp_path / "pi.tar.zst"), "--check", "--json").json["last_sequence"] == RECORDS
+
+
+def test_an_applied_bundle_goes_back_into_the_folder_people_know(site: Site, tmp_path: Path) -> None:
+    """What counts is in the backup under the config's own folder; on the new card it counts without a bundle."""
+    bundle = tmp_path / "bundle"
+    (bundle / "rules").mkdir(parents=True)
+    (bundle / "gateway.toml").write_text(
+        '[gateway]\nname = "new"\n[journal]\nbytes_max = "2MB"\npreallocate = false\n[sources.house]\n'
+        'listen = "127.0.0.1:1883"\nusers.kitchen = { file = "kitchen.password" }\n'
+    )
+    assert site.run("apply", str(bundle)).code == 0
+    assert site.run("check", "--json").json["counts"]["source"] == 1
+    file = tmp_path.parent / f"{tmp_path.name}.tar.zst"
+    said = site.run("backup", str(file), "--json").json
+    assert (said["gateway"], said["left_out"]) == ("new", [str(site.folder / "kitchen.password")])
+    refused = restore(site, str(file))
+    assert (refused.code, "a bundle was applied here" in refused.err or "journal" in refused.err) == (1, True)
+    assert restore(site, str(file), "--force").code == 0
+    assert 'name = "new"' in site.config.read_text()
+    assert (tmp_path / "var" / "applied.old-1" / "now.json").exists()
+    assert not (tmp_path / "var" / "applied").exists()
+    assert 'name = "new"' in site.run("check", "--effective").out
+    file.unlink()
+
+
+def test_good_versions_of_rules_come_along(site: Site, tmp_path: Path) -> None:
+    """What `rules history` knows and `rules rollback` goes back to is in the backup, and where it was afterwards."""
+    store = tmp_path / "var" / "rules"
+    (store / "texts").mkdir(parents=True)
+    (store / "texts" / "0a1b").write_text("a version")
+    (store / "index.json").write_text("{}")
+    before = tree(store)
+    site.run("backup", str(tmp_path / "pi.tar.zst"))
+    assert restore(site, str(tmp_path / "pi.tar.zst"), "--to", str(tmp_path / "copy")).code == 0
+    assert tree(tmp_path / "copy" / "state" / "rules") == before
+    shutil.rmtree(tmp_path / "var")
+    assert restore(site, str(tmp_path / "pi.tar.zst")).code == 0
+    assert tree(store) == before
+
+
+def test_another_machine_has_to_decide(site: Site, tmp_path: Path) -> None:
+    """A card that was started before is who the backup says; on other hardware it is said what to type, or decided."""
+    bound = Facts(board="of another machine", mac=("x",))
+    journal = Journal.open(tmp_path / "var" / "journal", OPTIONS, SystemClock())
+    journal.put(TABLE, KEY, msgspec.to_builtins(Identity(id="aa" * 8, made="2026", facts=bound, log_id=journal.log_id)))
+    journal.close()
+    file = str(tmp_path / "pi.tar.zst")
+    site.run("backup", file)
+    save(tmp_path / "var", Identity(id="bb" * 8, made="2026"))
+    here = read_facts(tmp_path / "var", "aa" * 8)
+    done = restore(site, file, "--force", "--json").json
+    assert (done["identity"], load(tmp_path / "var").id) == ("aa" * 8, "aa" * 8)  # type: ignore[union-attr]
+    assert done["doubted"] == (judge(bound, here) == "other")
+    assert restore(site, file, "--force", "--replace", "--json").json["doubted"] is False
+    found = load(tmp_path / "var")
+    assert found is not None
+    assert (found.id, found.facts) == ("aa" * 8, here)
+    restore(site, file, "--force", "--copy")
+    found = load(tmp_path / "var")
+    assert found is not None
+    assert (found.copied_from, found.begin_anew) == ("aa" * 8, journal.log_id)
