@@ -37,6 +37,17 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
     assert read(again.folder, name(b"two")) is None
 
 
+def test_a_board_that_boots_in_1970_keeps_its_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written while the clock is behind is newer than what was there, over a restart, too."""
+    store = store_in(tmp_path, 10)
+    store.write(name(b"old"), b"old")
+    monkeypatch.setattr("gateway.blobs.store.time.time_ns", lambda: 10**9)
+    store_in(tmp_path, 10).write(name(b"new"), b"new")
+    assert [kept.sha256 for kept in blobs(store.folder)] == [name(b"old"), name(b"new")]
+    store_in(tmp_path, 10).write(name(b"more!"), b"more!")
+    assert [kept.sha256 for kept in blobs(store.folder)] == [name(b"new"), name(b"more!")]
+
+
 def test_the_oldest_make_way(tmp_path: Path) -> None:
     """Also by age over a restart; one that came again is young again; one that is too large displaces nobody."""
     store = store_in(tmp_path, 10)
