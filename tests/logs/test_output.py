@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,3 +157,13 @@ def test_the_level_changes_while_it_runs(monkeypatch: pytest.MonkeyPatch, capfd:
     told = capfd.readouterr().err
     assert "unheard" not in told
     assert '"message":"heard"' in told
+
+
+def test_what_ends_the_program_is_a_line_like_any_other() -> None:
+    """An exception that nobody catches is logged with its code and its stack, and without secrets."""
+    code = "from gateway.logs.output import set_up; set_up(); raise RuntimeError('no, password=geheim1234')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "CRITICAL gateway: the gateway ends: RuntimeError [EG-701]\n    Traceback" in ended.stderr
+    assert "    RuntimeError: no, password=***" in ended.stderr
+    assert "geheim" not in ended.stderr
