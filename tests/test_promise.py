@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TABLE = (ROOT / "docs" / "promise.md").read_text()
-NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", TABLE)))
+NAMED = sorted(set(re.findall(r"`((?:packaging/)?tests/[\w/]+\.py)(?:::(\w+))?`", TABLE)))
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED, ids=lambda part: part.rpartition("/")[2])

@@ -61,6 +61,8 @@ def test_to_the_cloud(lab: Lab) -> None:
         install $NEWER
         until_true 60 answers
         cloud
+        edge-gateway setup --yes --listen 127.0.0.1:1883
+        test -s /etc/edge-gateway/gateway.d/10-setup.toml
         cp oracle.toml /etc/edge-gateway/profiles/
         cp cloud.toml /etc/edge-gateway/gateway.d/50-cloud.toml
         systemctl restart edge-gateway
