@@ -12,6 +12,7 @@ from gateway.config.options import EMBEDDED
 from gateway.document import Document, Place
 from gateway.errors import ConfigError, Fault, probably_meant
 from gateway.secrets import Secret
+from gateway.texts import UNREADABLE
 
 if TYPE_CHECKING:
     from gateway.config.load import Config
@@ -60,6 +61,8 @@ class CrossCheck:
         if self._away:
             return
         for at, secret in _find(config, Secret):
+            if secret is UNREADABLE:  # its fault is said already
+                continue
             try:
                 secret()
             except ConfigError as error:

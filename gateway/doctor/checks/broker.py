@@ -61,7 +61,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     findings = [*(worth_knowing(facts.reach) if facts.reach else ()), *answered(facts), *settings(facts)]
     what = facts.visited.heard.get("$SYS/broker/version", "").removeprefix("mosquitto version ")
     kind = f"Mosquitto {what}" if what else "the broker"
-    back = f", our message came back in {facts.visited.came_back_s * 1000:.0f} ms" if facts.visited.came_back_s else ""
+    back = f", our message came back in {facts.visited.came_back_s * 1000:.1f} ms" if facts.visited.came_back_s else ""
     yield ok(f"{facts.url}: {kind} lets us in over MQTT {facts.visited.version}{back}", **_figures(facts))
     yield from findings
     if facts.settings is None and not findings:
