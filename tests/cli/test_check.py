@@ -304,7 +304,7 @@ def test_an_unreadable_secret_is_a_warning(site: Site) -> None:
     site.write(config("[sources.house]\nlisten = '127.0.0.1:1883'\nusers = { trv = { credential = 'trv' } }\n"))
     result = site.run("check")
     assert result.code == 0
-    assert any("gateway.toml:3:" in line and "LoadCredential=" in line for line in result.lines)
+    assert any("gateway.toml:3:" in line and "/etc/edge-gateway/credentials" in line for line in result.lines)
 
 
 def test_no_config_says_what_to_do(site: Site) -> None:
