@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -44,15 +45,17 @@ def root_of(suite: str) -> Path:
     """Return the root of a suite; a minute the first time."""
     recipe = hashlib.sha256(f"{PACKAGES}{UNIT}{SILENT}{HOSTS}".encode()).hexdigest()[:12]
     root = cache() / f"{suite}-{recipe}"
-    if not (root / "lab").exists():
-        _make(suite, root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with (root.parent / f"{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would take it from under each other's machines
+        if not (root / "lab").exists():
+            _make(suite, root)
     return root
 
 
 def _make(suite: str, root: Path) -> None:
     need("mmdebstrap", "mmdebstrap")
     need("systemd-nspawn", "systemd-container")
-    root.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix="new-", dir=root.parent))
     command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(new)]
     done = subprocess.run(command, input="\n".join(sources(suite)), capture_output=True, text=True, check=False)

@@ -12,7 +12,9 @@ def test_a_clean_system(lab: Lab) -> None:
     boot = lab.run("""
         install $NEWER
         until_true 60 answers
-        test "$(systemctl is-enabled edge-gateway)" = enabled
+        state=$(systemctl is-enabled edge-gateway || true)
+        echo "is-enabled: $state"
+        test "$state" = enabled
         test "$(systemctl show -P NRestarts edge-gateway)" = 0
         id -nG edge-gateway | grep -qw dialout
         test "$(stat -c '%U:%G %a' /run/edge-gateway/api.sock)" = "edge-gateway:edge-gateway 660"
