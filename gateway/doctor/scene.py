@@ -60,6 +60,7 @@ class Scene:
     places: Places
     status: Status | None  # None: no gateway answers
     why_no_status: str = ""
+    faults: tuple[str, ...] = ()  # of the config itself; profiles and rules may have more
     values: Mapping[str, dict[str, Any]] | None = None  # devices heard; None: nobody could be asked
     user: User = field(default_factory=lambda: myself())  # noqa: PLW0108 - it is defined below
     probe: bool = False  # may publish on topics of its own

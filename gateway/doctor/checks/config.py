@@ -50,7 +50,7 @@ def look(scene: Scene, subject: Subject) -> Facts:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return msgspec.structs.replace(facts, ended=False)
+        return msgspec.structs.replace(facts, ended=False, faults=list(scene.faults))
     try:
         said = msgspec.json.decode(done.stdout)
     except msgspec.DecodeError:
@@ -66,9 +66,6 @@ def look(scene: Scene, subject: Subject) -> Facts:
 
 def judge(facts: Facts) -> Iterator[Finding]:
     """Repeat the faults, the first few of each kind."""
-    if not facts.ended:
-        yield note(f"{facts.file} could not be checked in time, with its rules", "edge-gateway check")
-        return
     if facts.error:
         yield bad(f"{facts.file} could not be checked: {facts.error}", "edge-gateway check", CONFIG_FAULT)
         return
@@ -79,7 +76,10 @@ def judge(facts: Facts) -> Iterator[Finding]:
     for several in (facts.faults, facts.warnings):
         if len(several) > SAID_MAX:
             yield note(f"and {len(several) - SAID_MAX} more", "edge-gateway check")
-    if not facts.faults and not facts.warnings:
+    if not facts.ended:
+        rest = "profiles and rules" if facts.faults else f"{facts.file} has no fault itself; its profiles and rules"
+        yield note(f"{rest} could not be checked in time", "edge-gateway check")
+    elif not facts.faults and not facts.warnings:
         counts = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in facts.counts.items())
         yield ok(f"{facts.file} is good: {counts}")
 
