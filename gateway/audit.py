@@ -60,8 +60,8 @@ Answer = Callable[..., Any]
 class Audit:
     """Records changes. Belongs to the event loop's thread."""
 
-    def __init__(self, record: Record, clock: Clock, *, gateway: str, rules: Path) -> None:
-        """`record` journals an event; `rules` is the folder of rules, for whose files they are."""
+    def __init__(self, record: Record, clock: Clock, *, gateway: str, rules: Callable[[], Path]) -> None:
+        """`record` journals an event; `rules` returns the folder of rules, for whose files they are."""
         self._append = record
         self._clock = clock
         self._gateway = gateway
@@ -105,7 +105,7 @@ class Audit:
         said, actor = event.data, str(event.data.get("actor") or event.actor)
         files: Mapping[str, Any] = said.get("files", {})
         if actor == "file":
-            actor = by_file(self._rules / next(iter(files), ""))
+            actor = by_file(self._rules() / next(iter(files), ""))
         about_it = {"files": dict(files)} if files else {"rule": said.get("rule"), "until": said.get("until")}
         self.record(ALSO[event.type], actor, before=said.get("was"), after=said.get("hash"), cause=event.id, **about_it)
 

@@ -112,7 +112,7 @@ class Daemon:
             gateway=self.name, journal=self.journal, committer=self.committer,
             decoders=self.decoders, values=self.values, clock=self.clock,
         )  # fmt: skip
-        self.audit = Audit(self.pipeline.record, self.clock, gateway=self.name, rules=config.rules.folder)
+        self.audit = Audit(self.pipeline.record, self.clock, gateway=self.name, rules=lambda: self.config.rules.folder)
         self.building = building_of(self)
         self.sources: dict[str, Source] = {
             name: self.building.source(name, self.offers.with_will(name, options))

@@ -21,8 +21,8 @@ CONFIG_UNREAD = Code(
     103,
     "A file was changed and is not in force yet",
     "The gateway goes by the config that it read last.",
-    "edge-gateway check",
-    "When it is good, have it read: `sudo systemctl reload edge-gateway`.",
+    "edge-gateway config diff",
+    "It says what would change; when it is right: `edge-gateway reload`.",
 )
 DEVICES_FAULT = Code(
     104,
