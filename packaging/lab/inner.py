@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+CALLS = "bpf adjtimex landlock_create_ruleset landlock_add_rule landlock_restrict_self"  # as a machine has them
+
 
 def main(plan: dict[str, Any]) -> int:
     """Mount, boot, and wait until the machine is off."""
@@ -31,7 +33,7 @@ def main(plan: dict[str, Any]) -> int:
     binds += [f"--bind={ours}:{theirs}" for ours, theirs in plan["binds"].items()]
     command = [
         *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=read-only"),
-        *("--private-network", "--system-call-filter=bpf", f"--directory={root}", "--machine=lab", *binds),
+        *("--private-network", f"--system-call-filter={CALLS}", f"--directory={root}", "--machine=lab", *binds),
     ]
     return subprocess.run(command, check=False).returncode
 

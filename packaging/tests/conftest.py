@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,18 +84,23 @@ class Lab:
     def __init__(self, machine: Machine, packages: Packages) -> None:
         self.machine, self.packages = machine, packages
 
-    def run(self, script: str, *, files: Sequence[Path] = (), limit_s: float = 300) -> Boot:
-        """Boot and run a script made of steps.sh; it must come to its end with 0."""
-        boot = self.attempt(script, files=files, limit_s=limit_s)
+    def run(
+        self, script: str, *, files: Sequence[Path] = (), binds: Mapping[Path, str] | None = None, limit_s: float = 300
+    ) -> Boot:
+        """Boot and run a script made of steps.sh; it must come to its end with 0. `binds`: our paths, by theirs."""
+        boot = self.attempt(script, files=files, binds=binds, limit_s=limit_s)
         assert boot.code == 0, f"exit code {boot.code}, kept in {boot.folder}\n{boot.console[-4000:]}"
         return boot
 
-    def attempt(self, script: str, *, files: Sequence[Path] = (), limit_s: float = 300) -> Boot:
+    def attempt(
+        self, script: str, *, files: Sequence[Path] = (), binds: Mapping[Path, str] | None = None, limit_s: float = 300
+    ) -> Boot:
         """Boot and run a script made of steps.sh, whatever comes of it."""
         older, newer = self.packages
         prelude = f"OLDER={older.name}\nNEWER={newer.name}\n"
         inside = [path for path in INSIDE.iterdir() if path.is_file()]
-        return self.machine.boot(f"{STEPS}\n{prelude}\n{script}", [*inside, older, newer, *files], limit_s=limit_s)
+        given = [*inside, older, newer, *files]
+        return self.machine.boot(f"{STEPS}\n{prelude}\n{script}", given, binds=binds, limit_s=limit_s)
 
 
 @pytest.fixture
