@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TextIO, get_args
@@ -109,6 +110,14 @@ class Lines(logging.Handler):
                 self._say(self._repeats.take(place, named, record, self._now_s()))
         except Exception:  # noqa: BLE001 - a line that cannot be formatted must not stop what wanted to say it
             self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name is Python's
+        """Say that a line could not be made, by its template alone: Python's own way would print what was filled in."""
+        template = logging.LogRecord(
+            record.name, logging.ERROR, record.pathname, record.lineno, str(record.msg), (), None
+        )
+        line = line_of(template, self.hide)
+        self.output.put(replace(line, message=f"a line of the log could not be made: {line.message}"))
 
     def tick(self) -> None:
         """Say what was counted in windows that are over."""
