@@ -79,7 +79,8 @@ def scene_of(words: argparse.Namespace) -> tuple[Scene, bool]:
     where = config.places if config is not None else places(words.config)
     status, why = _status(where.socket)
     scene = Scene(
-        file=words.config, config=config, places=where, status=status, why_no_status=why, faults=tuple(map(str, faults)),
+        file=words.config, config=config, places=where, status=status, why_no_status=why,
+        faults=tuple(map(str, faults)),
         values=heard(words.config), user=user_of(status.pid if status is not None else None),
         probe=getattr(words, "probe", False),
     )  # fmt: skip

@@ -21,6 +21,7 @@ from gateway.doctor.checks import (
     journal,
     listener,
     machine,
+    ports,
     qos,
     secrets,
     serial,
@@ -153,7 +154,7 @@ CASES: list[tuple[Any, Any, str, str]] = [
     (filesystem, filesystem.Facts(**{**DISK, "kind": "vfat"}), "warning", "mkfs.ext4"),
     (filesystem, filesystem.Facts(**{**DISK, "options": frozenset({"rw", "nobarrier"})}), "bad", "nobarrier"),
     (filesystem, filesystem.Facts(**{**DISK, "options": frozenset({"data=writeback"})}), "warning", "old bytes"),
-    (filesystem, filesystem.Facts(**{**DISK, "options": frozenset({"ro"})}), "bad", "the kernel has found errors"),
+    (filesystem, filesystem.Facts(**{**DISK, "options": frozenset({"ro"})}), "bad", "probably the kernel has found errors"),
     (
         filesystem,
         filesystem.Facts(**{**DISK, "options": frozenset({"ro"}), "wanted_rw": False}),
@@ -193,6 +194,8 @@ CASES: list[tuple[Any, Any, str, str]] = [
         "warning",
         'serial = "usb:1a86:7523"',
     ),
+    (ports, ports.Facts(unread=[("usb:1a86:7523", "/dev/ttyUSB0", "CH340")]), "ok", 'serial = "usb:1a86:7523"'),
+    (ports, ports.Facts(), "ok", "every serial adapter"),
     (service, service.Facts(answers=True, pid=7, version="1", unit=UNIT), "ok", "process 7"),
     (service, service.Facts(answers=False, why_not="nobody", start="systemctl start"), "bad", "systemctl start"),
     (

@@ -122,7 +122,7 @@ def _keeps(facts: Facts, where: str) -> Iterator[Finding]:
 
 def _takes(facts: Facts, where: str) -> Iterator[Finding]:
     if "ro" in facts.options:
-        why = ": the kernel has found errors on it" if facts.wanted_rw else ", as /etc/fstab says"
+        why = ": probably the kernel has found errors on it" if facts.wanted_rw else ", as /etc/fstab says"
         command = (
             f"sudo dmesg | grep -i -e {Path(facts.source).name} -e error; then: sudo mount -o remount,rw {facts.point}"
         )
