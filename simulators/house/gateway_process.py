@@ -5,12 +5,14 @@ house begins), ``speed``, ``go`` (the monotonic moment at which it does, null be
 disk takes longer).  Until it goes the clock stands shortly
 before the start, so that a gateway that takes its time to start is not late; wall and boot clock move together, as when
 a machine was asleep.  Only its clock is faster: waits for answers and links are real ones.
+Beside STAGE it writes how many objects Python has allocated, a number in the file ``objects``.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,7 @@ BEFORE_S = 120.0  # so long before the start the clock stands at most while noth
 BOOT_S = 1_000_000.0
 LOOK_S = 0.05  # how often the file is looked at
 TIMERS_S = 0.05  # how often timers are looked at, in real time
+COUNT_S = 1.0  # how often objects are counted
 
 
 class Stage:
@@ -92,9 +95,19 @@ def slow_down(stage: Stage) -> None:
     OsDisk.fdatasync = fdatasync  # type: ignore[method-assign] # the one place all writes go through
 
 
+def count(file: Path) -> None:
+    """Write how many objects there are, again and again."""
+    beside = file.with_suffix(".new")
+    while True:
+        beside.write_text(str(sys.getallocatedblocks()))
+        beside.rename(file)
+        time.sleep(COUNT_S)
+
+
 def main() -> int:
     """Run a gateway."""
     stage = Stage(Path(sys.argv[1]))
+    threading.Thread(target=count, args=(Path(sys.argv[1]).with_name("objects"),), daemon=True).start()
     slow_down(stage)
     timekeeper.TIMER_CHECK_S_MAX = TIMERS_S
     return serve(load(Path(sys.argv[2])), lambda config: Daemon(config, StageClock(stage)))

@@ -1,10 +1,13 @@
-"""Whether a gateway's memory stays level: a line through its samples, with what the line cannot know.
+"""Whether a gateway's memory stays level: lines through its samples, with what a line cannot know.
 
-Memory of a process moves in steps: pages come when the allocator needs them, and rarely go.  So the samples behind the
-warm-up are put into bins of equal time, each bin gives its median, and a straight line through those is the slope; its
-noise is what the slope may be off by chance (95 %, Student's t of the residuals).  What grows is what is left of the
-slope when its noise is taken off.  It leaks when that is more than `per_minute_max` and `PER_MESSAGE_MAX`: what a house
-learns in its first days is less, a list that each event is added to is more.
+Two things are looked at: how many objects Python has allocated, and how much memory the processes have.  Memory moves
+in steps and with the highest load there was, for pages come when the allocator needs them and rarely go; objects come
+and go, so a list that each event is added to shows in them first.
+
+A house is warm when all of it has spoken: `WARM_UP_S` of its time, and `WARM_UP` of the run.  The samples behind that
+are put into bins of equal time, each gives its median, and a straight line through those is the slope; its noise is
+what the slope may be off by chance (95 %, Student's t of the residuals).  It leaks when more than the limit is left of
+a slope without its noise.
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-WARM_UP = 1 / 3  # of the run: caches and tables fill
+WARM_UP = 1 / 3  # of the run
+WARM_UP_S = 6 * 3600.0  # of the house's time: some devices speak once an hour, and not all of what they can say
+JUDGED_S = 2 * 3600.0  # of the house's time behind that, at least
 BINS = 12
 T_95 = 2.228  # of Student's t with BINS - 2 degrees of freedom, both sides
 SAMPLES_MIN = 5 * BINS  # fewer cannot be judged
-PER_MINUTE_MAX = 10_000  # bytes
-PER_MESSAGE_MAX = 10  # bytes; an event is made of two or three messages, and takes 500 bytes where it is kept
+BYTES_A_MESSAGE_MAX = 40.0  # an event takes 500 where it is kept, and two or three messages make one
+OBJECTS_A_MESSAGE_MAX = 0.1
 
 
 class Sample(NamedTuple):
@@ -28,26 +33,24 @@ class Sample(NamedTuple):
     at_s: float  # real time
     sent: int  # messages so far
     resident: dict[str, int]  # bytes by the name of the process
+    objects: int = 0  # of Python in the gateway's process; 0: not known
 
 
 class Slope(NamedTuple):
-    """How memory moves, in bytes a minute of real time."""
+    """How something moves, a minute of real time."""
 
     per_minute: float
     noise: float
-    first_bytes: int  # median of the first bin behind the warm-up
-    last_bytes: int  # of the last
+    first: float  # median of the first bin behind the warm-up
+    last: float  # of the last
 
 
-def slope(samples: Sequence[tuple[float, int]]) -> Slope | None:
-    """Return the line through samples (seconds, bytes) behind the warm-up; None when there are too few."""
-    if not samples:
-        return None
-    end_s, begin_s = samples[-1][0], samples[0][0]
-    begin_s += (end_s - begin_s) * WARM_UP
+def slope(samples: Sequence[tuple[float, int]], begin_s: float) -> Slope | None:
+    """Return the line through samples (seconds, size) from a moment on; None when there are too few."""
     kept = [each for each in samples if each[0] >= begin_s]
-    if len(kept) < SAMPLES_MIN or end_s <= begin_s:
+    if len(kept) < SAMPLES_MIN:
         return None
+    end_s = kept[-1][0]
     width_s = (end_s - begin_s) / BINS
     bins: list[list[int]] = [[] for _ in range(BINS)]
     for at_s, size in kept:
@@ -60,30 +63,37 @@ def slope(samples: Sequence[tuple[float, int]]) -> Slope | None:
     left = sum((size - offset - gradient * at) ** 2 for at, size in zip(times, sizes, strict=True))
     middle = statistics.fmean(times)
     noise = T_95 * math.sqrt(left / (BINS - 2) / sum((at - middle) ** 2 for at in times))
-    return Slope(gradient, noise, round(sizes[0]), round(sizes[-1]))
+    return Slope(gradient, noise, sizes[0], sizes[-1])
 
 
-def verdict(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Return, for each name of processes, what its memory did in KB a minute, and whether nothing leaks."""
-    names = sorted({name for sample in samples for name in sample.resident})
-    minutes = (samples[-1].at_s - samples[0].at_s) / 60 if samples else 0.0
-    messages = (samples[-1].sent - samples[0].sent) / minutes if minutes else 0.0
-    limit = max(PER_MINUTE_MAX, PER_MESSAGE_MAX * messages)
-    found: dict[str, Any] = {"limit_kb_a_minute": _kb(limit), "messages_a_minute": round(messages)}
-    level = True
-    for name in names:
-        line = slope([(sample.at_s, sample.resident[name]) for sample in samples if name in sample.resident])
-        if line is None:
-            found[name] = "too short to be judged"
-            continue
-        leaks = line.per_minute - line.noise > limit
-        level = level and not leaks
-        found[name] = {
-            "kb_a_minute": _kb(line.per_minute), "noise": _kb(line.noise), "level": not leaks,
-            "after_warm_up_mb": round(line.first_bytes / 1e6, 1), "end_mb": round(line.last_bytes / 1e6, 1),
-        }  # fmt: skip
-    return {**found, "level": level}
+def verdict(samples: Sequence[Sample], speed: float) -> dict[str, Any]:
+    """Return what memory and objects did behind the warm-up, and whether nothing leaks as far as that can be judged."""
+    if not samples:
+        return {"judged": False, "level": True}
+    begin_s, end_s = samples[0].at_s, samples[-1].at_s
+    warm_s = begin_s + max((end_s - begin_s) * WARM_UP, WARM_UP_S / speed)
+    judged = (end_s - warm_s) * speed >= JUDGED_S
+    if not judged:
+        warm_s = begin_s + (end_s - begin_s) * WARM_UP
+    warm = [sample for sample in samples if sample.at_s >= warm_s]
+    minutes = (end_s - warm_s) / 60
+    messages = (end_s > warm_s and (warm[-1].sent - warm[0].sent) / minutes) or 0.0
+    found: dict[str, Any] = {"messages_a_minute": round(messages), "warm_up_minutes": round((warm_s - begin_s) / 60, 1)}
+    leaks = False
+    for name in sorted({name for sample in samples for name in sample.resident}):
+        line = slope([(each.at_s, each.resident[name]) for each in samples if name in each.resident], warm_s)
+        found[name] = told = _told(line, BYTES_A_MESSAGE_MAX * messages, 1e3, "kb")
+        leaks = leaks or told.get("leaks", False)
+    line = slope([(each.at_s, each.objects) for each in samples if each.objects], warm_s)
+    found["objects"] = told = _told(line, OBJECTS_A_MESSAGE_MAX * messages, 1.0, "objects")
+    return {**found, "judged": judged, "level": not (judged and (leaks or told.get("leaks", False)))}
 
 
-def _kb(size: float) -> float:
-    return round(size / 1e3, 1)
+def _told(line: Slope | None, limit: float, unit: float, word: str) -> dict[str, Any]:
+    if line is None:
+        return {"slope": "too few samples"}
+    return {
+        f"{word}_a_minute": round(line.per_minute / unit, 1), "noise": round(line.noise / unit, 1),
+        "limit": round(limit / unit, 1), "leaks": line.per_minute - line.noise > limit,
+        "warm": round(line.first / unit), "end": round(line.last / unit),
+    }  # fmt: skip

@@ -168,6 +168,6 @@ class _Watch:
                     said["status"] = await asyncio.to_thread(self._stage.status)
                 if len(self.memory) < SAMPLES_MAX:
                     resident = await asyncio.to_thread(self._stage.resident)
-                    self.memory.append(Sample(time.monotonic(), self._drive.books.sent, resident))
+                    self.memory.append(Sample(time.monotonic(), self._drive.books.sent, resident, self._stage.objects))
             self._show(said)
             await asyncio.sleep(LOOK_S)

@@ -26,6 +26,7 @@ FAULTY_MAX = 10  # looks at rules that do not run, one behind the other, until t
 DRAIN_S_MAX = 60.0
 SLOW_S = 0.3
 POLL_S = 0.1
+OBJECTS_FILE = "objects"  # what `gateway_process` writes beside STAGE
 WORKER = "edge-rules"  # what a rule worker calls itself
 CLOUD = {f"cloud_{word}": word for word in ("400", "404", "429", "500", "503", "silent")}
 CONFIG = """\
@@ -131,6 +132,12 @@ class Stage:
         return {"gateway": sum(found.values()), "rules": workers} if workers else {"gateway": sum(found.values())}
 
     @property
+    def objects(self) -> int:
+        """Return how many objects Python has allocated in the gateway; 0 when it has not said so yet."""
+        file = self.folder / OBJECTS_FILE
+        return int(file.read_text() or 0) if file.exists() else 0
+
+    @property
     def alive(self) -> bool:
         """Return whether the gateway runs."""
         return self._session is not None and self._session.alive()
@@ -156,6 +163,10 @@ class Stage:
                 await asyncio.to_thread(self.ask, "flush")
                 self.said = await asyncio.to_thread(self.status)
                 waiting = sum(lane["queued"] for lane in self.said["lanes"]) + self.said["rules"]["behind"]
+                if self.broker:  # it keeps what it has answered for, until the gateway is back
+                    waiting += sum(
+                        each["name"] == "house" and each["state"] != "connected" for each in self.said["sources"]
+                    )
             except (ApiError, NotRunning, OSError):
                 waiting = 1
             quiet = quiet + 1 if waiting == 0 else 0
