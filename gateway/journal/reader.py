@@ -37,7 +37,7 @@ from gateway.journal.quarantine import keep_copy
 from gateway.journal.record import Records
 from gateway.journal.segment import Entry, Found, Hole, Link, Read, Walk
 from gateway.journal.tail import Tail
-from gateway.journal.timeline import Timeline
+from gateway.journal.timeline import MARK, Timeline
 from gateway.journal.unreadable import READ_TRIES, always, around
 
 INDEXES_MAX: Final = 4  # block indexes of segments kept in memory
@@ -275,7 +275,10 @@ class Reader(Blocks):
     def _told(self, records: list[Stored]) -> list[Stored]:
         if not records or self._given_up:
             return records
-        told = self._store.timeline.telling(records[0].sequence, records[-1].sequence)
+        first, last = records[0].sequence, records[-1].sequence
+        told = self._store.timeline.telling(first, last)
+        if told is not None and (ending := self._store.timeline.ending(first, last)):  # the clock was never set
+            return [Stored(each.sequence, each.raw[:-1] + ending) if MARK in each.raw else each for each in records]
         return records if told is None else [Stored(each.sequence, told(each.raw, each.sequence)) for each in records]
 
     def _over(self) -> Ranges:

@@ -37,7 +37,7 @@ STRETCHES_MAX: Final = 64
 BEHIND_RECORDS_MAX: Final = 4096  # events stamped before the clock was believed may be appended so long after it
 BEHIND_NS_MAX: Final = NS_PER_S  # and belong to the stretch before if they are no younger than this behind its end
 UNKNOWN_BOOT: Final = "unknown"
-_MARK: Final = b'"clock":"unsynced"'
+MARK: Final = b'"clock":"unsynced"'
 _ATTRIBUTES: Final = ("bootid", "clockoffset", "notbefore", "notafter")
 _TOLD: Final = b'"clockoffset":"'
 
@@ -192,7 +192,7 @@ class Timeline:
 
     def told(self, raw: bytes, sequence: int) -> bytes:
         """Return an event's bytes with its time corrected, or with what is known of it; see the module's head."""
-        if _MARK not in raw:
+        if MARK not in raw:
             return raw
         now = self._now
         place = bisect_right(now.firsts, sequence) - 1
@@ -208,6 +208,13 @@ class Timeline:
             event.pop(name, None)
         _correct(event, found.wall_ns)
         return msgspec.json.encode(event)
+
+    def ending(self, first: int, last: int) -> bytes:
+        """Return what unsynced events from `first` to `last` end with, where that is the same for all; else nothing."""
+        now = self._now
+        place = bisect_right(now.firsts, first) - 1
+        same = place >= 0 and (place + 1 == len(now.firsts) or last < now.firsts[place + 1])
+        return now.endings[place] if same else b""
 
     def telling(self, first: int, last: int) -> Callable[[bytes, int], bytes] | None:
         """Return `told` when a record from `first` to `last` may need it."""
