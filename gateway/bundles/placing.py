@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -157,6 +158,16 @@ class Placing:
             if name not in files and name not in seen and archive.sound(name):
                 seen.add(name)
                 yield name
+
+
+def chosen(named: str, bundle: Bundle, ledger: Ledger) -> str:
+    """Return the site that is meant: the one that is named, the one as before, the one that this host is called."""
+    sites = {site.name for site in bundle.sites}
+    before = ledger.current.site if ledger.current else ""
+    for name in (named, before, socket.gethostname()):
+        if name and (name in sites or name == named):
+            return name
+    return ""
 
 
 def edited(ledger: Ledger, state: Path, bundle: Bundle) -> list[str]:

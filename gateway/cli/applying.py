@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import time
@@ -146,7 +145,7 @@ def apply(words: argparse.Namespace) -> int:
 def _apply(words: argparse.Namespace, where: Places) -> int:
     from gateway.bundles import ledger as ledgers
     from gateway.bundles.bundle import opened
-    from gateway.bundles.placing import Placing, edited, prune, remove
+    from gateway.bundles.placing import Placing, chosen, edited, prune, remove
     from gateway.clock import SystemClock, rfc3339
     from gateway.quantity import duration_s
 
@@ -205,16 +204,6 @@ def _refused(words: argparse.Namespace, refusal: ConfigError) -> int:
         complain(str(fault))
     complain(f"{APPLY_REFUSED}: the bundle was refused, and nothing was changed")
     return CONFIG_FAULT
-
-
-def chosen(named: str, bundle: Bundle, ledger: Ledger) -> str:
-    """Return the site that is meant: the one that is named, the one as before, the one that this host is called."""
-    sites = {site.name for site in bundle.sites}
-    before = ledger.current.site if ledger.current else ""
-    for name in (named, before, socket.gethostname()):
-        if name and (name in sites or name == named):
-            return name
-    return ""
 
 
 def _check(folder: Path, bundle: Bundle, site: Site, state: Path) -> None:

@@ -37,10 +37,14 @@ def add_verbs(verbs: Verbs) -> None:
             "edge-gateway config diff",
             "edge-gateway config diff --json",
             "edge-gateway config diff old/gateway.toml new/gateway.toml",
+            "edge-gateway config diff fleet.tar.zst --site berlin-3",
         ],
         json=True,
     )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two configs to compare instead")
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="PATH", help="two configs or bundles to compare instead, or one bundle"
+    )
+    parser.add_argument("--site", default="", metavar="NAME", help="of a bundle's sites; default: as applied here")
 
 
 def reload(words: argparse.Namespace) -> int:
@@ -60,17 +64,25 @@ def reload(words: argparse.Namespace) -> int:
 
 def diff(words: argparse.Namespace) -> int:
     """Say what is different: of the files to what the gateway goes by, or of two configs."""
-    if len(words.files) not in (0, 2):
+    bundles = any(map(_is_bundle, words.files))
+    if len(words.files) not in (0, 2) and not (len(words.files) == 1 and bundles):
         complain("name two configs, or none: then the running gateway is compared with its files")
         return 2
-    outcome = _of_two(*words.files) if words.files else _ask(words, "config_diff")
-    changes = outcome.get("changes", [])
+    if bundles:
+        from gateway.cli.bundle_diff import of_bundles
+
+        outcome = of_bundles(words)
+    else:
+        outcome = _of_two(*words.files) if words.files else _ask(words, "config_diff")
+    changes = [*outcome.get("changes", []), *outcome.get("files", [])]
     if words.json:
         say_json(outcome)
     elif outcome.get("faults"):
         _say_refused(outcome)
     else:
-        say_changes(changes)
+        say_changes(outcome.get("changes", []))
+        for each in outcome.get("files", []):
+            say(f"{each['file']}: {each['change']}" + (f" ({each['summary']})" if each["summary"] else ""), "bold")
         if not changes:
             say("no difference", "green")
         elif outcome.get("restart") and not words.files:
@@ -80,12 +92,21 @@ def diff(words: argparse.Namespace) -> int:
     return DIFFERENT if changes else OK
 
 
+def _is_bundle(path: Path) -> bool:
+    from gateway.cli.bundle_diff import is_bundle
+
+    return is_bundle(path)
+
+
 def say_changes(changes: Sequence[dict[str, Any]]) -> None:
     """Print changes, one a line, with their origin and what they mean."""
     for change in changes:
         before, after = _shown(change["before"]), _shown(change["after"])
         say(f"{change['key']}: {before} -> {after}", "bold")
-        say(f"    {change['origin']}: {change['means']}", "red" if change["effect"] == "restart" else None)
+        say(
+            f"    {change['origin']}" + (f": {change['means']}" if change["means"] else ""),
+            "red" if change["effect"] == "restart" else None,
+        )
 
 
 def _say_refused(outcome: dict[str, Any]) -> None:

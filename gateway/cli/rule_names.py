@@ -22,8 +22,16 @@ def declared(folder: Path) -> dict[str, Path]:
 def _names(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as file:
-            tree = ast.parse(file.read(FILE_BYTES_MAX))
-    except (OSError, SyntaxError, ValueError, RecursionError):
+            yield from rules_in(file.read(FILE_BYTES_MAX))
+    except OSError:
+        return
+
+
+def rules_in(text: bytes) -> Iterator[str]:
+    """Yield the rules that a text declares; none when it is no Python."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
         return
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and any(_decorates(each) for each in node.decorator_list):

@@ -154,3 +154,26 @@ def test_what_is_no_bundle(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "unpacked" / "rules" / "open.py").write_text("# changed\n")
     said = fleet.run("check", "--bundle", tmp_path / "unpacked")
     assert (said.code, "rules/open.py is not what bundle.json says" in said.err) == (78, True)
+
+
+def test_what_differs_between_bundles(fleet: Fleet, tmp_path: Path) -> None:
+    """Values key by key wherever the folders are, rules and devices by what is in them, for the site that is named."""
+    old = tmp_path / "old.tar.gz"
+    fleet.run("bundle", "make", fleet.folder, "-o", old)
+    same = fleet.run("config", "diff", old, fleet.folder, "--site", "rome-1")
+    assert (same.code, same.out.strip()) == (0, "no difference")
+    fleet.write("gateway.d/10-limits.toml", '[journal]\nbytes_max = "32MB"\n')
+    fleet.write("rules/open.py", FLEET["rules/open.py"].replace("left_open", "forgotten"))
+    fleet.write("devices/berlin-3.toml", FLEET["devices/berlin-3.toml"].replace("front", "gate"))
+    said = fleet.run("config", "diff", old, fleet.folder, "--site", "berlin-3", "--json")
+    assert said.code == 1
+    assert [(each["key"], each["before"], each["after"]) for each in said.json["changes"]] == [
+        ("journal.bytes_max", 64_000_000, 32_000_000)
+    ]
+    assert said.json["changes"][0]["origin"] == f"{fleet.folder}/gateway.d/10-limits.toml:2"
+    assert {each["file"]: each["summary"] for each in said.json["files"]} == {
+        "devices": "new house/z2m:gate; gone house/z2m:front",
+        "rules/open.py": "new forgotten; gone left_open",
+    }
+    rome = fleet.run("config", "diff", old, fleet.folder, "--site", "rome-1", "--json").json
+    assert [each["file"] for each in rome["files"]] == ["rules/open.py"]
