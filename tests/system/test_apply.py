@@ -14,7 +14,7 @@ import pytest
 from gateway.api.line import ApiError
 from gateway.bundles import ledger as ledgers
 from gateway.cli.main import main
-from simulators.processes import free_port
+from simulators.processes import free_port, listening
 from simulators.subject import PROFILES
 from tests.cli.site import Result
 from tests.mqtt.broker import Broker
@@ -74,7 +74,8 @@ class Rig:
         return ledgers.read(self.house.state)
 
     def read(self, number: int) -> None:
-        """Let a device say something."""
+        """Let a device say something, as soon as somebody listens."""
+        until(lambda: listening("127.0.0.1", self.port))
         with device(self.port, f"meter-{number}") as meter:
             meter.tell("load/meter/attic", {"temperature": number})
 
