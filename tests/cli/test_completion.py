@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from gateway.cli.completion import bash, commands, zsh
+from gateway.cli.completion import bash, commands, fish, zsh
 from gateway.cli.main import parser
 
 
@@ -50,12 +50,15 @@ def test_names_of_rules_are_asked_for() -> None:
 
 
 def test_every_verb_is_there() -> None:
-    """Each verb of the parser has its case in both scripts."""
+    """Each verb of the parser has its case in every script."""
     paths = [path for path, _, _ in commands(parser())]
     assert "dead-letters retry" in paths
     for script in (bash(parser()), zsh(parser())):
         for path in paths:
             assert f'"{path}")' in script
+    for path in paths:
+        assert f"case '{path}'\n" in fish(parser())
+    assert "(edge-gateway rules list --names 2>/dev/null)" in fish(parser()), "fish has no $ before it"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
