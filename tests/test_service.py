@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway import watchdog
 from gateway.service import STATUS_CHARS_MAX, Service
 
 
@@ -91,3 +93,33 @@ def test_watchdog_is_asked_for_by_the_environment(
     service = Service(manager.getsockname())
     assert service.watchdog_s == seconds
     service.close()
+
+
+def test_a_start_that_gets_on_is_given_time(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that reads and writes asks for more time again and again; one that does neither does not."""
+    monkeypatch.setattr(watchdog, "EXTEND_EVERY_S", 0.01)
+    moved, looks = [0], threading.Semaphore(0)
+
+    def bytes_moved() -> int:
+        looks.release()
+        return moved[0]
+
+    monkeypatch.setattr(watchdog, "bytes_moved", bytes_moved)
+    with watchdog.patient(Service(manager.getsockname())):
+        for _ in range(3):
+            assert looks.acquire(timeout=30)
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+        manager.settimeout(30)
+        moved[0] = watchdog.BUSY_BYTES
+        assert manager.recv(100) == b"EXTEND_TIMEOUT_USEC=30000000"
+        assert manager.recv(100) == b"STATUS=starting: recovering the journal"
+
+
+def test_what_was_read_is_counted(tmp_path: Path) -> None:
+    """The kernel's count of bytes grows with what is read."""
+    before = watchdog.bytes_moved()
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    (tmp_path / "file").read_bytes()
+    assert watchdog.bytes_moved() - before >= 200_000
