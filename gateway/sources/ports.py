@@ -19,7 +19,7 @@ import pwd
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -138,7 +138,22 @@ def refusal(path: Path) -> str:
         return ""
     if os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         return ""
-    user, group = _user(os.geteuid()), _group(entry.st_gid)
+    return refused_by(entry, os.geteuid(), {os.getegid(), *os.getgroups()})
+
+
+def refused_by(entry: os.stat_result, uid: int, gids: Collection[int]) -> str:
+    """Say who keeps a user with these groups from a port that it may not open.
+
+    What the file's owner and mode allow is refused by the unit's DeviceAllow: systemd looks drivers up by name when
+    the service starts (systemd.resource-control(5)), one that is loaded later is not in its list.
+    """
+    read, write = stat.S_IRUSR, stat.S_IWUSR
+    shift = 0 if uid == entry.st_uid else 3 if entry.st_gid in gids else 6
+    if uid == 0 or ((entry.st_mode << shift) & read and (entry.st_mode << shift) & write):
+        return (
+            "the service may not use devices of this kind, their driver came after it: systemctl restart edge-gateway"
+        )
+    user, group = _user(uid), _group(entry.st_gid)
     if entry.st_mode & stat.S_IRGRP and entry.st_mode & stat.S_IWGRP and entry.st_gid:
         return f"user {user} may not open it, group {group} may: sudo usermod -aG {group} {user}, then log in again"
     return f"user {user} may not open it, only {_user(entry.st_uid)} may"

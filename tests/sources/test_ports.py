@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sources.ports import Ports, is_identity, refusal
+from gateway.sources.ports import Ports, is_identity, refusal, refused_by
 from tests.sources.plugs import Plug, Sockets
 
 HOLD = """import fcntl, sys
@@ -130,3 +130,15 @@ def test_who_may_not_open_a_port() -> None:
         if port.stat().st_gid:
             assert "sudo usermod -aG" in said
         assert refusal(Path(folder) / "nothing") == ""
+
+
+def test_a_port_whose_mode_allows_it_is_refused_by_the_unit(tmp_path: Path) -> None:
+    """Who owns a file, or is in its group, and still may not open it is told of the unit, others of the group."""
+    port = tmp_path / "ttyUSB0"
+    port.touch()
+    port.chmod(0o660)
+    os.chown(port, os.geteuid(), os.getegid())
+    entry = port.stat()
+    assert "systemctl restart" in refused_by(entry, os.geteuid(), set())
+    assert "systemctl restart" in refused_by(entry, 54321, {entry.st_gid})
+    assert "systemctl restart" not in refused_by(entry, 54321, {54322})
