@@ -313,9 +313,12 @@ class Answers:
         return dict(self._daemon.values if name == "values" else self._journal.table(name))
 
     async def record(self, sequence: int) -> dict[str, Any] | None:
-        """Return ``{event, written}``: the record with a number, and when it was written; None when it is not there."""
-        found = await asyncio.to_thread(self._daemon.past.at, sequence)
-        return None if found is None else {"event": msgspec.Raw(found[0]), "written": found[1]}
+        """Return ``{event, written, moment}`` (see Past): the record with a number; None when it is not there."""
+        past = self._daemon.past
+        found = await asyncio.to_thread(past.at, sequence)
+        if found is None:
+            return None
+        return {"event": msgspec.Raw(found[0]), "written": found[1], "moment": past.moment(sequence, found[0])}
 
     async def identity_adopt(self, how: Literal["replace", "copy"], actor: str = "person") -> Mapping[str, object]:
         """Decide who this gateway is: the one that was in the other machine, or another one from its next start on."""

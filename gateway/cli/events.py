@@ -107,7 +107,7 @@ def line(event: dict[str, Any], *, whole: str = "") -> str:
     data = event.get("data") or {}
     pairs = " ".join(f"{key}={value if key == whole else _short(value)}" for key, value in data.items())
     marks = " ".join(mark for mark in ("resync", "held", "replayed") if event.get(mark))
-    unsynced = "~" if event.get("clock") else " "
+    unsynced = "~" if event.get("clock") == "unsynced" else " "
     parts = (event.get("time", ""), unsynced, event.get("type", ""), event.get("subject", ""), pairs, marks)
     return printable("  ".join(part for part in parts if part))
 

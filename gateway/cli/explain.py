@@ -69,6 +69,7 @@ def explain(words: argparse.Namespace) -> int:
         "topic": heard.get("topic", "") if by_device else "",  # the device's last, which nearly always was this one
         "at": _place(config, event["source"]) if by_device else "",
         "written": stored["written"] if stored else None,
+        "moment": stored.get("moment") if stored else None,
         "causes": causes,
         "made_by": made_by,
         "rules": rules_outcome(event, cursors),
@@ -99,6 +100,8 @@ def _tell(event: Event, story: Mapping[str, Any]) -> None:
     lane, actor = event.get("lane", "telemetry"), event.get("actor", "device")
     written = f", on disk {story['written']}" if story["written"] else ""
     say(f"  record   {int(event['sequence']):,}, lane {lane}, by {actor}{written}")
+    if clock := _clock(event, story["moment"]):
+        say(f"  clock    {clock}", "yellow" if event.get("clock") == "unsynced" else None)
     for made_by, cause in zip(story["made_by"], [*story["causes"], None], strict=True):
         if made_by:
             say(f"  made by  {author_line(made_by)}")
@@ -139,6 +142,21 @@ def _answered(records: Records, event: Event) -> Mapping[str, Mapping[str, str]]
     except ApiError:
         return {}
     return found
+
+
+def _clock(event: Event, moment: Mapping[str, Any] | None) -> str:
+    """Say when it was by the clock that never steps, and what the other one was worth."""
+    if moment is None:
+        return ""
+    said = f"{moment['boot_s']:,.3f} s after boot {str(moment['boot'])[:8]}"
+    if event.get("clock") == "corrected":
+        return f"{said}; the clock said {event.get('uncorrectedtime')} then, and was corrected since"
+    if event.get("clock") != "unsynced":
+        return said
+    between = [moment.get("not_before"), moment.get("not_after")]
+    bounds = f": not before {between[0]}" if between[0] else ""
+    bounds += (", " if bounds else ": ") + f"not after {between[1]}" if between[1] else ""
+    return f"{said}; nobody had set the clock{bounds}"
 
 
 def _about(records: Records, event_id: str) -> list[Event]:

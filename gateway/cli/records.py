@@ -30,7 +30,7 @@ class Records(Protocol):
         ...
 
     def at(self, sequence: int) -> Mapping[str, Any] | None:
-        """Return ``{event, written}``: the record with a number, and when it was; None when it is not there."""
+        """Return ``{event, written, moment}``: the record with a number, and when it was; None when it is not there."""
         ...
 
     def ask(self, what: str, **arguments: Any) -> Any:
@@ -104,8 +104,12 @@ class _Stored:
         return self._inspection.table(name)
 
     def at(self, sequence: int) -> Mapping[str, Any] | None:
-        found = self._past().at(sequence)
-        return None if found is None else {"event": msgspec.json.decode(found[0]), "written": found[1]}
+        past = self._past()
+        found = past.at(sequence)
+        if found is None:
+            return None
+        moment = past.moment(sequence, found[0])
+        return {"event": msgspec.json.decode(found[0]), "written": found[1], "moment": moment}
 
     def ask(self, what: str, **arguments: Any) -> Any:
         raise NotRunning(f"the gateway does not run: nobody answers {what!r} about {arguments or 'it'}")

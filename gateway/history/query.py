@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from gateway.clock import NS_PER_S, rfc3339
+from gateway.clock import NS_PER_S, rfc3339, wall_ns_of
 from gateway.event import LANES, Lane, LaneName
 from gateway.history.index import LATER, STRETCH_RECORDS, Index, Key, Question, decode_seen, mark
 from gateway.journal.limits import given_up
@@ -146,10 +146,33 @@ class Past:
             for run in sweep.runs(sequence - 1, min(sequence, self.durable())):
                 for place in range(run.begin, run.end):
                     if not self._dropped(run, place):
-                        return self._told(run)[place], rfc3339(run.wall_ns)
+                        return self._told(run)[place], rfc3339(self._store.timeline.true_ns(sequence, run.wall_ns))
         finally:
             sweep.close()
         return None
+
+    def moment(self, sequence: int, raw: bytes) -> dict[str, Any] | None:
+        """Return when a record happened by the clock that never steps: ``{boot, boot_s, not_before?, not_after?}``.
+
+        The bounds are for what was never known. None: its start is forgotten (the last STARTS_MAX are kept).
+        """
+        event = msgspec.json.decode(raw)
+        found = self._store.timeline.moment(sequence, event)
+        if found is not None:
+            bounds = {"not_before": found.not_before_ns, "not_after": found.not_after_ns}
+            said = {name: rfc3339(ns) for name, ns in bounds.items() if ns}
+            return {"boot": found.boot, "boot_s": round(found.boot_ns / NS_PER_S, 3), **said}
+        starts = [row for row in self._starts().values() if row["first"] <= sequence]
+        start = max(starts, key=lambda row: int(row["first"]), default=None)
+        try:
+            passed_ns = (
+                wall_ns_of(str(event.get("received") or event.get("time"))) - start["wall_ns"] if start else None
+            )
+        except ValueError:
+            passed_ns = None
+        if start is None or passed_ns is None:
+            return None
+        return {"boot": start["boot_id"], "boot_s": round((start["boot_ns"] + passed_ns) / NS_PER_S, 3)}
 
     def kept_since(self) -> str | None:
         """Return since when everything is kept; None when nothing was ever given up.

@@ -172,6 +172,15 @@ class Timeline:
             boot=stretch.boot, boot_ns=boot_ns, synced=False, wall_ns=None, not_before_ns=low, not_after_ns=after
         )
 
+    def true_ns(self, sequence: int, wall_ns: int) -> int:
+        """Return what a time that the clock showed at a record was in truth, as far as it is known."""
+        now = self._now
+        place = _place(now, sequence, wall_ns)
+        stretch = now.stretches[place] if place >= 0 else None
+        if stretch is None or stretch.synced:
+            return wall_ns
+        return wall_ns - stretch.offset_ns + now.offsets.get(stretch.boot, stretch.offset_ns)
+
     def left_ns(self, sequence: int, until_ns: int, clock: Clock) -> int:
         """Return how long it is until a time that a record names by its own clock; below 0: it is over.
 

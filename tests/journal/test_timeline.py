@@ -280,3 +280,24 @@ def test_any_life_of_a_clock(tmp_path: Path, seed: int) -> None:
             assert event["bootid"] == where[sequence]
             assert wall_ns_of(event.get("notbefore", rfc3339(0))) <= board.true[sequence]
             assert board.true[sequence] <= wall_ns_of(event.get("notafter", "2200-01-01T00:00:00Z"))
+
+
+def test_every_record_says_its_boot(board: Board) -> None:
+    """Of each record boot, time since boot and when it was written are known, whatever the wall clock said then."""
+    first = board.event()
+    board.journal.commit()
+    board.clock.sleep(100)
+    board.clock.correct()
+    board.set()
+    board.event()
+    board.journal.commit()
+    starts = board.journal.table("starts")
+    past = Past(board.journal.store, lambda: board.journal.durable_sequence, starts=lambda: starts)
+    for sequence, up_s in ((1, 10.0), (2, 110.0)):
+        raw, written = past.at(sequence) or (b"", "")
+        assert past.moment(sequence, raw) == {"boot": "boot-1", "boot_s": up_s}
+        assert abs(wall_ns_of(written) - board.true[sequence]) <= NEAR_NS
+    forgotten = Past(board.journal.store, lambda: board.journal.durable_sequence, starts=lambda: starts)
+    board.journal.timeline._now = msgspec.structs.replace(board.journal.timeline._now, firsts=[], stretches=[])
+    raw = msgspec.json.encode({"time": rfc3339(20 * NS_PER_S)})
+    assert forgotten.moment(first, raw) == {"boot": "boot-1", "boot_s": 20.0}
