@@ -348,12 +348,13 @@ def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     """Run a gateway until it is told to stop; the exit code. Raises GatewayError when it can't start."""
     set_up(config.log)
     faulthandler.enable()  # the watchdog's SIGABRT leaves the stacks of all threads in the log
-    restarts = Restarts()
-    restarts.wait(Service())
+    starting, restarts = Service(), Restarts()
+    restarts.wait(starting)
 
     async def _run() -> int:
-        with patient(Service()):
+        with patient(starting):
             made = daemon(config)
+        starting.close()
         await made.run()
         return AGAIN if made.again else 0
 

@@ -105,7 +105,8 @@ def test_a_start_that_gets_on_is_given_time(manager: socket.socket, monkeypatch:
         return moved[0]
 
     monkeypatch.setattr(watchdog, "bytes_moved", bytes_moved)
-    with watchdog.patient(Service(manager.getsockname())):
+    service = Service(manager.getsockname())
+    with watchdog.patient(service):
         for _ in range(3):
             assert looks.acquire(timeout=30)
         manager.setblocking(False)
@@ -115,6 +116,7 @@ def test_a_start_that_gets_on_is_given_time(manager: socket.socket, monkeypatch:
         moved[0] = watchdog.BUSY_BYTES
         assert manager.recv(100) == b"EXTEND_TIMEOUT_USEC=30000000"
         assert manager.recv(100) == b"STATUS=starting: recovering the journal"
+    service.close()
 
 
 def test_what_was_read_is_counted(tmp_path: Path) -> None:
