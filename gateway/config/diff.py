@@ -74,18 +74,18 @@ def needs_restart(changes: Collection[Change]) -> list[Change]:
 
 
 def _worth_saying(changes: Sequence[Change]) -> Iterator[Change]:
-    """Leave out what is at its default in a part that came or went, unless nothing else is said of the part."""
-    said: set[str] = set()
+    """Leave out what is at its default in a part or table that came or went, unless nothing else is said of it."""
+    said = {_about(change) for change in changes if change.origin != DEFAULT}
     for change in changes:
-        table = change.key.rpartition(".")[0]
         there = change.before is None or change.after is None
-        if not (there and change.origin == DEFAULT and (table in said or _written(changes, table))):
-            said.add(table)
+        if not there or change.origin != DEFAULT or _about(change) not in said:
+            said.add(_about(change))
             yield change
 
 
-def _written(changes: Sequence[Change], table: str) -> bool:
-    return any(change.key.rpartition(".")[0] == table and change.origin != DEFAULT for change in changes)
+def _about(change: Change) -> str:
+    part = _part_of(change.key)
+    return part if "." in part else change.key.rpartition(".")[0]
 
 
 def _by_key(config: Config) -> dict[str, Value]:
