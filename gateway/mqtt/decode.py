@@ -25,6 +25,7 @@ from gateway.mqtt.wire import NAMES, Reader
 from gateway.topic import is_filter, is_name
 
 PACKET_BYTES_MAX: Final = 1024 * 1024  # a default: MQTT allows 256 MB, a small computer does not
+CONNECT_BYTES_MAX: Final = 128 * 1024  # of a server's first packet, from whoever it may be: a will is at most 64 KiB
 CACHE_ENTRIES_MAX: Final = 4096  # topics (and blocks of properties) seen before, checked once
 CACHED_PROPERTIES_BYTES_MAX: Final = 128
 
@@ -32,12 +33,13 @@ CACHED_PROPERTIES_BYTES_MAX: Final = 128
 class Decoder:
     """Turns one connection's bytes into packets.
 
-    `version` None is a server's start: the first packet must be CONNECT and sets it.
+    `version` None is a server's start: the first packet must be CONNECT and sets it; it has CONNECT_BYTES_MAX.
     """
 
     def __init__(self, version: int | None = None, packet_bytes_max: int = PACKET_BYTES_MAX) -> None:
         self.version = version
-        self.packet_bytes_max = packet_bytes_max
+        self.packet_bytes_max = packet_bytes_max if version else min(packet_bytes_max, CONNECT_BYTES_MAX)
+        self._known_bytes_max = packet_bytes_max  # of whoever has said who it is
         self.error: ProtocolError | None = None
         self._held = bytearray()
         self._need = 2  # bytes that `_held` must have before another look is worth while
@@ -191,7 +193,7 @@ class Decoder:
         packet = _READERS[kind](reader, version or 0)
         reader.end()
         if type(packet) is p.Connect:
-            self.version = packet.version
+            self.version, self.packet_bytes_max = packet.version, self._known_bytes_max
         return packet
 
 

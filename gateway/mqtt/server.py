@@ -120,7 +120,7 @@ class ServerConnection:
 
     __slots__ = (
         *("_aliases", "_decoder", "_opened", "_server", "closing", "flagged", "keep_alive_s", "last_heard"),
-        *("out", "peer", "reason", "session", "unread", "version", "will"),
+        *("out", "peer", "reason", "session", "too_large", "unread", "version", "will"),
     )
 
     def __init__(self, server: Server, now: float, peer: Any = None) -> None:
@@ -133,6 +133,7 @@ class ServerConnection:
         self.closing = False  # send `out`, then close the socket
         self.flagged = False  # the caller knows of `out` or `closing`; it resets this when it has dealt with them
         self.reason = ""  # why it ended
+        self.too_large = False  # because of a packet over the limit
         self.session: ServerSession | None = None
         self.version = 0
         self.keep_alive_s = 0.0  # silence after which the client counts as gone; 0 = never
@@ -153,6 +154,7 @@ class ServerConnection:
             reason = error.reason_code
             if self.session is None and reason == Reason.UNSUPPORTED_PROTOCOL_VERSION:
                 self.out.append(codec.encode(p.Connack(reason_code=1), p.V311))  # 3.1.1 section 3.1.2.2
+            self.too_large = reason == Reason.PACKET_TOO_LARGE and self.session is not None
             self.end(reason, str(error), now)
         if self.out and not self.flagged:
             self._server.touched(self)

@@ -62,7 +62,7 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     connections_max: int = 1000
     receive_max: int = 512  # messages of a client that wait for the disk
     unacknowledged_bytes_max: int = 1024 * 1024
-    packet_bytes_max: int = 1024 * 1024
+    packet_bytes_max: int = 4 * 1024 * 1024  # a Zigbee bridge's list of devices has 4 to 8 kB for each
     gather_ms: float = 5.0  # how long reads of a busy client are gathered; 0 = not at all
 
     def __post_init__(self) -> None:
@@ -211,7 +211,19 @@ class Listener:
         todo, self._todo = self._todo, []
         for connection in todo:
             connection.flagged = False
+            if connection.too_large:
+                self._say_too_large(connection)
             connection.peer.flush()
+
+    def _say_too_large(self, connection: ServerConnection) -> None:
+        """Say whose packet was refused, and what lets it in."""
+        connection.too_large = False
+        who = connection.session.client_id if connection.session is not None else "somebody"
+        self.last_error = (
+            f"{who} was cut off: {connection.reason}; if that is right, write packet_bytes_max ="
+            f" {2 * self.options.packet_bytes_max} under [sources.{self.name}]"
+        )
+        log.warning("listener %s: %s", self.name, self.last_error)
 
     def _authenticate(self, username: str | None, password: bytes | None) -> bool:
         try:

@@ -273,6 +273,23 @@ def test_port_in_use_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rig.stop()
 
 
+def test_a_packet_that_is_too_large_says_what_lets_it_in() -> None:
+    """A bridge whose list of devices is over the limit is named in the status, with the line to write."""
+    rig = Rig(ListenerOptions(port=0, packet_bytes_max=200_000))
+    with rig, Wire(rig.port) as bridge, Wire(rig.port) as stranger:
+        stranger.socket.sendall(b"\x10\xff\xff\x0a")  # CONNECT of 180 kB: more than it may have before anybody knows it
+        assert stranger.ended()
+        assert rig.listener.status()["last_error"] == ""
+        bridge.connect("zigbee2mqtt")
+        bridge.socket.sendall(b"\x32\xff\xff\x0f")
+        assert bridge.ended()
+        until(lambda: rig.listener.status()["last_error"])
+        assert rig.listener.status()["last_error"] == (
+            "zigbee2mqtt was cut off: PUBLISH: 262147 bytes, allowed are 200000; if that is right, write"
+            " packet_bytes_max = 400000 under [sources.house]"
+        )
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "gateway.lan"])
 def test_open_listener_needs_users(host: str) -> None:
     """A listener that the network can reach is refused unless it asks for a password or a certificate."""
