@@ -168,8 +168,10 @@ def zone_of(config: Config) -> tzinfo:
 
 def trying_of(daemon: Daemon) -> Trying:
     """Make what looks after a config that is being tried."""
-    return Trying(
+    made = Trying(
         config=daemon.config.file.absolute(), state=daemon.config.places.state, clock=daemon.clock,
         gateway=daemon.name, carriers=lambda: {each.name: each for each in daemon.forwarders},
         record=daemon.audit.record, again=daemon.start_again,
     )  # fmt: skip
+    daemon.vitals.more["bundle"] = lambda: made.bundle[:16]
+    return made

@@ -111,6 +111,11 @@ class Trying:
         current = self._ledger.current
         return self._running == (current.name if current else "")
 
+    @property
+    def bundle(self) -> str:
+        """Return the hash of the bundle that counts; empty where none was applied."""
+        return self._ledger.current.bundle if self._ledger.current else ""
+
     async def _read(self) -> bool:
         try:
             self._ledger = await asyncio.to_thread(ledgers.read, self._state)
@@ -203,7 +208,7 @@ class Trying:
         outcome, current = now.outcome, now.current
         return Applied(
             base=now.base,
-            bundle=current.bundle if current else "",
+            bundle=self.bundle,
             site=current.site if current else "",
             since=current.made if current else "",
             trying=now.trial is not None,
