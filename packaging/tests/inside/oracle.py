@@ -1,8 +1,8 @@
 """The other side's books: a device that counts what was acknowledged, a cloud that counts what came.
 
 Runs in the machine with its own Python and shares nothing with the gateway: MQTT 3.1.1 from the specification, standard
-library only. ``publish`` sends numbers at QoS 1 over restarts of the other side, ``collect`` notes the numbers that a
-broker got, ``judge`` compares the two.
+library only. ``publish`` sends numbers at QoS 1 over restarts of the other side, ``subscribe`` and ``collect`` note
+the numbers that a broker got, ``judge`` compares the two.
 """
 
 from __future__ import annotations
@@ -132,6 +132,14 @@ def message(number: int, identifier: int, *, duplicate: bool) -> bytes:
     return packet(PUBLISH, 2 | (8 if duplicate else 0), body + json.dumps({"n": number}).encode())
 
 
+def subscribe(words: argparse.Namespace) -> None:
+    """Have a broker keep everything for the collector from now on; it must do so before anybody sends."""
+    link = Connection(words.port, "oracle-cloud")
+    link.socket.sendall(packet(SUBSCRIBE, 2, struct.pack(">H", 1) + text("#") + b"\x01"))
+    while link.receive()[0] != SUBACK:
+        continue
+
+
 def collect(words: argparse.Namespace) -> None:
     """Note the number in each event that comes to a broker; for ever."""
     with words.out.open("a") as out:
@@ -191,6 +199,9 @@ def main() -> None:
     sender.add_argument("--until", type=Path, default=None)
     sender.add_argument("--ledger", type=Path, default=Path("/var/lib/oracle/acknowledged"))
     sender.set_defaults(run=publish)
+    early = verbs.add_parser("subscribe")
+    early.add_argument("--port", type=int, default=1885)
+    early.set_defaults(run=subscribe)
     receiver = verbs.add_parser("collect")
     receiver.add_argument("--port", type=int, default=1884)
     receiver.add_argument("--out", type=Path, default=Path("/var/lib/oracle/came"))

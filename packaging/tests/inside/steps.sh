@@ -31,14 +31,20 @@ use_oracle() {
     until_true 60 answers
 }
 
-# cloud: a broker far away, and somebody who notes what comes there.
+# cloud: a broker far away, and somebody who notes what comes there. The subscription is there before the gateway can
+# reach the broker: what comes to nobody is thrown away.
 cloud() {
     mkdir -p /var/lib/cloud && chown mosquitto /var/lib/cloud
     cp cloud.conf /etc/cloud.conf
+    sed 's/^listener 1884/listener 1885/' cloud.conf >/etc/cloud-before.conf
+    systemd-run --quiet --unit=cloud-before mosquitto -c /etc/cloud-before.conf
+    until_true 30 python3 oracle.py subscribe
+    systemctl stop cloud-before
     systemd-run --quiet --unit=cloud mosquitto -c /etc/cloud.conf
     systemd-run --quiet --unit=collector python3 /lab/in/oracle.py collect
-    until_true 30 ss -Hlnt 'sport = 1884' # listens
+    until_true 30 listens
 }
+listens() { test -n "$(ss -Hlnt 'sport = 1884')"; }
 
 # main_pid, property NAME: of the service.
 property() { systemctl show -P "$1" edge-gateway; }
