@@ -156,8 +156,8 @@ def _devices(status: Status) -> Iterator[Finding]:
         text = f"{profiles.faults[0]}{more}; the profiles{since} count"
         yield Finding("bad", text, "edge-gateway check", config.PROFILE_FAULT)
     if profiles.waiting:
-        text = f"The serial line of {', '.join(profiles.waiting)} has changed: that counts from the next start"
-        yield Finding("warning", text, None, config.PROFILE_WAITS)
+        text = f"The serial line of {', '.join(profiles.waiting)} has changed: that counts from the next reload"
+        yield Finding("warning", text, "edge-gateway reload", config.PROFILE_WAITS)
     if devices.unknown:
         text = f"{_count(devices.unknown, 'device')} that no profile reads"
         yield Finding("warning", text, "edge-gateway devices list --unknown", UNKNOWN_DEVICES)

@@ -153,7 +153,7 @@ class ProfileStatus(msgspec.Struct, frozen=True, kw_only=True):
     loaded: int = 0
     since: str | None = None  # when those took effect that count; None: at the start
     faults: list[str] = []  # why the files on the disk are not what counts
-    waiting: list[str] = []  # profiles whose serial line or polls have changed: that counts from the next start
+    waiting: list[str] = []  # profiles whose serial line or polls have changed: that counts from the next reload
 
 
 class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):

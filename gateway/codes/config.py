@@ -41,8 +41,8 @@ PROFILE_FAULT = Code(
 PROFILE_WAITS = Code(
     106,
     "The serial line of a profile has changed",
-    "Baud, mode, framing and polls of a port count from the next start; the rest of the profile counts now.",
-    "sudo systemctl restart edge-gateway",
+    "Baud, mode, framing and polls of a port count from the next reload; the rest of the profile counts now.",
+    "edge-gateway reload",
 )
 NO_TARGET = Code(
     107,

@@ -24,6 +24,7 @@ RESTART: Final = (  # what a running gateway stands on; the others are taken ove
     "gateway.name",
     "gateway.state",
     "gateway.trust_clock",
+    "gateway.faults",
     "api.socket",
     "rules.folder",
     "journal",

@@ -5,7 +5,7 @@ runs, and all of it is swapped between two messages or none: a file with a fault
 config cannot do with, keep what runs, and log and status say file and line. Devices keep what is known of them, and
 what they said about themselves stays.
 
-What a serial line is opened with (baud, framing, polls) counts from the next start; it is said when it has changed.
+What a serial line is opened with (baud, framing, polls) counts from the next reload; it is said when it has changed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ProfileFiles:
         self._daemon = daemon
         self.since = ""  # when the profiles took effect that count; empty: at the start
         self.faults: list[str] = []  # why the files on the disk are not what counts
-        self.waiting: list[str] = []  # profiles whose line has changed: that counts from the next start
+        self.waiting: list[str] = []  # profiles whose line has changed: that counts from the next reload
         self.one = asyncio.Lock()  # who reads them and lets them count has this, between the two
         self._seen = self._judged = self._look_at_files(daemon.config)
         self._compiled: dict[Path, tuple[Signature, Compiled]] = {
@@ -155,7 +155,7 @@ class ProfileFiles:
         log.info("profiles took effect: %s", ", ".join(changed[:NAMED_MAX]))
         for name in self.waiting:
             log.warning(
-                "profile %s: its serial line or its polls have changed; that counts from the next start",
+                "profile %s: its serial line or its polls have changed; that counts from the next reload",
                 name,
                 extra=about(PROFILE_WAITS),
             )
