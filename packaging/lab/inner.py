@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-CALLS = "bpf adjtimex clock_adjtime landlock_create_ruleset landlock_add_rule landlock_restrict_self"  # as a machine has them
+CALLS = "bpf adjtimex clock_adjtime landlock_create_ruleset landlock_add_rule landlock_restrict_self"  # as outside
 
 
 def main(plan: dict[str, Any]) -> int:
