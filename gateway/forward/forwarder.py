@@ -162,10 +162,12 @@ class Forwarder:
         self._more.set()
 
     def retell(self, told: Callable[[bytes, int], bytes]) -> None:
-        """Correct what was read ahead and not sent: the clock is known now. What was sent once stays as it is."""
+        """Correct what was read and is not under way: the clock is known now. What may have arrived keeps its id."""
         self._retold += 1
+        replace = msgspec.structs.replace
         for lane in self._lanes:
             lane.rewrite(told)
+            lane.waiting = [(n, replace(each, raw=told(each.raw, each.sequence))) for n, each in lane.waiting]
 
     def put_cursors(self) -> None:
         """Put the cursors into the open batch; the committer calls it before each seal."""

@@ -21,6 +21,7 @@ from gateway.clock import NS_PER_S, STEP_NS_MIN, Clock, rfc3339
 from gateway.mqtt.options import TlsOptions
 
 LOOK_S: Final = 1.0  # between two looks at the clock
+FOLLOW_S_MAX: Final = 3.0  # for the gateway's clock to follow: what is sent then has its true time
 TRY_S_MAX: Final = 600.0  # then the peer is asked again: it may have another certificate
 _TIME_CODES: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME (X509_VERIFY_PARAM_set_flags(3))
@@ -110,14 +111,17 @@ async def judged(
 async def clock_set(doubt: WaitsForClock, clock: Clock) -> None:
     """Return when the clock is believed, shows a time at which the certificate is valid, or was set; after long anyway.
 
-    It looks at the machine's own clock, as OpenSSL does: the gateway's follows it within a second.
+    It looks at the machine's own clock, as OpenSSL does: the gateway's follows it within a second, and is waited for.
     """
     began_s, offset_s = time.monotonic(), time.time() - time.monotonic()
-    while time.monotonic() - began_s < TRY_S_MAX:
+    set_s: float | None = None
+    while (now_s := time.monotonic()) - began_s < TRY_S_MAX:
         await asyncio.sleep(LOOK_S)
         moved_s = abs(time.time() - time.monotonic() - offset_s)
         if clock.synced() or doubt.fits or (not doubt.not_after_s and moved_s >= STEP_NS_MIN / NS_PER_S):
-            return
+            set_s = now_s if set_s is None else set_s
+            if abs(clock.wall_ns() - time.time_ns()) < STEP_NS_MIN or now_s - set_s > FOLLOW_S_MAX:
+                return
 
 
 def _written(seconds: float) -> str:

@@ -45,6 +45,8 @@ class Verdict:
     timers_early: int = 0
     timers_twice: int = 0
     windows_wrong: int = 0
+    before_the_clock: int = 0  # events that left while the cloud's certificate was not valid by that clock
+    storm: int = 0  # connections that were tried again and again meanwhile
     told: dict[str, int] = field(default_factory=dict)  # clock_synced, clock_stepped: how often
 
     @property
@@ -53,6 +55,7 @@ class Verdict:
         faults = (
             self.missing, self.doubled, self.out_of_order, self.silly, self.wrong_corrections,
             self.unsynced_without_boot, self.timers_missing, self.timers_early, self.timers_twice, self.windows_wrong,
+            self.before_the_clock, self.storm,
         )  # fmt: skip
         return self.arrived > 0 and not any(faults)
 

@@ -1,9 +1,10 @@
 """``python -m simulators.clock.rig [--seed N] [--readings N] [--no-shim] [--json]``: a board without a clock chip.
 
-A real gateway starts in 1970, with the cloud away. Devices publish while the clock is set to the truth, forward by
-years, back by minutes, and to the truth again; in between the gateway is killed and started. Rules with a timer and a
-window run all the time. Then the cloud comes back, and judge.py compares what arrives with a clock that was never bent:
-nothing lost, nothing twice, order kept, no timer early, windows right, no time that is wrong and not marked.
+A real gateway starts in 1970; the cloud is there, with a certificate that is not valid then (without shim: it is away).
+Devices publish while the clock is set to the truth, forward by years, back by minutes, and to the truth again; in
+between the gateway is killed and started. Rules with a timer and a window run all the time. Then the cloud comes back,
+and judge.py compares what arrives with a clock that was never bent: nothing lost, nothing twice, order kept, no timer
+early, windows right, no time that is wrong and not marked; nothing left before the clock was set, nobody was stormed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -27,9 +30,12 @@ import aiomqtt
 from simulators.clock.bent import BentClock, compiler
 from simulators.clock.judge import WAIT_S, Published, Verdict, judge
 from simulators.cloud_http import CloudHttp
-from simulators.processes import free_port
+from simulators.processes import free_port, wait_until
 
 PATIENCE_S = 60.0
+CONNECTIONS_MAX = (
+    4  # a start, to a cloud whose certificate is not valid yet: by send and probe, each asks for the dates
+)
 DEVICES = ("ht-attic", "ht-cellar")
 CROWD = 3  # readings of the crowded device within its window
 YEARS_S = 3 * 365 * 86_400
@@ -63,6 +69,7 @@ listen = "127.0.0.1:{port}"
 type = "http"
 url = "{url}"
 mode = "batched"
+{tls}
 reconnect_first_s = 0.05
 reconnect_max_s = 0.2
 """
@@ -76,7 +83,11 @@ class Rig:
         self._chance = random.Random(seed)
         self._readings = readings
         self._clock = BentClock(folder, shim=shim)
-        self._cloud = CloudHttp().start()  # it has a port from now on
+        context = _certified(folder) if shim else None  # OpenSSL's clock is bent only below libc
+        self._cloud = CloudHttp(context=context).start()  # it has a port from now on
+        self._tls = context is not None
+        self.early = 0  # events that left before the clock was right enough for the cloud's certificate
+        self.storm = 0  # connections to the cloud meanwhile, beyond CONNECTIONS_MAX a start
         self._port = free_port()
         self._gateway: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] = (folder / "gateway.log").open("ab")
@@ -86,19 +97,20 @@ class Rig:
         (folder / "rules").mkdir()
         (folder / "rules" / "readings.py").write_text(RULES.format(wait=f"{WAIT_S:g}", crowd=CROWD))
         self._config = folder / "gateway.toml"
-        self._config.write_text(CONFIG.format(port=self._port, url=self._cloud.url))
+        self._config.write_text(CONFIG.format(port=self._port, url=self._cloud.url, tls=TLS if self._tls else ""))
 
     async def run(self, *, short: bool = False) -> Verdict:
         """Run all phases, or (`short`) those between which the gateway is not started again; and judge."""
         try:
-            self._cloud.stop()
+            if not self._tls:
+                self._cloud.stop()  # else it is there, and its certificate is not valid yet in 1970
             self._clock.to(10.0 + self._chance.random() * 100, synced=False)
             self._start()
             await self._publish("1970", crowd=1)
             if not short:
                 await self._again("1970, started again")
             await self._publish("1970, some time later", crowd=1)
-            self._clock.bend(0.0, synced=True)
+            await self._waited_for_the_clock(starts=1 if short else 2)
             await self._publish("set", crowd=1)  # the window holds, though the clock leaps over 56 years in it
             self._clock.bend(YEARS_S * self._chance.uniform(0.5, 1.5), synced=False)
             await self._publish("years ahead")
@@ -114,6 +126,14 @@ class Rig:
             self._end(signal.SIGTERM)
             self._cloud.stop()
             self._log.close()
+
+    async def _waited_for_the_clock(self, starts: int) -> None:
+        """Set the clock; over TLS nothing left before, nobody stormed the cloud, and everything goes on at once."""
+        self.early, self.storm = len(self._cloud.accepted), max(0, self._cloud.connections - CONNECTIONS_MAX * starts)
+        self._clock.bend(0.0, synced=True)
+        if self._tls:
+            await asyncio.to_thread(wait_until, lambda: bool(self._cloud.accepted), PATIENCE_S)
+            self._cloud.stop()
 
     # ---- the gateway ---------------------------------------------------------------------------------
 
@@ -183,12 +203,27 @@ class Rig:
         end = time.monotonic() + PATIENCE_S
         while True:
             verdict = judge(self.published, self._events(), windows=1)
+            verdict.before_the_clock, verdict.storm = self.early, self.storm
             if time.monotonic() > end or not (verdict.missing or verdict.timers_missing):
                 return verdict
             await asyncio.sleep(0.2)
 
     def _events(self) -> list[dict[str, Any]]:
         return list(self._cloud.accepted)
+
+
+TLS = 'tls.ca = "certificate.pem"'
+
+
+def _certified(folder: Path) -> ssl.SSLContext:
+    """Make a certificate that is valid from today on, and what a server needs to use it."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key.pem"]
+    name = ["-subj", "/CN=cloud", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-out", "certificate.pem"]
+    command = [shutil.which("openssl") or "openssl", "req", "-x509", *key, *name]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)  # noqa: S603 - our own words
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return context
 
 
 def run(seed: int, readings: int, *, shim: bool, folder: Path | None = None, short: bool = False) -> Verdict:
