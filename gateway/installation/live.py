@@ -102,8 +102,9 @@ class Installation:
             self.look()
 
     def become(self, file: Path) -> None:
-        """Go by this file from now on, and look at it."""
-        self.file, self._judged, self._hash = file, None, ""
+        """Go by this file from now on, and look at it if it is another one than it was."""
+        if file != self.file:
+            self.file, self._judged, self._hash = file, None, ""
         self.look(quiet=True)
 
     def look(self, *, quiet: bool = False) -> None:
