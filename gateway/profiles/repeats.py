@@ -2,9 +2,10 @@
 
 Change detection silences repeated state by itself; this is for what is an event each time (a button, a detection),
 and for radio frames that would be decoded again and again. The first one counts and opens the window; who goes on
-repeating is heard again when it is over. Windows are forgotten by a restart.
+repeating is heard again when it is over. Windows are forgotten by a restart. Something else of the same device ends
+its windows: what a broker kept comes in one burst, and open, closed, open is no repeat.
 
-Bounds: `REPEATS_MAX` windows of one source, the one opened longest ago goes first.
+Bounds: `REPEATS_MAX` windows of one source and as many devices, the one opened longest ago goes first.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Repeats:
         self._opened: dict[bytes, int] = {}
         self._delivery: object = None  # the last one, and the windows it opened: its other messages are no repeats
         self._mine: set[bytes] = set()
+        self._number = 0  # of deliveries
+        self._newest: dict[tuple[str, ...], tuple[int, set[bytes]]] = {}  # whose -> delivery that counted last, windows
         self.count = 0  # repeats so far
 
     def again(
@@ -52,17 +55,24 @@ class Repeats:
         """Return whether this was said before, within the window and by another delivery; else it opens one."""
         if delivery is not self._delivery or delivery is None:
             self._delivery, self._mine = delivery, set()
+            self._number += 1
         said = f"{whose!r}{spec.of(document)!r}".encode("utf-8", "surrogatepass")
         key = hashlib.blake2b(said, digest_size=12).digest()
         if key in self._mine:
             return False
+        owner = tuple(whose)
+        number, newest = self._newest.get(owner, (0, set[bytes]()))
         since = self._opened.pop(key, None)
-        if since is not None and 0 <= at_ns - since < spec.window_ns:  # less than 0: the wall clock stepped back
+        if since is not None and key in newest and 0 <= at_ns - since < spec.window_ns:  # < 0: the clock stepped back
             self._opened[key] = since
             self.count += 1
             return True
         self._opened[key] = at_ns
         self._mine.add(key)
+        self._newest.pop(owner, None)
+        self._newest[owner] = (self._number, newest | {key} if number == self._number else {key})
+        while len(self._newest) > REPEATS_MAX:
+            del self._newest[next(iter(self._newest))]
         while len(self._opened) > REPEATS_MAX:
             del self._opened[next(iter(self._opened))]
         return False

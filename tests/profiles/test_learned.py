@@ -11,7 +11,7 @@ from gateway.document import Document
 from gateway.errors import ConfigError
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.compile import compile_profile
-from gateway.profiles.repeats import REPEATS_MAX
+from gateway.profiles.repeats import REPEATS_MAX, CompiledDedup
 from tests.profiles.deliveries import NOW, SECOND, decoder, delivery
 
 HEAD = 'schema = 1\nid = "t"\ntitle = "t"\ndevice_class = "contact_sensor"\n'
@@ -134,12 +134,22 @@ def test_several_messages_read_one_delivery_within_a_window() -> None:
     assert (again.events, again.ignored) == ([], "t: the same again within 1s")
 
 
+def test_what_a_broker_kept_comes_at_once_and_is_no_repeat() -> None:
+    """Open, closed, open within the window are three news, each with its repeats; so the last state is what counts."""
+    made = decoder(compiled(BUTTON))
+    codes = [code for code in ("0a", "0b", "0a", "0b", "0a") for _ in range(3)]
+    heard = [presses(made, "t/r/radio", {"code": code, "rssi": i}, i / 100) for i, code in enumerate(codes)]
+    assert [press[0] for press in heard if press] == ["0a", "0b", "0a", "0b", "0a"]
+    assert made.repeats.count == 10
+
+
 def test_windows_are_bounded() -> None:
-    """Who makes up messages cannot fill the memory with windows."""
+    """Who makes up messages or devices cannot fill the memory with windows."""
     made = decoder(compiled(BUTTON))
     for i in range(REPEATS_MAX + 100):
         presses(made, "t/r/radio", {"code": str(i)}, 0)
-    assert len(made.repeats._opened) == REPEATS_MAX
+        made.repeats.again(CompiledDedup(SECOND, "1s", (), ()), ("t", f"device-{i}"), {}, 0)
+    assert len(made.repeats._opened) == len(made.repeats._newest) == REPEATS_MAX
 
 
 @pytest.mark.parametrize(
