@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.actors import by_file
 from gateway.api.client import ApiClient
 from gateway.cli.main import main
 from tests.mqtt.broker import Broker
@@ -79,7 +80,7 @@ def test_an_edit_is_live_everywhere_and_a_fault_changes_nothing(
         assert status["devices"]["since"] > status["started"]
         assert types(opened(house, sender))[-3:] == ["device_adopted", "window_closed", "window_opened"]
         adopted = events(house, "device_adopted")[0]
-        assert (adopted["actor"], adopted["data"]["room"]) == ("file", "bath")
+        assert (adopted["actor"], adopted["data"]["room"]) == (by_file(file), "bath")
         aired = until(lambda: events(house, "aired"))
         assert [event["data"]["name"] for event in aired] == ["bath-window"]
 
@@ -182,7 +183,10 @@ def test_what_nobody_reads_is_listed_and_shown(tmp_path: Path, capsys: pytest.Ca
         sender.tell("attic/z2m/door", {"contact": True, "battery": 77})
         assert house.status()["devices"]["unknown"] == 1
         assert verb(house, "status") == 0
-        assert "1 device that no profile reads. Type: edge-gateway devices list --unknown" in capsys.readouterr().out
+        assert (
+            "1 device that no profile reads [EG-308]. Type: edge-gateway devices list --unknown"
+            in capsys.readouterr().out
+        )
         assert verb(house, "devices", "list", "--unknown") == 0
         told = capsys.readouterr().out
         assert "fits best: zigbee2mqtt-contact" in told

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.actors import by_file
 from simulators.subject import PROFILES
 from tests.mqtt.broker import Broker
 from tests.system.rig import House, broker_source, broker_target, device, running, until, watching
@@ -70,5 +71,5 @@ def test_a_saved_profile_is_live_and_a_broken_one_keeps_the_last_good(
 
         until(arrives)
         (changed, *_) = house.events("--type", "profiles_changed")
-        assert (changed["data"]["profiles"], changed["actor"]) == (["meter"], "file")
+        assert (changed["data"]["profiles"], changed["actor"]) == (["meter"], by_file(file))
         assert house.status().get("unread", []) == []
