@@ -21,7 +21,7 @@ import msgspec
 from gateway.actors import by_file
 from gateway.audit import hash_of
 from gateway.clock import rfc3339
-from gateway.codes.service import RELOAD_NEEDS_RESTART, RELOAD_REFUSED
+from gateway.codes.service import GATEWAY_FAULT, RELOAD_NEEDS_RESTART, RELOAD_REFUSED
 from gateway.config import last_good
 from gateway.config.acting import acting
 from gateway.config.changes import Changes
@@ -165,7 +165,14 @@ class Reload:
         daemon = self._daemon
         if daemon.committer.state is not DiskState.OK:
             raise DiskRefused(f"the disk refuses writes, until then nothing is changed: {daemon.committer.reason}")
-        read = await asyncio.to_thread(self._read)
+        try:
+            read = await asyncio.to_thread(self._read)
+        except ConfigError:
+            raise
+        except Exception as error:  # a bug of ours: nothing has changed yet, and nothing has to end for it
+            log.exception("reading the config again: a fault of the gateway", extra=about(GATEWAY_FAULT))
+            what = f"a fault of the gateway: {type(error).__name__}: {error}"
+            raise ConfigError([Fault(daemon.config.file, None, what)]) from None
         if stuck := needs_restart(read.changes):
             raise _Restart(stuck, read.changes)
         for left in reversed(range(TRIES_MAX)):

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from simulators.processes import free_port
 from tests.mqtt.broker import Broker
 from tests.system.rig import (
     House,
@@ -123,6 +124,26 @@ def test_what_is_the_same_runs_on(tmp_path: Path, mosquitto: Callable[..., Broke
         assert [each["name"] for each in house.status()["sources"]] == ["house"]
         assert not sender.lost.is_set()
         until(lambda: readings(cloud.arrived).get("hall") == list(range(100)), lambda: len(cloud.arrived))
+
+
+def test_devices_of_a_source_that_goes_and_comes_back(tmp_path: Path, mosquitto: Callable[..., Broker]) -> None:
+    """What is known of them stays while their source is gone, and they go on under their ids when it is back."""
+    broker = mosquitto()
+    (_, source), attic = own_listener(), free_port()
+    both = f"[sources.attic]\nlisten = '127.0.0.1:{attic}'\n"
+    with (
+        watching(broker.port) as cloud,
+        running(House(tmp_path / "gw", source, broker_target(f"mqtt://127.0.0.1:{broker.port}"))) as house,
+    ):
+        for number, text in enumerate((both, "", both)):
+            write(house, text)
+            assert reload(house)["applied"]
+            if text:
+                with device(attic) as sender:
+                    sender.tell("load/meter/cellar", {"temperature": number})
+            assert any(name.startswith("attic/") for name in house.ask("table", name="values"))
+        until(lambda: readings(cloud.arrived).get("cellar") == [0, 2], lambda: cloud.arrived)
+        assert len({event["subject"] for event in cloud.arrived if event["type"] == "reading_taken"}) == 1
 
 
 def test_a_reload_in_an_outage_keeps_the_backlog(tmp_path: Path, mosquitto: Callable[..., Broker]) -> None:
