@@ -37,7 +37,8 @@ class House(Gateway):
     def __init__(self, folder: Path, *parts: str, name: str = "gw") -> None:
         """Write its config: `parts` are the sections behind [gateway] (those of `journal` unless one is there)."""
         journal = "" if any("[journal]" in part for part in parts) else "[journal]\nbytes_max = '8MB'"
-        head = f'[gateway]\nname = "{name}"\nstate = "{folder / "state"}"\nprofiles = ["{PROFILES}"]\n{journal}'
+        head = f'[gateway]\nname = "{name}"\nstate = "{folder / "state"}"\nprofiles = ["{PROFILES}"]\n'
+        head += f"heartbeat_minutes = 0\n{journal}"  # what arrives is counted
         super().__init__(folder, "\n".join([head, *parts, ""]))
 
     @property
