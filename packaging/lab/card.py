@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -44,12 +45,12 @@ busybox mount --move /dev /card/dev
 busybox umount /proc
 exec busybox switch_root /card /sbin/init
 """
-CONSOLE = """[Unit]
+CONSOLE = f"""[Unit]
 Description=A shell for whoever holds the other end of the board's console
 After=multi-user.target
 [Service]
 ExecStart=/bin/bash --noprofile --norc
-Environment=TERM=dumb PS1= HOME=/root LANG=C.UTF-8
+Environment=TERM=dumb PS1= HOME={pwd.getpwuid(0).pw_dir} LANG=C.UTF-8
 StandardInput=tty
 StandardOutput=tty
 TTYPath=/dev/hvc0
