@@ -15,6 +15,8 @@ from gateway.mqtt import tls
 from gateway.mqtt.connection import Connection, Phase
 from gateway.mqtt.options import ConnectionOptions, TlsOptions
 from gateway.mqtt.session import SessionOptions
+from gateway.targets.http import HttpTarget, HttpTargetOptions
+from gateway.targets.target import Outgoing, Verdict
 from tests.mqtt.authority import Authority
 from tests.mqtt.owner import Recorder
 
@@ -137,5 +139,34 @@ def test_a_connection_waits_for_the_clock_and_then_goes_on(tmp_path: Path, monke
             assert "not yet valid" in str(connection.status()["last_error"])
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_a_web_service_is_waited_for_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its events wait, the reason has both dates, nobody knocks again; with the clock believed it is tried at once."""
+    monkeypatch.setattr(tls, "LOOK_S", 0.01)
+
+    async def run() -> None:
+        authority, clock = Authority(tmp_path), DoubtedClock()
+        async with Peer().listening(authority.issue_for("peer", *NEXT_DECADE)) as peer:
+            url, trust = f"https://127.0.0.1:{peer.port}/", TlsOptions(ca=authority.certificate)
+            options = HttpTargetOptions(url=url, tls=trust, reconnect_first_s=0.001, reconnect_max_s=0.001)
+            target = HttpTarget("cloud", options, clock)
+            (outcome,) = await target.send([Outgoing(1, 1, "id", "t", "s", "", b"{}")])
+            assert outcome.verdict is Verdict.DOWN
+            assert "valid from 2034-01-01T00:00:00Z" in outcome.reason
+            coming = asyncio.create_task(target.ready())
+            async with asyncio.timeout(WAIT_S):
+                while peer.visits < 4:  # sent and asked, tried again and asked
+                    await asyncio.sleep(0.01)
+                for _ in range(50):
+                    await asyncio.sleep(0.01)
+                assert peer.visits == 4
+                clock.believed = True
+                while "not yet valid" not in str(target.status()["last_error"]):
+                    await asyncio.sleep(0.01)
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
     asyncio.run(run())

@@ -175,6 +175,45 @@ def test_quiet_hours_hold_all_but_what_is_urgent(tmp_path: Path) -> None:
         play(tmp_path, people, morning, clock=clock)
 
 
+def test_quiet_hours_by_a_clock_that_nobody_believes(tmp_path: Path) -> None:
+    """They hold by the clock as it is, and the reason says whose it is; a clock that is behind holds nothing back."""
+    clock = MovedClock()
+    clock.believed = False
+    now = clock.wall_ns() // 60_000_000_000 % 1440
+    quiet = f"{now // 60:02d}:{now % 60:02d}-{(now // 60 + 9) % 24:02d}:00"
+
+    async def act(scene: Scene) -> None:
+        scene.want("anna", "battery low", ttl_s=86_400.0)
+        await scene.until(lambda: len(scene.notifier.outbox.waiting) == 1)
+        outbox = scene.notifier.outbox
+        assert outbox.wait(outbox.waiting[0]).why.endswith("by a clock that nobody has set")
+        clock.wall_ahead_s = -50 * 365 * 86_400.0
+        assert not outbox.wait(outbox.waiting[0]).ns
+
+    with phone() as anna:
+        play(tmp_path, {"anna": reached_at(tmp_path, anna.url, quiet=quiet)}, act, clock=clock)
+
+
+@pytest.mark.parametrize("wall_ahead_s", [50 * 365 * 86_400.0, -600.0])
+def test_setting_the_clock_neither_fills_nor_empties_the_hour(tmp_path: Path, wall_ahead_s: float) -> None:
+    """Who has had as many as an hour allows waits for the rest of that hour, whatever the wall clock says now."""
+    clock = MovedClock()
+
+    async def act(scene: Scene) -> None:
+        scene.want("anna", "one")
+        await scene.until(lambda: len(scene.outcomes()) == 1)
+        clock.wall_ahead_s = wall_ahead_s
+        scene.want("anna", "two")
+        await scene.until(lambda: len(scene.notifier.outbox.waiting) == 1)
+        outbox = scene.notifier.outbox
+        wait = outbox.wait(outbox.waiting[0])
+        assert wait.limited
+        assert 0 < wait.ns <= 3_600_000_000_000
+
+    with phone() as anna:
+        play(tmp_path, {"anna": reached_at(tmp_path, anna.url, per_hour_max=1)}, act, clock=clock)
+
+
 def test_it_expires_with_the_reason_it_was_not_sent(tmp_path: Path) -> None:
     """After its time to live a notification is dropped, and the event says what was in the way."""
     clock = MovedClock()
