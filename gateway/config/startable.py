@@ -47,7 +47,8 @@ class LeftOut(NamedTuple):
 
 def startable(file: Path) -> Config:
     """Read the config to start with. Raises ConfigError when it can't be used, and none that was good is kept."""
-    config, faults = read(file)
+    config, found_faults = read(file)
+    faults = sorted(found_faults, key=lambda fault: (str(fault.file), fault.line or 0))
     fatal = [fault for fault in faults if place_of(config, fault) is None]
     if config is not None and not fatal:
         return without(config, faults)
