@@ -132,6 +132,12 @@ class CloudHttp:
         self._thread.start()
         return self
 
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+        if self._ledger:
+            self._ledger.close()
+
     def stop(self) -> None:
         """Stop as a killed process does: every connection is reset."""
         self._stopped.set()
@@ -195,7 +201,7 @@ class CloudHttp:
 
     def _accept(self, events: list[dict[str, Any]]) -> None:
         self.accepted += events
-        if self._ledger:
+        if self._ledger and not self._ledger.closed:
             self._ledger.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
             self._ledger.flush()
 

@@ -186,12 +186,17 @@ def _shipped() -> list[str]:
 def _own(words: argparse.Namespace, folder: Path) -> Path:
     """Write the scenario of an installation; say what is not in it."""
     from gateway.config.load import load
-    from simulators.house.own import Installed, scenario_of
+    from simulators.house.own import House, Installed, scenario_of
 
     config = load(words.config)
     devices = [Installed(each.id, each.name, each.room, each.kind or "", tuple(each.labels)) for each in config.devices]
-    rules = config.rules.folder
-    text, left_out = scenario_of(devices, rules=str(rules) if rules.is_dir() else "")
+    rules, place, told = config.rules.folder, config.rules.location, config.document.data.get("notify", {})
+    house = House(
+        str(rules) if rules.is_dir() else "", config.rules.modes, (place.latitude, place.longitude) if place else None,
+        {name: said for name, said in told.items() if isinstance(said, list)},
+        [name for name, said in told.items() if isinstance(said, dict)],
+    )  # fmt: skip
+    text, left_out = scenario_of(devices, house)
     for line in left_out:
         complain(printable(f"left out: {line}"))
     if len(left_out) == len(devices):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 WARM_UP = 1 / 3  # of the run
 WARM_UP_S = 6 * 3600.0  # of the house's time: some devices speak once an hour, and not all of what they can say
-JUDGED_S = 2 * 3600.0  # of the house's time behind that, at least
+JUDGED_S = 3.5 * 3600.0  # of the house's time behind that, at least: a round of faults
 BINS = 12
 T_95 = 2.228  # of Student's t with BINS - 2 degrees of freedom, both sides
 SAMPLES_MIN = 5 * BINS  # fewer cannot be judged

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from simulators.house.dialects import dialect_class
@@ -46,8 +46,21 @@ class Installed(NamedTuple):
     labels: tuple[str, ...]
 
 
-def scenario_of(devices: Iterable[Installed], *, rules: str = "", lasts: str = "1d") -> tuple[str, list[str]]:
-    """Return a scenario as TOML, and a word about each device that is not in it."""
+class House(NamedTuple):
+    """What a configuration says of the house beside its devices, as far as rules know of it."""
+
+    rules: str = ""  # folder
+    modes: tuple[str, ...] = ()
+    location: tuple[float, float] | None = None  # degrees north and east
+    groups: Mapping[str, Sequence[str]] = {}
+    people: Sequence[str] = ()  # who can be told
+
+
+UNKNOWN = House()
+
+
+def scenario_of(devices: Iterable[Installed], house: House = UNKNOWN, *, lasts: str = "1d") -> tuple[str, list[str]]:
+    """Return a scenario as TOML, and a word about each device that is not in it. Nobody is told: it is in the log."""
     rooms: list[str] = []
     tables: list[str] = []
     left_out: list[str] = []
@@ -68,9 +81,22 @@ def scenario_of(devices: Iterable[Installed], *, rules: str = "", lasts: str = "
         tables.append("\n".join(lines))
     head = ["schema = 1", 'title = "My house"', f'lasts = "{lasts}"']
     text = ["\n".join(head), *(f"[[room]]\nname = {_quoted(room)}" for room in rooms), *tables, *_people(rooms)]
-    if rules:
-        text.append(f"[gateway]\nrules = [{_quoted(rules)}]")
+    text += _gateway(house)
     return "\n\n".join(text) + "\n", left_out
+
+
+def _gateway(house: House) -> Iterator[str]:
+    lines = [f"rules = [{_quoted(house.rules)}]"] if house.rules else []
+    lines += [f"modes = {json.dumps(house.modes, ensure_ascii=False)}"] if house.modes else []
+    more = []
+    if house.location is not None:
+        more += ["[rules.location]", f"latitude = {house.location[0]}", f"longitude = {house.location[1]}"]
+    if house.people:
+        more += ["[notify]", *(f"{_quoted(name)} = {json.dumps(list(who))}" for name, who in house.groups.items())]
+        more += [f'[notify.{_quoted(name)}]\ncarrier = "log"' for name in house.people]
+    lines += [f"more = {_quoted(chr(10).join(more))}"] if more else []
+    if lines:
+        yield "\n".join(["[gateway]", *lines])
 
 
 def _simulated(device: Installed) -> tuple[str, str, str] | str:

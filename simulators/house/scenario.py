@@ -155,6 +155,7 @@ class GatewayTable(_Table, frozen=True):
 
     rules: list[str] = []  # rule files, beside this file
     profiles: list[str] = []  # folders
+    modes: list[str] = []  # of the house; default: the gateway's
     more: str = ""  # TOML that is appended to its gateway.toml
 
 

@@ -45,6 +45,7 @@ tail_bytes_max = "512KB"
 
 [rules]
 folder = "rules"
+{modes}
 
 [sources.house]
 {source}
@@ -178,7 +179,7 @@ class Stage:
     def stop(self) -> int | None:
         """End everything; return the gateway's exit code."""
         code = self._session.stop() if self._session else None
-        self.cloud.stop()
+        self.cloud.close()
         if self.broker:
             self.broker.stop()
         shutil.rmtree(self._beside, ignore_errors=True)
@@ -204,7 +205,7 @@ class Stage:
         text = CONFIG.format(
             profiles=", ".join(json.dumps(str((self._here / each).resolve())) for each in table.profiles),
             source=where, ports="\n".join(self._ports()), cloud=self.cloud.url, socket=_quoted(str(self._socket)),
-            more=table.more,
+            more=table.more, modes=f"modes = {json.dumps(table.modes, ensure_ascii=False)}" if table.modes else "",
         )  # fmt: skip
         (self.folder / "gateway.toml").write_text(text)
         (self.folder / "devices.toml").write_text(devices_toml(self.house))

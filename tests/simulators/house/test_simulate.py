@@ -15,9 +15,14 @@ import pytest
 import serial
 
 from gateway.cli.main import main
+from gateway.config.load import load
 from simulators.cloud_mqtt import CloudMqtt
+from simulators.house import own
+from simulators.house.house import House
 from simulators.house.oracle import verify_files
 from simulators.house.port import Port
+from simulators.house.scenario import read
+from simulators.house.stage import Stage
 from simulators.processes import Session, free_port, wait_until
 from tests.cli.site import Result, command
 
@@ -277,3 +282,22 @@ def test_a_rule_that_does_not_load_ends_it(file: Path) -> None:
     assert done.code == 1
     assert "rules of the scenario do not run" in done.err
     assert "light.py:" in done.err
+
+
+def test_my_own_house_has_my_modes_place_and_people(tmp_path: Path) -> None:
+    """Rules of mine that name them load beside the simulated devices; who would be told is in the log instead."""
+    mine = own.House(modes=("in", "out"), location=(52.5, 13.4), groups={"parents": ["anna"]}, people=["anna", "ben-2"])
+    text, left_out = own.scenario_of([own.Installed("house/z2m:hall/door", "door", "hall", "door", ())], mine)
+    file = tmp_path / "house.toml"
+    file.write_text(text)
+    stage = Stage(tmp_path, House(read(file), 1), speed=1, here=tmp_path, broker=False)
+    try:
+        stage._write()
+        found = load(tmp_path / "gateway.toml")
+    finally:
+        stage.stop()
+    assert left_out == []
+    assert found.rules.modes == ("in", "out")
+    assert found.rules.location is not None
+    assert (found.rules.location.latitude, found.rules.location.longitude) == (52.5, 13.4)
+    assert {"anna", "ben-2", "parents"} <= set(found.notify.names)
