@@ -56,6 +56,8 @@ def check(words: argparse.Namespace) -> int:
     if words.site:
         complain("--site goes with --bundle")
         return USAGE
+    if words.config != words.base:
+        complain(f"checked is what was applied; {words.base} is not read, see: edge-gateway apply --status")
     config, faults = read(words.config)
     counts: dict[str, int] = {}
     warnings: list[Fault] = []

@@ -90,6 +90,9 @@ def show(now: Status, level: Level, sentence: str) -> None:
     say(_devices(now))
     say(_commands(now))
     say(_disk(now))
+    if now.applied.bundle:
+        site = f" of site {now.applied.site}" if now.applied.site else ""
+        say(f"config: bundle {now.applied.bundle[:12]}{site}, applied {now.applied.since}")
 
 
 def _tables(now: Status) -> Iterator[tuple[str, list[str], list[list[Any]]]]:
