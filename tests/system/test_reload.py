@@ -81,9 +81,10 @@ def test_no_event_is_lost_or_doubled_while_everything_is_changed(
     broker = mosquitto()
     port, source = own_listener()
     (tmp_path / "gw" / "rules").mkdir(parents=True)
+    patient = "[rules]\nload_s_max = 60\ncall_s_max = 60\n"
     with (
         watching(broker.port) as cloud,
-        running(House(tmp_path / "gw", source, broker_target(f"mqtt://127.0.0.1:{broker.port}"))) as house,
+        running(House(tmp_path / "gw", source, broker_target(f"mqtt://127.0.0.1:{broker.port}"), patient)) as house,
         device(port) as sender,
     ):
         sent = []
