@@ -124,17 +124,16 @@ class Engine:
                 continue  # rules have seen the event that the gate held
             subject = seen.subject
             device = devices.get(subject)
-            if device is not None:
-                if seen.actor == "device":
-                    device.update(seen.data)
-                    if subject in held:
-                        runner.take(raw, seen)
-                        self._overrides.reported(seen)
-                elif seen.type in ANSWERS:
-                    runner.take(raw, seen)
-                    self._overrides.take(seen)
-            elif subject or seen.type in HOUSE_TYPES:
+            if device is None:
                 self._meet(seen)
+            elif seen.actor == "device":
+                device.update(seen.data)
+                if subject in held:
+                    runner.take(raw, seen)
+                    self._overrides.reported(seen)
+            elif seen.type in ANSWERS:
+                runner.take(raw, seen)
+                self._overrides.take(seen)
             if runner.deferred:
                 runner.take(raw, seen)
                 runner.catch_up()
@@ -164,8 +163,7 @@ class Engine:
                 self._conditions.behind(raw, seen, runner)
             if runner.bytes > OUTCOME_BYTES_MAX:
                 break
-        if runner.bytes > OUTCOME_BYTES_MAX:
-            outcome.upto = int(runner.seen.sequence)
+        outcome.upto = int(runner.seen.sequence) if runner.bytes > OUTCOME_BYTES_MAX else outcome.upto
         outcome.puts = self.site.tables.take_changes()
         return outcome
 
@@ -174,7 +172,8 @@ class Engine:
     def _meet(self, seen: Seen) -> None:
         """Learn a device from its first event; or what is new about the house, which is none."""
         if not seen.subject:
-            self._overrides.house_changed(seen, time_ns(seen, self._runner.now_ns))
+            if seen.type in HOUSE_TYPES:
+                self._overrides.house_changed(seen, time_ns(seen, self._runner.now_ns))
             return
         if seen.actor != "device" or not self.site.house.meet(seen.subject, seen.type):
             return
