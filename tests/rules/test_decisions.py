@@ -96,5 +96,5 @@ def test_what_is_wrong_with_a_gate_is_said_at_its_line(tmp_path: Path) -> None:
 def test_the_gateway_learns_which_events_to_hold(tmp_path: Path) -> None:
     """Types, selectors and `fail` of each gate are told, and the worker wants to see these events."""
     found = loaded(tmp_path, '@gate("door_opened", room="hall", fail="closed")\ndef shut(event, ctx): return False')
-    assert found.gates == [GateInfo("shut", ("door_opened",), room=("hall",), closed=True)]
+    assert found.gates == [GateInfo("shut", ("door_opened",), room=("hall",), closed=True, file="0.py")]
     assert "door_opened" in found.types
