@@ -25,7 +25,7 @@ READS = {  # what is asked and changes nothing
     *("rules_files", "rules_history", "rules_settled", "rules_list", "rules_why", "rules_looks", "rules_of_device"),
     *("rules_log", "rules_standing", "rules_records", "devices_settled", "devices_unknown", "devices_described"),
     *("replay_found", "replay_list", "identity", "answered"),
-    *("notify", "applied"),
+    *("notify", "applied", "config_diff", "doctor", "support"),
 }
 RECORDED = {"apply_begun", "apply_confirm", "apply_revert", "reload"}  # by `Audit.record`, where it is done
 TELLS = {  # what changes something and is an event with its actor by itself, of which `TYPES` or `ALSO` has the type
