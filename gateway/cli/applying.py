@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pwd
 import subprocess
 import sys
 import time
@@ -236,10 +235,9 @@ def _fault(said: dict[str, Any], folder: Path, origin: Path, placed: dict[str, s
 
 def _actor() -> str:
     """Say who types: the one behind sudo, too."""
-    name = os.environ.get("SUDO_USER", "")
-    with suppress(KeyError):
-        return f"person:{name or pwd.getpwuid(os.getuid()).pw_name}"
-    return f"person:{os.getuid()}"
+    from gateway.actors import myself
+
+    return myself()
 
 
 def _begun(words: argparse.Namespace, where: Places, version: Version, confirm_s: float) -> int:

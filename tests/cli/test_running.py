@@ -168,7 +168,8 @@ def test_explain_tells_the_story(gateway: Running) -> None:
     assert story["event"] == event
     assert [(route["route"], route["outcome"]) for route in story["routes"]] == [("cloud", "waits")]
     text = gateway("explain", event["id"]).out
-    assert "from     /pi/house, device house/shelly:shellydw-1" in text
+    assert "from     /pi/house (127.0.0.1:" in text
+    assert "device house/shelly:shellydw-1" in text
     assert "route    cloud: waits" in text
     assert gateway("explain", "nonsense").code == 1
 
