@@ -53,6 +53,7 @@ def steps(before: Config, after: Config, *, touched: Collection[str], lines: Col
     }
     targets = _anew(before.targets, after.targets, touched, "targets")
     then = CrossCheck(dataclasses.replace(before, devices=after.devices)).routes()  # the same devices for both
+    then = {name: route for name, route in then.items() if name in before.routes}  # without what the start left out
     routes = _anew(then, after.routes, (), "routes")
     routes |= {name for found in (then, after.routes) for name, route in found.items() if route.to in targets}
     others = then.keys() != after.routes.keys()

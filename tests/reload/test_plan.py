@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.load import Config, load
+from gateway.config.startable import startable
 from gateway.reload.credentials import prints, touched
 from gateway.reload.plan import Steps, steps
 
@@ -114,3 +115,15 @@ def test_other_contents_of_a_secret_are_noticed(tmp_path: Path) -> None:
     assert touched(before, prints(same)) == {"sources.attic"}
     (tmp_path / "anna").unlink()
     assert touched(before, prints(same)) == {"sources.attic"}
+
+
+@pytest.mark.parametrize("fault", ['[rutes.x]\nto = "cloud"\n', '[targets.other]\ntype = "htpp"\n'])
+def test_a_route_that_the_start_left_out_begins(fault: str, tmp_path: Path) -> None:
+    """Where a fault kept the one route that nobody wrote from running, a reload without the fault starts it."""
+    file = tmp_path / "gateway.toml"
+    whole = '[gateway]\nname = "pi"\n[targets.cloud]\ntype = "mqtt"\nurl = "mqtts://a.example"\n'
+    file.write_text(whole + fault)
+    began = startable(file)
+    assert began.routes == {}
+    file.write_text(whole)
+    assert parts(steps(began, load(file), touched=())) == {"routes_beginning": {"cloud"}}
