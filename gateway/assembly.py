@@ -15,14 +15,16 @@ from gateway.api.dead_letters import DeadLetters
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import read as read_blob
 from gateway.building import Building
+from gateway.bundles.ledger import trying
 from gateway.bundles.trial import Trying
 from gateway.commands.web_calls import WebCalls
 from gateway.config.acting import acting
 from gateway.config.crosscheck import profile_words
 from gateway.config.load import Config
+from gateway.config.startable import routes_left_out
 from gateway.event import ROUTED, Lane
 from gateway.forward.drops import rest_told_by
-from gateway.forward.forwarder import Forwarder
+from gateway.forward.forwarder import Forwarder, forget_cursors, hold_cursors
 from gateway.gates import TABLE as GATES
 from gateway.gates import Gates
 from gateway.history.file import NAME as HISTORY_NAME
@@ -111,6 +113,17 @@ def forwarder_of(daemon: Daemon, name: str) -> Forwarder:
     )  # fmt: skip
 
 
+def settle_cursors(daemon: Daemon) -> None:
+    """Let go of events for routes that there are no more; of none while a part is left out, or the config only tried.
+
+    What was meant by a faulty part is not known, and what is tried may go back to routes that it does not have.
+    """
+    if daemon.config.left_out:
+        hold_cursors(daemon.journal, routes_left_out(daemon.config))
+    elif not trying(daemon.config.places.state):
+        forget_cursors(daemon.journal, daemon.config.routes)
+
+
 def rule_worker_of(daemon: Daemon) -> RuleWorker:
     """Make the rule worker; without rules it only looks whether there are some."""
     journal, config = daemon.journal, daemon.config
@@ -171,7 +184,7 @@ def trying_of(daemon: Daemon) -> Trying:
     made = Trying(
         config=daemon.config.file.absolute(), state=daemon.config.places.state, clock=daemon.clock,
         gateway=daemon.name, carriers=lambda: {each.name: each for each in daemon.forwarders},
-        record=daemon.audit.record, again=daemon.start_again,
+        record=daemon.audit.record, again=daemon.start_again, good=partial(settle_cursors, daemon),
     )  # fmt: skip
     daemon.vitals.more["bundle"] = lambda: made.bundle[:16]
     return made

@@ -28,6 +28,7 @@ from gateway.assembly import (
     history_of,
     notifier_of,
     rule_worker_of,
+    settle_cursors,
     trying_of,
     web_calls_of,
 )
@@ -45,9 +46,8 @@ from gateway.codes.service import NO_API
 from gateway.commands.commands import Commands
 from gateway.config.acting import acting
 from gateway.config.load import Config
-from gateway.config.startable import routes_left_out, with_profiles
+from gateway.config.startable import with_profiles
 from gateway.errors import GatewayError
-from gateway.forward.forwarder import forget_cursors, hold_cursors
 from gateway.heartbeat import Heartbeat
 from gateway.history.query import Past
 from gateway.installation.live import Installation
@@ -126,10 +126,7 @@ class Daemon:
         self.gates = self.pipeline.gates = gates_of(self)
         self.rules.gates.append(self.gates.declare)
         self.targets = {name: self.building.target(name, options) for name, options in config.targets.items()}
-        if config.left_out:  # what was meant by it is not known: nothing that waits is let go of
-            hold_cursors(self.journal, routes_left_out(config))
-        else:
-            forget_cursors(self.journal, config.routes)
+        settle_cursors(self)
         self.forwarders = [forwarder_of(self, name) for name in config.routes]
         self._build_acting()
         self._build_past()

@@ -260,6 +260,14 @@ def _locked(state: Path) -> Iterator[None]:
 # ---- what others ask ---------------------------------------------------------------------------------
 
 
+def trying(state: Path) -> bool:
+    """Return whether something is tried; a ledger that cannot be read may say so."""
+    try:
+        return read(state).trial is not None
+    except ApplyError:
+        return True
+
+
 def config_of(file: Path) -> Path:
     """Return the file that counts for a config that was named: the applied version's, or the file itself."""
     state = places(file).state

@@ -78,6 +78,7 @@ class Trying:
         carriers: Callable[[], Mapping[str, Carrier]],
         record: Callable[..., None],
         again: Callable[[], None],
+        good: Callable[[], None],
     ) -> None:
         """Wire it up.
 
@@ -85,9 +86,10 @@ class Trying:
         carriers  the routes by name, as they are now
         record    makes an audit record: `Audit.record`
         again     ends this program in order and starts it again
+        good      is told that what was tried counts for good: what only the version before had is over
         """
         self._state, self._clock, self._gateway = state, clock, gateway
-        self._carriers, self._record, self._again = carriers, record, again
+        self._carriers, self._record, self._again, self._good = carriers, record, again, good
         folder = ledgers.folder_of(state)
         self._running = config.parent.name if config.parent.parent == folder else ""
         self._noted_ns = clock.boot_ns()
@@ -138,6 +140,7 @@ class Trying:
         clock, found = self._clock, self.missing()
         if not found:
             if await self._change(lambda now: ledgers.confirmed(now, "every target has acknowledged", clock)):
+                self._good()
                 self._tell()
         elif not ledgers.left_s(self._ledger, clock):
             await self._back("; ".join(found), APPLY_CLOUD)
@@ -229,6 +232,8 @@ class Trying:
     async def confirm(self, actor: str = "person") -> Applied:
         """Let what is tried count for good, because a person says so."""
         await self._asked(lambda now: ledgers.confirmed(now, f"{actor} says so", self._clock))
+        if self._counts:
+            self._good()
         self._tell()
         return self.status()
 

@@ -24,11 +24,11 @@ from gateway.assembly import (
     forwarder_of,
     history_of,
     notifier_of,
+    settle_cursors,
     web_calls_of,
     zone_of,
 )
 from gateway.config.load import Config
-from gateway.forward.forwarder import forget_cursors
 from gateway.installation.profiles import FoundProfiles
 from gateway.logs.output import set_up
 from gateway.offers.hearing import HearingDecoder
@@ -171,7 +171,7 @@ class Swap:
         for name in sorted(steps.targets_beginning):
             targets[name] = daemon.building.target(name, config.targets[name])
         _become(daemon.targets, {name: targets[name] for name in config.targets})
-        forget_cursors(daemon.journal, config.routes)
+        settle_cursors(daemon)
         there = {each.name: each for each in daemon.forwarders}
         for name in sorted(steps.routes_beginning):
             there[name] = forwarder_of(daemon, name)
