@@ -95,13 +95,17 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 def begun(ledger: Ledger, version: Version, confirm_s: float) -> Ledger:
     """Let a version count from the next start on, for a try. Raises ApplyError while another one is tried."""
+    _refuse_while_tried(ledger)
+    trial = Trial(confirm_s=confirm_s, left_s=confirm_s)
+    replaced = msgspec.structs.replace(ledger, current=version, before=ledger.current, trial=trial)
+    return msgspec.structs.replace(replaced, count=ledger.count + 1)
+
+
+def _refuse_while_tried(ledger: Ledger) -> None:
     if ledger.trial is not None and ledger.current is not None:
         raise ApplyError(
             f"{named(ledger.current)} is still being tried; type: edge-gateway apply --confirm-now or --revert"
         )
-    trial = Trial(confirm_s=confirm_s, left_s=confirm_s)
-    replaced = msgspec.structs.replace(ledger, current=version, before=ledger.current, trial=trial)
-    return msgspec.structs.replace(replaced, count=ledger.count + 1)
 
 
 def based(ledger: Ledger, base: Path) -> Ledger:
@@ -245,12 +249,38 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(state: Path) -> Iterator[None]:
+def alone(state: Path) -> Iterator[Ledger]:
+    """Be the only one who puts a version on this machine, and give the ledger to begin with.
+
+    Raises ApplyError while somebody else does, or while something is tried.
+    """
+    handle = os.open(_made(state), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ApplyError(
+                "another apply is under way: wait for it, then type: edge-gateway apply --status"
+            ) from None
+        ledger = read(state)
+        _refuse_while_tried(ledger)
+        yield ledger
+    finally:
+        os.close(handle)
+
+
+def _made(state: Path) -> Path:
     folder = folder_of(state)
     if not folder.is_dir():
-        folder.mkdir(mode=0o750)
+        folder.mkdir(mode=0o750, exist_ok=True)
         own(folder, state)
         sync_folder(state)
+    return folder
+
+
+@contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    folder = _made(state)
     with (folder / LOCK).open("ab") as lock:
         own(folder / LOCK, state)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -258,6 +288,15 @@ def _locked(state: Path) -> Iterator[None]:
 
 
 # ---- what others ask ---------------------------------------------------------------------------------
+
+
+def counting(state: Path, name: str) -> bool:
+    """Return whether a version counts; a ledger that cannot be read may say so."""
+    try:
+        current = read(state).current
+    except ApplyError:
+        return True
+    return current is not None and current.name == name
 
 
 def trying(state: Path) -> bool:

@@ -157,8 +157,7 @@ def _apply(words: argparse.Namespace, where: Places) -> int:
         raise GatewayError(
             f"there is no folder {where.state}: start the gateway once, or name its config with --config"
         )
-    ledger = ledgers.read(where.state)
-    with opened(words.bundle) as bundle:
+    with ledgers.alone(where.state) as ledger, opened(words.bundle) as bundle:
         site = bundle.site(chosen(words.site, bundle, ledger))
         if site.config is None or site.faults:
             raise ConfigError(map(bundle.placed, site.faults))
@@ -168,8 +167,6 @@ def _apply(words: argparse.Namespace, where: Places) -> int:
                 f"{', '.join(undone)} was edited on this machine since the last apply, and the bundle has it as it was "
                 "or otherwise: take the edit into the bundle, or undo it with --force"
             )
-        ledgers.folder_of(where.state).mkdir(mode=0o750, exist_ok=True)
-        ledgers.own(ledgers.folder_of(where.state), where.state)
         folder = Placing(bundle, site, words.base, where).place(ledger.count + 1)
         try:
             _check(folder, bundle, site, where.state)
@@ -183,8 +180,9 @@ def _apply(words: argparse.Namespace, where: Places) -> int:
                 return ledgers.based(counted, words.base)
 
             after = ledgers.change(where.state, begin)
-        except BaseException:
-            remove(folder)
+        except BaseException:  # Ctrl-C, too: also in the moment in which it has come to count
+            if not ledgers.counting(where.state, folder.name):
+                remove(folder)
             raise
     prune(after, where.state)
     return _begun(words, where, version, confirm_s)
