@@ -181,10 +181,16 @@ def zone_of(config: Config) -> tzinfo:
 
 def trying_of(daemon: Daemon) -> Trying:
     """Make what looks after a config that is being tried."""
+
+    async def good() -> None:
+        """Let what was tried count for good."""
+        settle_cursors(daemon)
+        await daemon.reload.keep()
+
     made = Trying(
         config=daemon.config.file.absolute(), state=daemon.config.places.state, clock=daemon.clock,
         gateway=daemon.name, carriers=lambda: {each.name: each for each in daemon.forwarders},
-        record=daemon.audit.record, again=daemon.start_again, good=partial(settle_cursors, daemon),
+        record=daemon.audit.record, again=daemon.start_again, good=good,
     )  # fmt: skip
     daemon.vitals.more["bundle"] = lambda: made.bundle[:16]
     return made

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -78,7 +78,7 @@ class Trying:
         carriers: Callable[[], Mapping[str, Carrier]],
         record: Callable[..., None],
         again: Callable[[], None],
-        good: Callable[[], None],
+        good: Callable[[], Awaitable[None]],
     ) -> None:
         """Wire it up.
 
@@ -140,7 +140,7 @@ class Trying:
         clock, found = self._clock, self.missing()
         if not found:
             if await self._change(lambda now: ledgers.confirmed(now, "every target has acknowledged", clock)):
-                self._good()
+                await self._good()
                 self._tell()
         elif not ledgers.left_s(self._ledger, clock):
             await self._back("; ".join(found), APPLY_CLOUD)
@@ -233,7 +233,7 @@ class Trying:
         """Let what is tried count for good, because a person says so."""
         await self._asked(lambda now: ledgers.confirmed(now, f"{actor} says so", self._clock))
         if self._counts:
-            self._good()
+            await self._good()
         self._tell()
         return self.status()
 

@@ -3,6 +3,8 @@
 What is kept is the text of gateway.toml, of the files in gateway.d and of devices.toml; secrets are references in there
 and stay where they are. One file, written when the texts are others than those in it, replaced in one piece.
 
+The config that people name and the one of an applied bundle are kept apart: who goes back to the first one finds it.
+
 Reading it gives a Config as if the texts stood where they were read: paths in it are relative to the folder of the
 config, and places in faults name the files as they are called there.
 """
@@ -23,6 +25,7 @@ from gateway.overlay import Overlaid
 from gateway.profiles.devices import Devices
 
 NAME: Final = "last_good.json"  # in the state folder
+APPLIED: Final = "last_good_applied.json"  # there, of a config that lies there itself
 TEXT_BYTES_MAX: Final = 4 * 1024 * 1024  # of all files together; more are not kept
 
 
@@ -59,7 +62,8 @@ def keep(config: Config, time: str) -> bool:
         given=dict(config.document.given),
         devices=devices.read_text(encoding="utf-8-sig") if devices.is_file() else "",
     )
-    before = read(state)
+    name_kept = name_of(state, config.file)
+    before = read(state, name_kept)
     if sum(map(len, found.texts.values())) > TEXT_BYTES_MAX or (
         before is not None and msgspec.structs.replace(found, time=before.time) == before
     ):
@@ -70,7 +74,7 @@ def keep(config: Config, time: str) -> bool:
             stream.write(msgspec.json.encode(found))
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).replace(state / NAME)
+        Path(name).replace(state / name_kept)
     except OSError:
         with suppress(OSError):
             Path(name).unlink()
@@ -78,9 +82,14 @@ def keep(config: Config, time: str) -> bool:
     return True
 
 
-def read(state: Path) -> LastGood | None:
+def name_of(state: Path, file: Path) -> str:
+    """Return the name under which the last good one of a config is kept."""
+    return APPLIED if file.absolute().is_relative_to(state.absolute()) else NAME
+
+
+def read(state: Path, name: str = NAME) -> LastGood | None:
     """Return what was good last; None when there is none, or it cannot be read. BLOCKING."""
     try:
-        return msgspec.json.decode((state / NAME).read_bytes(), type=LastGood)
+        return msgspec.json.decode((state / name).read_bytes(), type=LastGood)
     except (OSError, msgspec.DecodeError):
         return None

@@ -52,7 +52,8 @@ def startable(file: Path) -> Config:
     fatal = [fault for fault in faults if place_of(config, fault) is None]
     if config is not None and not fatal:
         return without(config, faults)
-    kept = last_good.read(_state(file, config))
+    state = _state(file, config)
+    kept = last_good.read(state, last_good.name_of(state, file))
     if kept is None or kept.file != str(file.absolute()):
         raise ConfigError(faults)
     try:

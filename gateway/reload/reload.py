@@ -20,6 +20,7 @@ import msgspec
 
 from gateway.actors import by_file
 from gateway.audit import hash_of
+from gateway.bundles.ledger import trying
 from gateway.clock import rfc3339
 from gateway.codes.service import GATEWAY_FAULT, RELOAD_NEEDS_RESTART, RELOAD_REFUSED
 from gateway.config import last_good
@@ -120,8 +121,7 @@ class Reload:
 
     async def run(self) -> None:
         """Reload when asked, until cancelled; a change that has begun is brought to its end."""
-        if not self._daemon.config.left_out:
-            await asyncio.to_thread(self._keep, self._daemon.config)
+        await self.keep()
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -185,7 +185,7 @@ class Reload:
                     raise
         self._prints, self._lines = read.prints, read.lines
         daemon.answers.changes = read.unread
-        await asyncio.to_thread(self._keep, daemon.config)
+        await self.keep()
         return read.changes
 
     def _read(self) -> _Read:
@@ -212,8 +212,14 @@ class Reload:
         now = dataclasses.replace(config, devices=self._daemon.config.devices)
         return await self._daemon.rules.edits.rehearse(Terms(config.rules, tuple(config.notify.names), acting(now)))
 
+    async def keep(self) -> None:
+        """Keep the config that counts, if it does so for good."""
+        await asyncio.to_thread(self._keep, self._daemon.config)
+
     def _keep(self, config: Config) -> None:
-        """Keep what is good for a start that finds nothing good. BLOCKING."""
+        """Keep what is good for a start that finds nothing good; what is only tried is not yet. BLOCKING."""
+        if config.left_out or trying(config.places.state):
+            return
         try:
             last_good.keep(config, rfc3339(self._daemon.clock.wall_ns()))
         except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from gateway.bundles import ledger as ledgers
 from gateway.bundles.ledger import Ledger, Version
 from gateway.config.load import load
+from gateway.config.startable import startable
 from gateway.daemon import Daemon
+from gateway.errors import ConfigError
 
 PATIENCE_S = 60.0
 LOOK_S = 0.02
@@ -84,6 +87,7 @@ def test_what_waits_for_a_route_of_the_config_before_leaves_after_a_revert(files
     async def again(daemon: Daemon) -> None:
         (old,) = daemon.forwarders
         assert (old.name, cursors(daemon)) == ("old", {"old"})
+        assert not daemon.config.left_out
         assert old.status().over_through["telemetry"] == 0  # it is behind what waits, not behind what came since
         assert old.status().backlog["telemetry"] >= 1
 
@@ -103,3 +107,33 @@ def test_what_counts_for_good_lets_go_of_routes_before(files: tuple[Path, Path])
         assert "old" not in cursors(daemon)
 
     play(tried, trying)
+
+
+def test_the_last_good_config_is_not_one_that_was_tried(files: tuple[Path, Path]) -> None:
+    """After an apply that went back, or counts, a config that cannot be read is replaced by its own last good one."""
+    base, tried = files
+
+    async def reverted(daemon: Daemon) -> None:
+        assert (await daemon.reload.ask("person:anna")).applied
+        await daemon.trying.revert("person:anna")
+
+    async def confirmed(daemon: Daemon) -> None:
+        while daemon.trying.status().left_s is None:
+            await asyncio.sleep(LOOK_S)
+        await daemon.trying.confirm("person:anna")
+
+    play(tried, reverted)
+    good = base.read_text()
+    base.write_text("[broken")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(base.parent / "state"))
+        assert list(startable(base).routes) == ["old"]
+        with pytest.raises(ConfigError):
+            startable(Path(shutil.copy(base, tried)))
+        base.write_text(good)
+        tried.write_text(CONFIG.format(state=base.parent / "state", route="new"))
+        ledgers.change(base.parent / "state", lambda now: ledgers.begun(now, VERSION, 600))
+        play(tried, confirmed)
+        for file, route in ((base, "old"), (tried, "new")):
+            file.write_text("[broken")
+            assert list(startable(file).routes) == [route]
