@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from simulators.house.house import Sent, line_of
+
+HURT_MAX = 100_000  # damaged messages that are kept, the newest
 
 
 class Clock:
@@ -40,6 +42,7 @@ class Books:
         """Open the files there are to be."""
         self.sent = self.acknowledged = self.unsent = self.commands = self.damaged = 0
         self.per_dialect: Counter[str] = Counter()
+        self.hurt: deque[Sent] = deque(maxlen=HURT_MAX)
         self._file: IO[bytes] | None = sent.open("wb") if sent else None
         self._record: IO[bytes] | None = record.open("wb") if record else None
 
@@ -47,7 +50,9 @@ class Books:
         """Take note of a message on its way."""
         self.sent += 1
         self.per_dialect[sent.dialect] += 1
-        self.damaged += not sent.said.clean
+        if not sent.said.clean:
+            self.damaged += 1
+            self.hurt.append(sent)
         if self._record:
             self._record.write(line_of(sent))
 

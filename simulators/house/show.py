@@ -19,6 +19,7 @@ from simulators.house.drive import Drive, counts
 from simulators.house.evidence import rows
 from simulators.house.expectations import Result, judged, seen
 from simulators.house.house import House
+from simulators.house.letters import Damaged
 from simulators.house.memory import Sample
 from simulators.house.scenario import FaultTable, Scenario
 from simulators.house.seen_rules import coverage
@@ -59,6 +60,7 @@ class Ran:
     result: dict[str, Any]
     results: list[Result] = field(default_factory=list)
     memory: list[Sample] = field(default_factory=list)  # of the gateway
+    damaged: list[Damaged] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -123,6 +125,10 @@ async def _play(
     if stage:
         _judge(options, house, stage, ran, drained=drained, end_s=drive.done_s)
         ran.memory = watch.memory
+        hurt = drive.books.hurt
+        ran.damaged = [
+            Damaged(house.dialects[sent.dialect].source, sent.said.topic, sent.said.payload) for sent in hurt
+        ]
     return ran
 
 

@@ -68,9 +68,36 @@ def test_objects_that_grow_with_messages_are_a_leak() -> None:
     assert not said["gateway"]["leaks"]
 
 
-@pytest.mark.parametrize(("minutes", "speed"), [(0.1, SPEED), (MINUTES, 1.0), (MINUTES, 20.0)])
+@pytest.mark.parametrize(("minutes", "speed"), [(0.1, SPEED), (5, 100.0), (MINUTES, 1.0), (MINUTES, 20.0)])
 def test_a_house_that_is_not_warm_is_not_judged(minutes: float, speed: float) -> None:
-    """A run too short for a line, or for everything to have spoken, says so and fails nobody."""
-    said = verdict(run_of(lambda minute: minute * 100 * MIB, minutes=minutes), speed)
-    assert (said["judged"], said["level"]) == (False, True)
-    assert verdict([], speed)["level"]
+    """A run too short for everything to have spoken, and for faults to come round, says so whatever memory did."""
+    for grows in (0, 100 * MIB):
+        said = verdict(run_of(lambda minute, grows=grows: 90 * MIB + minute * grows, minutes=minutes), speed)  # type: ignore[misc]
+        assert (said["judged"], said["level"]) == (False, None)
+        assert said["said"].startswith("not judged: too short: "), said["said"]
+
+
+def test_less_than_a_round_of_faults_is_not_judged() -> None:
+    """Ten hours of which six are warm-up hold a round of three hours and not one of five."""
+    run = run_of(LEVEL["flat"])
+    assert verdict(run, SPEED, 3 * 3600.0)["said"] == "level"
+    assert verdict(run, SPEED, 5 * 3600.0)["said"] == (
+        "not judged: too short: 4.0 h of the house behind its warm-up, 5.0 needed"
+    )
+
+
+def test_what_cannot_be_seen_is_not_judged() -> None:
+    """No samples, too few, and steps so large that a leak would hide in them pass for nothing."""
+    assert verdict([], SPEED)["said"] == "not judged: no samples"
+    assert verdict(run_of(LEVEL["flat"])[::40], SPEED)["said"].startswith("not judged: too few samples of gateway")
+    wild = verdict(run_of(lambda minute: 90 * MIB + (8 * MIB if int(minute * 3) % 2 else 0)), SPEED)
+    assert wild["said"] == "not judged: too noisy, a leak would not show: gateway"
+    assert (wild["judged"], wild["level"]) == (False, None)
+
+
+def test_a_leak_is_told_beside_what_is_noisy() -> None:
+    """Objects that grow far beyond their limit are a leak, however noisy memory is."""
+    wild = run_of(
+        lambda minute: 90 * MIB + (8 * MIB if int(minute * 3) % 2 else 0), objects_at=lambda minute: minute * 1e5
+    )
+    assert verdict(wild, SPEED)["said"] == "leaks: objects"

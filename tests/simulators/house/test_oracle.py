@@ -117,6 +117,18 @@ def test_admitted_losses_are_set_against() -> None:
     assert judged(sent(False, True, False), [*arrived(False), told]) == (False, {"lost": 2, "dropped": 1})
 
 
+def test_what_the_gateway_says_of_itself() -> None:
+    """Heartbeats, records of changes, words on the clock and alerts are the gateway's own, and no device's."""
+    kinds: tuple[tuple[str, str, str], ...] = (
+        ("gateway_heartbeat", "", "gateway"), ("change_recorded", "", "person:anna"), ("clock_stepped", "", "gateway"),
+        ("change_recorded", DOOR, "cloud"), ("alert_raised", DOOR, "rule:left_open"), ("mode_changed", "", "file:root"),
+    )  # fmt: skip
+    own = [Arrived(f"g{kind}{about}", kind, about, {"open": False}, actor) for kind, about, actor in kinds]
+    said = sent(False, True)
+    assert judged(said, [own[0], *arrived(False), *own[1:], *arrived(True, first=2)]) == (True, {})
+    assert judge(said, own).of_devices == 0
+
+
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify` reads both files and says so by its exit code; a line it cannot read does not balance."""
     files = tmp_path / "sent.ndjson", tmp_path / "received.ndjson"
