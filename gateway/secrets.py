@@ -6,7 +6,8 @@ A config says where a secret is, not what it is, so that the file can be shown, 
     password = { file = "/etc/edge-gateway/kafka.password" }
     password = { env = "KAFKA_PASSWORD" }
 
-A credential comes from systemd: the unit loads that folder, and LoadCredential= of a drop-in comes first.
+A credential comes from systemd: the unit loads that folder, and LoadCredential= of a drop-in comes first. A program
+that systemd did not start (`check`, `doctor`) looks where the unit's are at rest, which root may.
 
 Each call reads again: a rotated file is used at the next connection. systemd takes credentials when the service starts.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -24,6 +26,8 @@ SECRET_BYTES_MAX = 64 * 1024  # a key in PEM is 2-4 KB; more is the wrong file
 FOLDER = "credentials"  # what the unit calls the folder: systemd names a file in it credentials_<file>
 Place = Literal["file", "credential", "env"]
 PLACES: tuple[str, ...] = get_args(Place)
+AT_REST = (Path("/etc/edge-gateway/credentials"), Path("/run/credentials/edge-gateway.service"))
+ONLY_ROOT = "the service gets it from systemd; to look at it here type sudo before the command"
 KNOWN_MAX = 256  # secrets that were read; of more, those read last
 
 _known: tuple[str, ...] = ()
@@ -58,7 +62,8 @@ class Secret:
             text = _READERS[self.place](self.name)
         except (OSError, ValueError) as error:
             what = f"cannot read the secret in {self.where}: {_words(error)}"
-            raise ConfigError([self.fault(what, _ADVICE[self.place])]) from None
+            away = isinstance(error, PermissionError) and self.place == "credential"
+            raise ConfigError([self.fault(what, ONLY_ROOT if away else _ADVICE[self.place])]) from None
         _remember(text)
         return text
 
@@ -110,18 +115,23 @@ def _read_file(name: str) -> str:
 
 
 def _read_credential(name: str) -> str:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is None:
-        raise ValueError("there is no $CREDENTIALS_DIRECTORY: this process was not started by systemd")
     if "/" in name or name in (".", ".."):
         raise ValueError("a credential's name has no '/'")
-    return _read_file(str(credential_in(Path(folder), name)))
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    found = [credential_in(place, name) for place in ([Path(folder)] if folder else AT_REST)]
+    for path in found[:-1]:
+        with suppress(FileNotFoundError):
+            return _read_file(str(path))
+    return _read_file(str(found[-1]))
 
 
 def credential_in(folder: Path, name: str) -> Path:
     """Return where systemd has put a credential: by its name (LoadCredential= of a drop-in), or of the folder."""
-    alone = folder / name
-    return alone if alone.exists() else folder / f"{FOLDER}_{name}"
+    alone, listed = folder / name, folder / f"{FOLDER}_{name}"
+    try:
+        return alone if alone.exists() else listed
+    except PermissionError:
+        return alone
 
 
 def _read_env(name: str) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway import secrets
 from gateway.errors import ConfigError
 from gateway.secrets import SECRET_BYTES_MAX, Secret, secret_of
+from tests.rights import shared_folder, with_few_rights
 
 
 def test_file_is_read_at_each_call(tmp_path: Path) -> None:
@@ -34,6 +36,25 @@ def test_credential_is_in_systemds_folder(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "kafka").write_text("s3cret")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert secret_of({"credential": "kafka"}, Path())() == "s3cret"
+
+
+def test_a_credential_is_looked_at_where_the_services_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without systemd it is read at rest, else as the running service has it; who may not is told to use sudo."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with shared_folder() as folder:
+        rest, running = folder / "etc", folder / "run"
+        rest.mkdir()
+        running.mkdir()
+        monkeypatch.setattr(secrets, "AT_REST", (rest, running))
+        secret = secret_of({"credential": "kafka"}, Path())
+        with pytest.raises(ConfigError, match=r"credential kafka: No such file .*put it into /etc"):
+            secret()
+        (running / "credentials_kafka").write_text("as it runs\n")
+        assert secret() == "as it runs"
+        (rest / "kafka").write_text("for the next start\n")
+        assert secret() == "for the next start"
+        with with_few_rights(rest, 0), pytest.raises(ConfigError, match="type sudo before the command"):
+            secret()
 
 
 def test_env_is_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from gateway.doctor.reach import Reach
 from gateway.doctor.visit import Visited
 from gateway.mqtt.packet import Reason, reason_name
 from gateway.quantity import duration, size
+from gateway.secrets import ONLY_ROOT
 
 AUTOSAVE_S_MAX = 120  # of messages that a power cut may take from a broker
 AWAY_S = 86_400.0  # how long the gateway may be away: a weekend's power cut is longer, a restart shorter
@@ -50,6 +51,9 @@ def not_let_in(facts: Facts) -> Finding:
             f"the gateway is connected; a second client was not let in ({said.why}), so the broker was not asked more"
         )
         return Finding("ok", text)
+    if said.ours and ONLY_ROOT in said.why:
+        text = f"{facts.url}: you may not read its credential, so it was not asked"
+        return note(text, "sudo edge-gateway doctor broker")
     if said.ours:
         return bad(f"no credentials: {said.why}", "edge-gateway doctor credentials", SOURCE_REFUSED)
     if said.silent:

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.doctor.check import Check, Subject
 from gateway.doctor.finding import Finding, bad, note
-from gateway.doctor.scene import LOOK_S_MAX, Scene
+from gateway.doctor.scene import LOOK_S_MAX, SERVICE, Scene
 
 LOOKS_MAX = 500  # of one examination
 GRACE_S = 0.5  # for a look that was in time to hand over what it found
@@ -73,6 +73,8 @@ def _look(scene: Scene, check: Check, subject: Subject, answer: queue.SimpleQueu
 def _judged(check: Check, facts: Any) -> list[Finding]:
     if isinstance(facts, TimeoutError):
         return [note(f"could not be found out: {facts}")]
+    if isinstance(facts, PermissionError):
+        return [note(f"{facts.filename}: you may not look at it", f"sudo {SERVICE} doctor {check.AREA}")]
     if isinstance(facts, BaseException):
         return [bad(f"the check itself failed: {type(facts).__name__}: {facts}", "edge-gateway support")]
     return list(check.judge(facts))

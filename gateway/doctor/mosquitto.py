@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.doctor.mounts import seen
 from gateway.doctor.scene import Roots, text
 
 PROGRAM: Final = "mosquitto"
@@ -61,7 +62,7 @@ def _of_process(process: Path) -> tuple[Settings, list[tuple[str, str]]] | None:
         except OSError:
             return Settings(name, dict(DEFAULTS), readable=False), []
     inside = process / "root" / file.relative_to("/")  # its own root: it may be in a container
-    lines, readable = _read(inside if inside.exists() else file)
+    lines, readable = _read(inside if seen(inside) else file)
     values = {**DEFAULTS, **{key: value for key, value in lines if key in DEFAULTS}}
     return Settings(str(file), values, readable), lines
 

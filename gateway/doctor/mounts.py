@@ -29,11 +29,19 @@ def mount_of(folder: Path, roots: Roots) -> Mount | None:
 
 
 def nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that is there."""
+    """Return the folder, or the nearest one above it that is there and that we may see."""
     folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
+    while not seen(folder) and folder != folder.parent:
         folder = folder.parent
     return folder
+
+
+def seen(path: Path) -> bool:
+    """Return whether a path is there, as far as we may look."""
+    try:
+        return path.exists()
+    except PermissionError:  # of a folder on the way
+        return False
 
 
 def disk_of(folder: Path, roots: Roots) -> Path | None:

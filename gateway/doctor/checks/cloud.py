@@ -18,6 +18,7 @@ from gateway.doctor.visit import Visited, visit
 from gateway.doctor.web import Answered, options_of
 from gateway.mqtt.options import ConnectionOptions
 from gateway.mqtt.packet import Reason
+from gateway.secrets import ONLY_ROOT
 
 AREA = "cloud"
 VISIT_S_MIN = 1.0
@@ -99,6 +100,10 @@ def _mqtt(facts: Facts) -> Iterator[Finding]:
             yield note("it knows MQTT 3.1.1 only: refusals of single events go unseen", "", BROKER_IS_OLD)
     elif facts.gateway_up:
         yield ok(f"{facts.url}: the gateway delivers to it; a second client was not let in ({said.why})")
+    elif said.ours and ONLY_ROOT in said.why:
+        yield note(
+            f"{facts.url}: you may not read its credential, so it was not asked", "sudo edge-gateway doctor cloud"
+        )
     elif said.ours:
         yield bad(f"no credentials: {said.why}", "edge-gateway doctor credentials", ROUTE_REFUSED)
     elif said.refused:

@@ -87,7 +87,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
 def _mend(fault: str) -> str:
     """Return what opens the file at the line, and what to type then."""
     place = re.match(r"(\S+):(\d+): ", fault)
-    return f"nano +{place[2]} {place[1]}; then: edge-gateway check" if place else "edge-gateway setup"
+    return f"nano +{place[2]} {place[1]}; then: edge-gateway check" if place else "edge-gateway check"
 
 
 def _line(fault: dict[str, object]) -> str:
