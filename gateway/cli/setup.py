@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.setup_place import config_place, overlay_of, own_listener
 from gateway.cli.terminal import complain, say, say_json
-from gateway.cli.verb import CONFIG, HERE, Verbs, add
+from gateway.cli.verb import CONFIG, Verbs, add
 from gateway.errors import GatewayError, probably_meant
 from gateway.quantity import duration_s
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 OK, BAD, USAGE = 0, 1, 2
 LOCAL = "mqtt://localhost"
 SOURCE = "house"
-OVERLAY = Path("gateway.d", "10-setup.toml")
 PASSWORD_FILE = "broker.password"  # noqa: S105 - its name
 SECONDS = 3.0
 
@@ -39,6 +39,12 @@ Nothing that sends was found. Three ways on:
   a broker elsewhere      edge-gateway setup --broker mqtt://ADDRESS     (--neighbourhood looks for one)
   devices to the gateway  edge-gateway setup --listen 127.0.0.1:1883     (then point Tasmota, Shelly ... here)
   no hardware at all      edge-gateway demo"""
+
+OURSELVES = """\
+At {where} the running gateway itself listens, so no broker of this machine has that port. Is there one (Mosquitto)?
+  sudo systemctl stop edge-gateway && sudo systemctl restart mosquitto && sudo edge-gateway setup
+Or should devices talk to the gateway itself, without a broker?
+  sudo edge-gateway setup --listen {where}"""
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -87,6 +93,7 @@ class Plan:
     neighbours: list[str] = field(default_factory=list)
     ports: list[SerialPort] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    occupied: bool = False  # the gateway itself listens where a broker would
 
     @property
     def found(self) -> bool:
@@ -95,7 +102,8 @@ class Plan:
 
     def config_text(self) -> str:
         """Write gateway.toml: five lines, more where there is more."""
-        lines = ["# Written by `edge-gateway setup`. Every option: docs/reference/config.md"]
+        options = "man edge-gateway.toml" if self.config == CONFIG else "docs/reference/config.md"
+        lines = [f"# Written by `edge-gateway setup`. Every option: {options}"]
         lines.append('gateway.commands = "observe"   # what rules would switch is recorded; "run" when you trust them')
         if self.name:
             lines.append(f"gateway.name = {_toml(self.name)}")
@@ -179,9 +187,9 @@ class Plan:
 
 def setup(words: argparse.Namespace) -> int:
     """Look, ask, write."""
-    plan = Plan(_where(words), name=words.name)
+    plan = Plan(config_place(words.config, shown=words.dry_run), name=words.name)
     if plan.config.exists():
-        plan.overlay = _overlay(plan.config)
+        plan.overlay = overlay_of(plan.config)
     if plan.config.exists() and plan.overlay is None and not words.dry_run:
         raise GatewayError(f"there is a {plan.config} already, and setup overwrites nothing; what it finds: --dry-run")
     asks = sys.stdin.isatty() and not (words.yes or words.json)
@@ -190,7 +198,7 @@ def setup(words: argparse.Namespace) -> int:
     if not words.json:
         work.tell()
     if not plan.found:
-        say_json(plan.as_json()) if words.json else say(POINT_HERE, "yellow")
+        say_json(plan.as_json()) if words.json else say("" if plan.occupied else POINT_HERE, "yellow")
         return BAD
     written = not words.dry_run and (words.yes or (asks and _yes("Write these files?")))
     if written:
@@ -224,6 +232,10 @@ class Setup:
             return
         self._plan.username, self._plan.password = self._words.username or "", self._words.password_file
         url = self._words.broker or LOCAL
+        if where := own_listener(self._plan.config, url):
+            self._plan.notes.append(OURSELVES.format(where=where))
+            self._plan.occupied = True
+            return
         broker = self._listen_to(url, catalogue)
         if broker.refused and self._asks and not self._plan.username:
             broker = self._with_password(url, catalogue)
@@ -329,22 +341,6 @@ def _tell_broker(broker: Broker) -> None:
     say(f"  {read} device{'' if read == 1 else 's'} that a profile reads, heard just now")
     if broker.strangers:
         say(f"  {broker.strangers} that none reads: edge-gateway devices list --unknown, when the gateway runs")
-
-
-def _where(words: argparse.Namespace) -> Path:
-    """Return where the config belongs: as said, where the service looks, or here where that may not be written."""
-    config: Path = words.config
-    if config != CONFIG or os.access(config.parent, os.W_OK):
-        return config
-    return Path(HERE)
-
-
-def _overlay(config: Path) -> Path | None:
-    """Return the file beside a config that names no source and no target, as a package brings it; None for another."""
-    from gateway.overlay import read_overlaid
-
-    data, file = read_overlaid(config).data, config.parent / OVERLAY
-    return None if data.get("sources") or data.get("targets") or file.exists() else file
 
 
 def _write(plan: Plan) -> None:

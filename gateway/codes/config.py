@@ -49,7 +49,7 @@ NO_TARGET = Code(
     "No target is configured",
     "Events are kept in the journal until its limits, and leave by no route.",
     "edge-gateway check",
-    "Write a table [targets.NAME] into gateway.toml, see docs/guides/connect-a-cloud.md.",
+    "Write a table [targets.NAME], say into gateway.d/20-cloud.toml: docs/guides/connect-a-cloud.md says how.",
 )
 PART_LEFT_OUT = Code(
     108,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.profiles.devices import Devices
     from gateway.routes import Route
 
+TARGET_FILE = Path("gateway.d", "20-cloud.toml")
+TARGET = "[targets.NAME] with type and url"
 EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104  looked for, not bound
 
 
@@ -49,7 +51,8 @@ class CrossCheck:
         """Yield what works, but probably was not meant."""
         config = self._config
         if not config.targets:
-            yield Fault(config.file, None, "no target: events stay in the journal", "add a [targets.NAME]")
+            file = config.file.parent / TARGET_FILE
+            yield Fault(config.file, None, "no target: events stay in the journal", f"add a {TARGET}, say in {file}")
         if config.gateway.faults:
             stages = ", ".join(config.gateway.faults)
             what = f"{stages}: hangs on purpose {config.gateway.faults_after_s:g} s after a start"

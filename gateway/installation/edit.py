@@ -143,7 +143,8 @@ def editing(file: Path, accept: Accept | None = None) -> Iterator[DevicesText]:
         if edited.text != before:
             _save(file, edited.text.encode(), folder, accept or _anything)
     except OSError as error:
-        raise GatewayError(f"{file}: {error.strerror or error}") from None
+        allowed = ". Type the same with sudo before it" if isinstance(error, PermissionError) else ""
+        raise GatewayError(f"{file}: {error.strerror or error}{allowed}") from None
     finally:
         os.close(folder)
 

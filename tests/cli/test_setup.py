@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import setup_place
 from gateway.cli.main import main
 from gateway.config.load import load
+from gateway.errors import GatewayError
 from gateway.installation.around import SerialPort, described, neighbours, serial_ports
 from gateway.profiles.catalogue import Catalogue
 from gateway.sources.ports import Found
 from gateway.sources.source import Delivery
 from simulators.processes import free_port
 from tests.mqtt.broker import Broker
-from tests.system.rig import device, until
+from tests.rights import shared_folder, with_few_rights
+from tests.system.rig import House, device, running, until
 
 CATALOGUE = Catalogue.load()
 KEPT = {
@@ -179,3 +182,34 @@ def test_neighbours_are_those_that_answer(tmp_path: Path, broker: Broker) -> Non
     assert asyncio.run(neighbours(broker.port, table)) == ["127.0.0.1"]
     assert asyncio.run(neighbours(free_port(), table)) == []
     assert asyncio.run(neighbours(broker.port, tmp_path / "none")) == []
+
+
+def test_the_gateways_own_listener_is_no_broker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the running gateway has the port, it is not taken for a broker; how a broker gets the port is said."""
+    port = free_port()
+    with running(House(tmp_path, f'[sources.house]\nlisten = "127.0.0.1:{port}"')) as house:
+        words = ["setup", "--config", str(house.file), "--broker", f"mqtt://127.0.0.1:{port}", "--dry-run"]
+        capsys.readouterr()
+        assert main(words) == 1
+        told = capsys.readouterr().out
+        assert f"At 127.0.0.1:{port} the running gateway itself listens" in told
+        assert "sudo systemctl restart mosquitto && sudo edge-gateway setup" in told
+        other = f"mqtt://127.0.0.1:{free_port()}"
+        assert main([*words[:3], "--broker", other, "--dry-run", "--json"]) == 1
+        assert "refused" in json.loads(capsys.readouterr().out)["notes"][0]
+
+
+def test_beside_a_service_setup_writes_for_the_service_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not write where the service looks is told to use sudo; only without a service it is written here."""
+    with shared_folder() as folder:
+        config = folder / "etc" / "gateway.toml"
+        monkeypatch.setattr(setup_place, "CONFIG", config)
+        assert setup_place.config_place(config, shown=False) == Path("gateway.toml")
+        config.parent.mkdir()
+        config.touch()
+        assert setup_place.config_place(config, shown=False) == config
+        with with_few_rights(config.parent, 0o555):
+            assert setup_place.config_place(config, shown=True) == config
+            with pytest.raises(GatewayError, match="Type: sudo edge-gateway setup"):
+                setup_place.config_place(config, shown=False)
+            assert setup_place.config_place(folder / "own.toml", shown=False) == folder / "own.toml"
