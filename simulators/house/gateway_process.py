@@ -19,6 +19,7 @@ from pathlib import Path
 from gateway.clock import NS_PER_S, SystemClock
 from gateway.config.load import load
 from gateway.daemon import Daemon, serve
+from gateway.forward import answered
 from gateway.journal.disk import OsDisk
 from gateway.rules.worker import timekeeper
 
@@ -27,6 +28,7 @@ BOOT_S = 1_000_000.0
 LOOK_S = 0.05  # how often the file is looked at
 TIMERS_S = 0.05  # how often timers are looked at, in real time
 COUNT_S = 1.0  # how often objects are counted
+ANSWERS_MAX = 200  # of a route that are kept: as many as come in a minute, so that memory is level soon
 
 
 class Stage:
@@ -110,6 +112,7 @@ def main() -> int:
     threading.Thread(target=count, args=(Path(sys.argv[1]).with_name("objects"),), daemon=True).start()
     slow_down(stage)
     timekeeper.TIMER_CHECK_S_MAX = TIMERS_S
+    answered.SENDINGS_MAX = ANSWERS_MAX
     return serve(load(Path(sys.argv[2])), lambda config: Daemon(config, StageClock(stage)))
 
 
