@@ -26,7 +26,9 @@ from typing import Any, Final
 from gateway.api.findings import findings, headline
 from gateway.api.status import Status
 from gateway.clock import Clock, rfc3339
+from gateway.codes.service import GATEWAY_FAULT
 from gateway.event import Event
+from gateway.logs.about import about
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +63,11 @@ class Heartbeat:
         while True:
             every_s = self._every_s()
             if every_s > 0:
-                await self.beat(reason)
-                reason = "regular"
+                try:
+                    await self.beat(reason)
+                    reason = "regular"
+                except Exception:  # whatever a status cannot be made of: the path of events does not end for it
+                    log.exception("no heartbeat: a fault of the gateway", extra=about(GATEWAY_FAULT))
             await asyncio.sleep(every_s or 60.0)
 
     async def beat(self, reason: str) -> None:

@@ -47,13 +47,15 @@ class Stages:
         """
         tasks = [self._running.pop(name) for name in names if name in self._running]
         self._outer.difference_update(names)
-        if first is not None:
-            await first
-        for task in tasks:
-            task.cancel()
-        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                log.error("while stopping: %s", outcome, exc_info=outcome)
+        try:
+            if first is not None:
+                await first
+        finally:  # interrupted, too: nobody else knows of them any more
+            for task in tasks:
+                task.cancel()
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    log.error("while stopping: %s", outcome, exc_info=outcome)
 
     async def replace(self, name: str, work: Work) -> None:
         """End a stage, and run something else under its name."""

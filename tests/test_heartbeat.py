@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from gateway import heartbeat
 from gateway.api.status import AlertStatus, DiskStatus, LaneStatus, Quarantined, RouteStatus, RuleStatus, Status
@@ -83,6 +84,34 @@ def test_one_at_start_then_regularly_and_none_when_switched_off() -> None:
         assert taken == []
     finally:
         heartbeat.FIRST_S = first_s  # type: ignore[misc]
+
+
+def test_one_that_cannot_be_made_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that cannot be had costs its heartbeat, not the gateway; the next one that can is the first."""
+    taken: list[Event] = []
+    asked = 0
+
+    async def status() -> Status:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise OSError("the disk is gone")
+        return a_status()
+
+    async def run() -> None:
+        beating = asyncio.create_task(
+            Heartbeat(status, taken.append, SystemClock(), gateway="gw", every_s=lambda: 0.01).run()
+        )
+        async with asyncio.timeout(60):
+            while not taken and not beating.done():
+                await asyncio.sleep(0.01)
+        assert not beating.done()
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+    monkeypatch.setattr(heartbeat, "FIRST_S", 0.0)
+    asyncio.run(run())
+    assert taken[0].data["reason"] == "start"
 
 
 def test_the_facts_of_a_gateway(tmp_path: Path) -> None:

@@ -106,3 +106,20 @@ def test_a_name_is_taken_once() -> None:
             stages.add("a", for_ever([], "a"))
 
     play(scene)
+
+
+def test_who_is_interrupted_in_ending_a_stage_has_ended_it() -> None:
+    """Cancelled while it waits for what comes first, the end of a stage is none the less its end."""
+    said: list[str] = []
+
+    async def scene(stages: Stages, _stop: asyncio.Event) -> None:
+        stages.add("a", for_ever(said, "a"), outer=True)
+        ending = asyncio.create_task(stages.end("a", first=asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait({ending})
+        assert ending.cancelled()
+        assert said == ["a runs", "a ended"]
+
+    play(scene)

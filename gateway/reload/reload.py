@@ -133,6 +133,7 @@ class Reload:
             except asyncio.CancelledError:
                 await asyncio.wait({change}, timeout=STOP_S_MAX)
                 change.cancel()
+                await asyncio.wait({change}, timeout=STOP_S_MAX)  # what it was ending ends before the journal does
                 raise
             for answer in asked:
                 if not answer.done():
