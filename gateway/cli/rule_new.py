@@ -40,7 +40,8 @@ def new(words: argparse.Namespace) -> int:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        complain(f"{path}: {error.strerror}")
+        sudo = ". Type the same with sudo before it" if isinstance(error, PermissionError) else ""
+        complain(f"{path}: {error.strerror}{sudo}")
         return BAD
     following = [
         f"edge-gateway rules test {_short(path)}",

@@ -18,7 +18,7 @@ from tests.rights import shared_folder, with_few_rights
 def test_a_folder_that_may_not_be_seen_is_passed_over() -> None:
     """Of the journal's folder that is closed to who asks, the nearest that may be seen counts; nothing breaks."""
     with shared_folder() as folder:
-        scene = scene_of(folder, "")
+        scene, _ = scene_of(folder, ""), every()  # what it imports is read before
         (folder / "state" / "journal").mkdir(parents=True)
         with with_few_rights(folder / "state", 0):
             assert nearest(folder / "state" / "journal" / "new") == folder / "state"
