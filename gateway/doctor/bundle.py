@@ -59,8 +59,9 @@ def write(file: Path, folder: str, pieces: Iterator[Piece], scrub: Scrub) -> lis
                 if count >= PIECES_MAX or len(content) > room:
                     break
                 room -= len(content)
-                _add(archive, f"{folder}/{piece.name}", content)
-                kept.append(Kept(piece.name, piece.title, len(content)))
+                name = scrub(piece.name, ours=True)  # of a rule's file, after a device
+                _add(archive, f"{folder}/{name}", content)
+                kept.append(Kept(name, piece.title, len(content)))
             listed = "".join(f"{each.name:<40} {each.bytes:>10,}  {each.title}\n" for each in kept)
             _add(archive, f"{folder}/CONTENTS.txt", listed.encode())
     except OSError as error:

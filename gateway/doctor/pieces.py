@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.doctor.bundle import PIECE_BYTES_MAX, Piece
 from gateway.doctor.scene import SERVICE, Scene, text
+from gateway.doctor.scrub import HIDDEN
 from gateway.event import Lane
 from gateway.journal.reader import Reader
 
@@ -26,6 +27,11 @@ LOG_LINES: Final = 4000
 KERNEL_LINES: Final = 300
 RUN_S_MAX: Final = 10.0
 REASON_CHARS_MAX: Final = 300
+_OWN: Final = ("/edge-gateway", "/kill")  # programs of the unit that are told nothing secret
+_SETTING = re.compile(
+    r"(?m)^(\s*(Environment|SetCredential|SetCredentialEncrypted|Exec\w+)\s*=)((?:[^\n]*\\\n)*[^\n]*)"
+)
+_VARIABLE = re.compile(r"(?:^|[\s\"'])([A-Za-z_]\w*)=")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 UNIT: Final = (
@@ -153,7 +159,22 @@ def _system(scene: Scene) -> Iterator[Piece]:
     for name, command in PROGRAMS.items():
         said = scene.run(*command, seconds=RUN_S_MAX)
         if said:
-            yield Piece(name, " ".join(command[:4]), said)
+            yield Piece(name, " ".join(command[:4]), unit_text(said) if command[:2] == ("systemctl", "cat") else said)
+
+
+def unit_text(said: str) -> str:
+    """Return unit files without what people write into them: values of variables, credentials, words of commands."""
+    return _SETTING.sub(_without_values, said)
+
+
+def _without_values(found: re.Match[str]) -> str:
+    setting, name, value = found[1], found[2], found[3].strip()
+    if name == "Environment":
+        return setting + " ".join(f"{each}={HIDDEN}" for each in _VARIABLE.findall(value))
+    if name.startswith("SetCredential"):
+        return f"{setting}{value.partition(':')[0]}:{HIDDEN}" if value else found[0]
+    program, _, words = value.partition(" ")
+    return f"{setting}{program} {HIDDEN}" if words and not program.endswith(_OWN) else found[0]
 
 
 def _read(file: Path) -> str | None:
