@@ -29,7 +29,7 @@ RUN_S_MAX: Final = 10.0
 REASON_CHARS_MAX: Final = 300
 _OWN: Final = ("/edge-gateway", "/kill")  # programs of the unit that are told nothing secret
 _SETTING = re.compile(
-    r"(?m)^(\s*(Environment|SetCredential|SetCredentialEncrypted|Exec\w+)\s*=)((?:[^\n]*\\\n)*[^\n]*)"
+    r"(?m)^(\s*(Environment|SetCredential(?:Encrypted)?|Exec(?!Paths)\w+)\s*=)((?:[^\n]*\\\n)*[^\n]*)"
 )
 _VARIABLE = re.compile(r"(?:^|[\s\"'])([A-Za-z_]\w*)=")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
