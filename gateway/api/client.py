@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.api.line import ApiError, NotRunning, Reply, Request
 
+MAY_NOT = "you may not ask this gateway"
 ANSWER_S_MAX = 30.0  # a flush or a command waits for the disk or the device
 
 
@@ -29,7 +30,7 @@ class ApiClient:
             raise NotRunning(f"no gateway answers at {path}: is it running? Type: edge-gateway status") from None
         except PermissionError:
             self._socket.close()
-            raise ApiError(f"{path}: you may not ask this gateway{_who_may(path)}") from None
+            raise ApiError(f"{path}: {MAY_NOT}{_who_may(path)}") from None
         except OSError as error:
             self._socket.close()
             raise ApiError(f"{path}: {error.strerror or error}") from None

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from gateway.doctor.check import Subject, every
+from gateway.doctor.checks import config, service
 from gateway.doctor.examination import examine
 from gateway.doctor.mosquitto import settings_of
 from gateway.doctor.mounts import nearest
 from gateway.doctor.scene import Roots
+from gateway.secrets import ONLY_ROOT
 from tests.doctor.test_looks import said, scene_of
 from tests.rights import shared_folder, with_few_rights
 
@@ -53,3 +55,16 @@ def test_what_may_not_be_looked_at_is_no_fault(tmp_path: Path, monkeypatch: pyte
     ((line,),) = examine(scene_of(tmp_path, ""), {"flush": check})
     assert (line.finding.level, line.finding.command) == ("warning", "sudo edge-gateway doctor disk")
     assert "/dev/closed: you may not look at it" in line.finding.text
+
+
+def test_a_gateway_that_may_not_be_asked_is_not_taken_for_dead() -> None:
+    """Outside its group: what lets one in is said, not that it does not run; and sudo for what only root sees."""
+    why = "/run/x.sock: you may not ask this gateway: root may, and the group x. Type: sudo usermod -aG x $USER"
+    unit = {"ActiveState": "active", "MainPID": "9"}
+    facts = service.Facts(answers=False, closed=True, why_not=why, unit=unit, start="sudo systemctl start x")
+    (found,) = service.judge(facts)
+    assert (found.level, found.command) == ("warning", "sudo usermod -aG x $USER")
+    assert "not running" not in found.text
+    line = f"/etc/x.toml:5: cannot read the secret in credential y: Permission denied ({ONLY_ROOT})"
+    (told,) = config.judge(config.Facts(file="/etc/x.toml", warnings=[line]))
+    assert told.command == "sudo edge-gateway check"

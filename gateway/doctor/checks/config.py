@@ -17,6 +17,7 @@ from gateway.codes.config import CONFIG_DOUBTFUL, CONFIG_FAULT
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.scene import LOOK_S_MAX, Scene
+from gateway.secrets import ONLY_ROOT
 
 AREA = "config"
 SAID_MAX = 5  # faults and warnings that get a line of their own
@@ -86,6 +87,8 @@ def judge(facts: Facts) -> Iterator[Finding]:
 
 def _mend(fault: str) -> str:
     """Return what opens the file at the line, and what to type then."""
+    if ONLY_ROOT in fault:
+        return "sudo edge-gateway check"
     place = re.match(r"(\S+):(\d+): ", fault)
     return f"nano +{place[2]} {place[1]}; then: edge-gateway check" if place else "edge-gateway check"
 

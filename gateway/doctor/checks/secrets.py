@@ -78,7 +78,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         if facts.kind == "credential":
             name = where.partition(" ")[2]
             text = f"{where}: not to be seen while the service does not run, or by you"
-            yield note(text, f"systemctl cat {SERVICE} | grep {name}; sudo {SERVICE} doctor credentials")
+            yield note(text, f"sudo {SERVICE} doctor credentials; systemctl cat {SERVICE} | grep {name}")
         else:
             yield note(f"{where}: cannot be seen from here", f"sudo {SERVICE} doctor credentials")
         return

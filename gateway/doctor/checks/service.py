@@ -23,6 +23,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     answers: bool
     why_not: str = ""
+    closed: bool = False  # it may answer, but not to who asks
     pid: int | None = None
     version: str = ""
     running_s: float = 0.0
@@ -38,6 +39,7 @@ def subjects(_scene: Scene) -> list[Subject]:
 
 def look(scene: Scene, _subject: Subject) -> Facts:
     """Take what the gateway answered, and ask systemd."""
+    from gateway.api.client import MAY_NOT
     from gateway.api.findings import findings
 
     said = pairs(scene.run("systemctl", "show", UNIT, f"--property={PROPERTIES}") or "")
@@ -45,7 +47,8 @@ def look(scene: Scene, _subject: Subject) -> Facts:
     start = f"sudo systemctl start {SERVICE}" if unit else f"edge-gateway run --config {scene.file}"
     status = scene.status
     if status is None:
-        return Facts(answers=False, why_not=scene.why_no_status, unit=unit, start=start)
+        why = scene.why_no_status
+        return Facts(answers=False, why_not=why, closed=MAY_NOT in why, unit=unit, start=start)
     own = [each for each in findings(status) if each.code is not CLOCK_UNSYNCED]  # the clock's check says more of it
     found = [Finding(each.level, each.text, each.command or "", str(each.code or "")) for each in own]
     return Facts(
@@ -57,6 +60,10 @@ def look(scene: Scene, _subject: Subject) -> Facts:
 def judge(facts: Facts) -> Iterator[Finding]:
     """Say whether it runs, and what it finds itself."""
     yield from _unit(facts)
+    if facts.closed:
+        why, _, command = facts.why_not.partition(". Type: ")
+        yield note(f"the gateway was not asked: {why}", command)
+        return
     if not facts.answers:
         yield bad(f"the gateway is not running: {facts.why_not}", facts.start)
         return
@@ -75,7 +82,7 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         yield bad(f"systemd does not start {UNIT} again: its config has a fault", "edge-gateway check")
     elif failed:
         yield bad(f"systemd has given up on {UNIT}: {unit.get('Result', 'failed')}", log)
-    if not facts.answers and unit.get("ActiveState") == "active":
+    if not facts.answers and not facts.closed and unit.get("ActiveState") == "active":
         text = (
             f"{UNIT} runs as process {unit.get('MainPID')} and does not answer where the config says: another config?"
         )
