@@ -92,8 +92,8 @@ class Journal:
         tail = Tail(options.tail_bytes_max, self.durable_sequence)
         self.store = Store(disk, folder, found.log_id, options.align, self._view(), tail, home.answers, found.keys)
         self._writer.readback.report = self.store.damaged
-        ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, found=found.report)
-        self.timeline = self.store.timeline = Timeline(self.table(CLOCK))
+        ledger.note_start(self, clock, epoch, first=self.last_sequence + 1, found=found.report, keep=options.starts_max)
+        self.timeline = self.store.timeline = Timeline(self.table(CLOCK), options.stretches_max)
         ledger.note_clock(self, clock, epoch, first=self.last_sequence + 1, entries=self.store.view.segments)
         if found.changed:
             self._open.changes[SEGMENTS] = {str(life): entry for life, entry in found.changed.items()}

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.clock import Clock
-from gateway.journal.options import DAMAGES_MAX, STARTS_MAX
+from gateway.journal.options import DAMAGES_MAX
 from gateway.journal.reader import Damage, Store
 from gateway.journal.recovery import Recovery
 from gateway.journal.segment import Entry
@@ -48,8 +48,8 @@ class Timed(Tables, Protocol):
     timeline: Timeline
 
 
-def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, found: Recovery) -> None:
-    """Record a start: the sequence it begins with, what it leaves out, and both clocks."""
+def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, found: Recovery, keep: int) -> None:
+    """Record a start: the sequence it begins with, what it leaves out, and both clocks; `keep`: how many are."""
     row = {
         "first": first,
         "skipped": found.skipped_sequences,
@@ -60,7 +60,7 @@ def note_start(tables: Tables, clock: Clock, epoch: int, *, first: int, found: R
         "synced": clock.synced(),
     }
     tables.put("starts", f"{epoch:08x}", row)
-    for key in sorted(tables.table("starts"))[:-STARTS_MAX]:
+    for key in sorted(tables.table("starts"))[:-keep]:
         tables.put("starts", key, None)
 
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from gateway.journal.block import ALIGN
+from gateway.journal.timeline import STRETCH_BYTES, STRETCHES_MAX, STRETCHES_MIN
 from gateway.secrets import Secret
 
 MIB: Final = 1024 * 1024
@@ -18,6 +19,10 @@ SEGMENTS_MIN: Final = 8  # one in use, the one before, the reserve, one ahead, a
 PAGE_BYTES: Final = 4096  # what the file system writes and accounts, however little of it changes
 SEGMENT_BYTES_MIN: Final = 16 * 1024
 STRANGERS_PERCENT: Final = 75  # of tables_bytes_max
+OWN_TABLES: Final = ("starts", "clock")  # bounded by number: a start is never refused for what fills the others
+OWN_SHARE: Final = 8  # each of them may take this part of tables_bytes_max
+START_BYTES: Final = 256  # of a row of "starts" with its key, about
+STARTS_MIN: Final = 4
 SEGMENT_BYTES: Final = 8 * MIB
 SEGMENT_BYTES_MAX: Final = 64 * MIB
 SEGMENTS_GOAL: Final = 32  # what arrived last is in one or two segments and not thinned yet: that should be little
@@ -134,5 +139,17 @@ class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
         The last part is for the gateway's own rows: made-up devices and clients ("values", tables of one source,
         which have a colon) must not keep out a cursor or a rule's state.
         """
+        if table in OWN_TABLES:
+            return self.segment_size
         strangers = table == "values" or ":" in table
         return self.tables_bytes_max * STRANGERS_PERCENT // 100 if strangers else self.tables_bytes_max
+
+    @property
+    def stretches_max(self) -> int:
+        """How many rows about the clock there may be."""
+        return max(STRETCHES_MIN, min(STRETCHES_MAX, self.tables_bytes_max // OWN_SHARE // STRETCH_BYTES))
+
+    @property
+    def starts_max(self) -> int:
+        """How many starts are remembered."""
+        return max(STARTS_MIN, min(STARTS_MAX, self.tables_bytes_max // OWN_SHARE // START_BYTES))

@@ -18,7 +18,7 @@ What is told of an unsynced event instead of its stored attributes (names as Clo
                  notafter where known.  So who hears later what the offset was in truth (event `clock_synced`) can
                  correct it, too.  It is the same text for a whole stretch: a byte copy an event, no decoding.
 
-Bounds: STRETCHES_MAX rows; what no record of the log needs any more goes first.
+Bounds: STRETCHES_MAX rows, fewer in a small journal; what no record needs goes at a start, else the oldest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ import msgspec
 from gateway.clock import NS_PER_S, Clock, rfc3339, wall_ns_of
 
 TABLE: Final = "clock"
+STRETCHES_MIN: Final = 4
 STRETCHES_MAX: Final = 64
+STRETCH_BYTES: Final = 256  # of a row with its key, about
 BEHIND_RECORDS_MAX: Final = 4096  # events stamped before the clock was believed may be appended so long after it
 BEHIND_NS_MAX: Final = NS_PER_S  # and belong to the stretch before if they are no younger than this behind its end
 UNKNOWN_BOOT: Final = "unknown"
@@ -94,9 +96,10 @@ class _Snapshot(msgspec.Struct, frozen=True):
 class Timeline:
     """The stretches of one log. Changed on one thread; may be asked on any."""
 
-    def __init__(self, rows: Mapping[str, Any] | None = None) -> None:
-        """`rows`: the table, which is read again after each `note`."""
+    def __init__(self, rows: Mapping[str, Any] | None = None, stretches_max: int = STRETCHES_MAX) -> None:
+        """`rows`: the table, which is read again after each `note`; at most so many are kept."""
         self._rows: Mapping[str, Any] = {} if rows is None else rows
+        self._stretches_max = stretches_max
         self._now = _snapshot(self._rows)
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -115,6 +118,8 @@ class Timeline:
         )
         row = msgspec.to_builtins(stretch)
         del row["first"]
+        for key in sorted(self._rows)[: 1 - self._stretches_max]:  # a clock that is set all the time
+            tables.put(TABLE, key, None)
         tables.put(TABLE, stretch.key, row)
         self._now = _snapshot(self._rows)
         return stretch
@@ -122,7 +127,7 @@ class Timeline:
     def prune(self, tables: Rows, oldest: int) -> None:
         """Forget stretches that no record from `oldest` on needs: to mend its time, or to know between which it is."""
         stretches = self._now.stretches
-        kept = _needed(stretches, oldest)
+        kept = _needed(stretches, oldest, self._stretches_max)
         for stretch in stretches[:-1]:
             if stretch.key not in kept:
                 tables.put(TABLE, stretch.key, None)
@@ -296,7 +301,7 @@ def _ending(stretch: Stretch, later: Sequence[Stretch]) -> bytes:
     return b"," + msgspec.json.encode(found)[1:]
 
 
-def _needed(stretches: list[Stretch], oldest: int) -> set[str]:
+def _needed(stretches: list[Stretch], oldest: int, stretches_max: int) -> set[str]:
     """Return the keys of stretches to keep, the newest of them at least."""
     wrong = {
         each.key
@@ -313,4 +318,4 @@ def _needed(stretches: list[Stretch], oldest: int) -> set[str]:
         beside = stretches[place + 1 : place + 2] + stretches[max(0, place - 1) : place]
         if each.synced and any(other.key in wrong for other in beside):
             kept.add(each.key)
-    return set(sorted(kept)[-STRETCHES_MAX:])
+    return set(sorted(kept)[-stretches_max:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import msgspec
 import pytest
 
 from gateway.clock import NS_PER_S, rfc3339, wall_ns_of
+from gateway.errors import JournalError
 from gateway.event import Event, Lane, stamp, stamp_unsynced
 from gateway.history.query import EventFilter, Past
 from gateway.journal.inspection import Inspection
 from gateway.journal.journal import Journal
-from gateway.journal.options import JournalOptions
+from gateway.journal.options import SEGMENT_BYTES_MIN, JournalOptions
 from gateway.journal.timeline import STRETCHES_MAX, TABLE
 
 OPTIONS = JournalOptions(bytes_max=16 * 1024 * 1024, segment_bytes=256 * 1024, preallocate=False)
@@ -231,6 +233,35 @@ def test_many_boots_take_a_bounded_table(board: Board) -> None:
         board.clock.reboot(10, f"wrong-{n}")
         board.start()
     assert STRETCHES_MAX // 2 < len(board.journal.table(TABLE)) <= STRETCHES_MAX + 1
+
+
+def test_a_clock_that_is_set_all_the_time_takes_a_bounded_table(board: Board) -> None:
+    """Without a start in between, too: the newest stretches stay, and what is told now is right."""
+    board.clock.correct()
+    for n in range(3 * STRETCHES_MAX):
+        board.clock.sleep(1)
+        board.clock.offset_ns += n * NS_PER_S
+        board.event()
+        board.set()
+    assert len(board.journal.table(TABLE)) == STRETCHES_MAX
+    assert board.journal.timeline.stretches[-1].first == board.journal.last_sequence + 1
+
+
+def test_the_smallest_journal_starts_for_ever(tmp_path: Path) -> None:
+    """Starts and clocks are remembered within the tables of a journal of the smallest size, full of rows of others."""
+    small = JournalOptions(bytes_max=8 * SEGMENT_BYTES_MIN, segment_bytes=SEGMENT_BYTES_MIN)
+    clock = BoardClock()
+    for n in range(80):
+        clock.reboot(10, f"{n:036d}")
+        journal = Journal.open(tmp_path, small, clock)
+        with suppress(JournalError):
+            for row in range(200):
+                journal.put("rule_state", f"{n}-{row}", "x" * 100)
+                journal.commit()
+        journal.append(Event(source="/gw/s", type="t", subject="s/d:a", time=rfc3339(clock.wall_ns())))
+        journal.commit()
+        journal.close()
+    assert len(journal.table(TABLE)) == small.stretches_max < STRETCHES_MAX
 
 
 def test_history_finds_events_by_their_true_time(board: Board) -> None:
