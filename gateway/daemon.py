@@ -187,7 +187,8 @@ class Daemon:
         """Run until `stop`; the journal is closed when this returns. A stage that ends by itself is a bug: raised."""
         self._say_what_was_found()
         loop = asyncio.get_running_loop()
-        signals = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload.hangup}
+        signals = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
+        loop.add_signal_handler(signal.SIGHUP, self.reload.hangup)  # until the loop closes: it never ends a gateway
         for number, then in signals.items():
             loop.add_signal_handler(number, then)
         try:
@@ -343,6 +344,8 @@ class Daemon:
 
 def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     """Run a gateway until it is told to stop; the exit code. Raises GatewayError when it can't start."""
+    hung_up: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _frame: hung_up.append(number))  # while nobody can reload yet
     set_up(config.log)
     faulthandler.enable()  # the watchdog's SIGABRT leaves the stacks of all threads in the log
     starting, restarts = Service(), Restarts()
@@ -352,9 +355,14 @@ def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
         with patient(starting):
             made = daemon(config)
         starting.close()
+        if hung_up:
+            made.reload.hangup()
         await made.run()
         return AGAIN if made.again else 0
 
-    code = asyncio.run(_run())
+    try:
+        code = asyncio.run(_run())
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what starts again reads all files anew
     restarts.over()
     return code

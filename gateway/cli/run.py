@@ -57,7 +57,9 @@ def run(words: argparse.Namespace) -> int:
 
 
 def _serve(words: argparse.Namespace) -> int:
-    """Serve with the config that counts; start again when another one does."""
+    """Serve with the config that counts; start again when another one does. SIGHUP ends it at no time."""
+    import signal
+
     from gateway.bundles.starting import Start, again
     from gateway.clock import SystemClock
     from gateway.config.load import load
@@ -70,6 +72,7 @@ def _serve(words: argparse.Namespace) -> int:
         before = os.environ.get(VARIABLE, "")
         os.environ[VARIABLE] = f"{before},{words.log}"  # it counts over what the config says, at a reload, too
         chosen(LogOptions(), os.environ)  # a word that is none is said now
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no file has been read yet
     start = Start(words.base, SystemClock())
     try:
         config = load(start.file) if start.tried else startable(start.file)

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from gateway.config.load import load
 from gateway.daemon import Daemon
 from gateway.service import Service
+from simulators.processes import wait_until
 
 PATIENCE_S = 60.0
 LOOK_S = 0.02
@@ -125,3 +128,21 @@ def test_all_who_ask_at_once_are_answered_by_one_reload(tmp_path: Path) -> None:
         assert len((await heard(manager, count + 2))[count:]) <= 4
 
     play(tmp_path, scene)
+
+
+def test_a_hangup_while_it_starts_ends_nobody(tmp_path: Path) -> None:
+    """SIGHUP that comes before there is anything to reload, again and again, does not keep a gateway from starting."""
+    file, state = tmp_path / "gateway.toml", tmp_path / "state"
+    file.write_text(CONFIG.format(state=state))
+    argv = [sys.executable, "-m", "gateway", "run", "--config", str(file)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert wait_until(state.exists, PATIENCE_S)  # it has read its config and opens its journal
+            while not (state / "api.sock").exists() and process.poll() is None:
+                process.send_signal(signal.SIGHUP)
+                time.sleep(LOOK_S)
+            assert process.poll() is None
+            process.terminate()
+            assert process.wait(PATIENCE_S) == 0
+        finally:
+            process.kill()
