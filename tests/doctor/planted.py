@@ -42,10 +42,9 @@ PLANTED = {
 DOOR, ROOM = "front-door-of-anna", "hall-of-anna"
 
 
-def write(folder: Path, port: int, cloud: int, certificate: Path, key: Path) -> dict[str, str]:
-    """Write the house; returns the environment of its gateway."""
-    planted = dict(PLANTED)
-    config = f"""\
+def _config(planted: dict[str, str], port: int, cloud: int, certificate: Path, key: Path) -> str:
+    """Return a gateway.toml with every kind of secret."""
+    return f"""\
 [gateway]
 name = "house-of-anna"
 state = "state"
@@ -81,6 +80,11 @@ to = "web"
 [routes.second]
 to = "bus"
 """
+
+
+def write(folder: Path, port: int, cloud: int, certificate: Path, key: Path) -> dict[str, str]:
+    """Write the house; returns the environment of its gateway."""
+    planted = dict(PLANTED)
     rule = f'''"""A rule with everything in it that should not be there."""
 
 PUSH_TOKEN = "{planted["token in a rule"]}"
@@ -98,7 +102,7 @@ labels = ["entry"]
 # install_code = "{planted["label of a device: its code"]}"
 '''
     files = {
-        "gateway.toml": config,
+        "gateway.toml": _config(planted, port, cloud, certificate, key),
         "gateway.d/10-house.toml": overlay,
         "devices.toml": devices,
         "rules/lib/keys.py": rule,
