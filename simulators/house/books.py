@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -11,7 +12,7 @@ import msgspec
 
 from simulators.house.house import Sent, line_of
 
-HURT_MAX = 100_000  # damaged messages that are kept, the newest
+HURT_MAX = 100_000  # damaged and cut messages that are kept, the newest
 
 
 class Clock:
@@ -55,6 +56,11 @@ class Books:
             self.hurt.append(sent)
         if self._record:
             self._record.write(line_of(sent))
+
+    def went(self, sent: Sent, written: int) -> None:
+        """Take note of how many bytes of a message a line took: a part of it runs into what comes next."""
+        if 0 < written < len(sent.said.payload):
+            self.hurt.append(replace(sent, said=replace(sent.said, payload=sent.said.payload[:written], clean=False)))
 
     def settled(self, sent: Sent, *, acked: bool) -> None:
         """Take note of a message that was answered for, or never will be."""

@@ -81,7 +81,7 @@ class Drive:
     def _dispatch(self, sent: Sent) -> None:
         self.books.leaves(sent)
         if (port := self.ports.get(sent.dialect)) is not None:
-            port.write(sent.said.payload)
+            self.books.went(sent, port.write(sent.said.payload))
             self.books.settled(sent, acked=False)  # a serial line promises nothing
         else:
             self.bridges[sent.dialect].post(sent)

@@ -3,7 +3,8 @@
 A letter over MQTT is explained by a damaged message of the same topic and bytes.  A broker delivers such a message once
 more when the gateway comes back and it is retained, or when it was sent again for want of an answer: more letters than
 messages of the same bytes are `again`, and no fault.  A serial line has no topics: there a letter is explained by a
-damaged message of the same port whose bytes hold the letter's, or are held by them, for framing takes some off.
+damaged message of the same port whose bytes hold the letter's, or are held by them: framing takes some off, and what is
+left of a line that was cut runs into the next one.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def letters_of(config: Path) -> Iterator[dict[str, Any]]:
 
 def _line_of(letter: Mapping[str, Any], payload: bytes, lines: Sequence[Damaged]) -> Damaged | None:
     source = str(letter.get("source", "")).rpartition("/")[2]
-    ports = (each for each in lines if each.source == source)
-    return next((each for each in ports if payload and (payload in each.payload or each.payload in payload)), None)
+    fit = [each for each in lines if each.source == source and (payload in each.payload or each.payload in payload)]
+    return max(fit, key=lambda each: len(each.payload)) if payload and fit else None
 
 
 def _hash(payload: bytes) -> str:

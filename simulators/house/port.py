@@ -47,10 +47,10 @@ class Port:
             self._master = self._slave = -1
             self._rest = b""
 
-    def write(self, data: bytes) -> bool:
-        """Send; False when bytes were lost because nobody reads, or it is unplugged."""
+    def write(self, data: bytes) -> int:
+        """Send; return how many bytes went: the others are lost because nobody reads, or it is unplugged."""
         if self._master < 0:
-            return False
+            return 0
         try:
             written = os.write(self._master, data)
         except OSError as error:
@@ -58,7 +58,7 @@ class Port:
                 raise
             written = 0
         self.lost_bytes += len(data) - written
-        return written == len(data)
+        return written
 
     def _read(self) -> None:
         try:

@@ -161,6 +161,7 @@ async def work(words: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "devices": words.devices, "dialects": ran.result["dialects"], "minutes": words.minutes, "seed": words.seed,
         "speed": words.speed, "sent": ran.result["sent"], "acknowledged": ran.result["acknowledged"],
         "garbled": ran.result["damaged"], "dead_letters": ran.result["dead_letters"],
+        "lost_serial_bytes": ran.result["lost_serial_bytes"],
         "explained": letters.explained, "explained_again": letters.again,
         "unexpected_dead_letters": letters.unexplained + unread, "unexplained": letters.examples,
         **{name: ledger[name] for name in LEDGER},

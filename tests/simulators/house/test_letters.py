@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+from pathlib import Path
 from typing import Any
 
+from simulators.house.books import Books
+from simulators.house.gadget import Said
+from simulators.house.house import Sent
 from simulators.house.letters import Damaged, explain
+from simulators.house.port import Port
 
 TOPIC = "zigbee2mqtt/air"
 HURT = Damaged("house", TOPIC, b'{"temperature":2')
@@ -50,6 +56,37 @@ def test_lines_of_a_port() -> None:
     assert judged([left], LINE) == (1, 0, 0)
     assert judged([left, left], LINE) == (1, 0, 1)
     assert judged([letter(LINE.payload[:-2], "panel", "panel")], LINE) == (0, 0, 1)
+
+
+def test_a_line_that_was_cut() -> None:
+    """The beginning of a line that ran into the next one explains both, once; the longest beginning goes first."""
+    head, other = Damaged("radio", "", b'{"id":12,"on":'), Damaged("radio", "", b"{")
+    both = letter(head.payload + b'{"id":13,"on":1}', "radio", "radio")
+    assert judged([both, letter(b'{{"id":13}', "radio", "radio")], other, head) == (2, 0, 0)
+    assert judged([both, both], head) == (1, 0, 1)
+
+
+def test_what_a_full_line_takes_of_a_message_is_booked(tmp_path: Path) -> None:
+    """A message that a port nobody reads took in part is damaged, to what of it went; one that went whole is not."""
+    link, books = tmp_path / "port", Books()
+    sent = Sent(1.0, 1, "radio", Said("", b"x" * 999, "air"))
+
+    async def fill() -> list[int]:
+        port = Port(link)
+        port.plug(lambda _: None)
+        try:
+            went = [port.write(sent.said.payload) for _ in range(200)]
+        finally:
+            port.unplug()
+        return [*went, port.write(sent.said.payload)]
+
+    went = asyncio.run(fill())
+    went.insert(1, 15)  # wherever this system's buffer ends
+    for written in went:
+        books.went(sent, written)
+    assert (went[0], went[-1]) == (999, 0)
+    assert [len(each.said.payload) for each in books.hurt] == [each for each in went if 0 < each < 999]
+    assert not any(each.said.clean for each in books.hurt)
 
 
 def test_only_messages_are_excused() -> None:
