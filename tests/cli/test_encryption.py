@@ -85,7 +85,7 @@ def test_a_key_that_only_the_service_has(site: Site, monkeypatch: pytest.MonkeyP
     """Where systemd holds the key, `check` warns a person who runs it by hand and is content; the service reads it."""
     site.config.write_text(CONFIG.replace('file = "journal.key"', 'credential = "journal"'))
     by_hand = site.run("check")
-    assert (by_hand.code, "there is no $CREDENTIALS_DIRECTORY" in by_hand.err + by_hand.out) == (0, True)
+    assert (by_hand.code, "cannot read the secret in credential journal" in by_hand.err + by_hand.out) == (0, True)
     assert site.run("journal", "stat").code == 78
     (site.folder / "journal.key").rename(site.folder / "journal")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(site.folder))
