@@ -223,13 +223,18 @@ def write(state: Path, ledger: Ledger) -> None:
     """Replace the file. Raises OSError."""
     folder = folder_of(state)
     partial = folder / f".{NAME}.partial"
-    with partial.open("wb") as raw:
+    with os.fdopen(_opened(partial, os.O_TRUNC), "wb") as raw:
         raw.write(msgspec.json.format(msgspec.json.encode(ledger), indent=1) + b"\n")
         raw.flush()
         os.fsync(raw.fileno())
     own(partial, state)
     partial.replace(folder / NAME)
     sync_folder(folder)
+
+
+def _opened(path: Path, flags: int = 0) -> int:
+    """Open a file of a folder that is the gateway's user's: what root writes there follows no link out of it."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o640)
 
 
 def own(path: Path, like: Path) -> None:
@@ -281,7 +286,7 @@ def _made(state: Path) -> Path:
 @contextmanager
 def _locked(state: Path) -> Iterator[None]:
     folder = _made(state)
-    with (folder / LOCK).open("ab") as lock:
+    with os.fdopen(_opened(folder / LOCK), "wb") as lock:
         own(folder / LOCK, state)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -79,6 +79,7 @@ class Placing:
     def _write(self, folder: Path) -> None:
         files = dict(self._files())
         self._step("write")
+        folder.mkdir(mode=0o750)  # not there, and no link of somebody's
         for name in sorted(files):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
