@@ -154,7 +154,12 @@ CASES: list[tuple[Any, Any, str, str]] = [
     (filesystem, filesystem.Facts(**{**DISK, "kind": "vfat"}), "warning", "mkfs.ext4"),
     (filesystem, filesystem.Facts(**{**DISK, "options": frozenset({"rw", "nobarrier"})}), "bad", "nobarrier"),
     (filesystem, filesystem.Facts(**{**DISK, "options": frozenset({"data=writeback"})}), "warning", "old bytes"),
-    (filesystem, filesystem.Facts(**{**DISK, "options": frozenset({"ro"})}), "bad", "probably the kernel has found errors"),
+    (
+        filesystem,
+        filesystem.Facts(**{**DISK, "options": frozenset({"ro"})}),
+        "bad",
+        "probably the kernel has found errors",
+    ),
     (
         filesystem,
         filesystem.Facts(**{**DISK, "options": frozenset({"ro"}), "wanted_rw": False}),
