@@ -76,6 +76,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def backup(words: argparse.Namespace) -> int:
     """Make a backup."""
+    from gateway.bundles.ledger import config_of, trying
     from gateway.config.load import read
 
     config, faults = read(words.config)
@@ -83,6 +84,8 @@ def backup(words: argparse.Namespace) -> int:
         raise ConfigError(faults)
     for fault in faults:
         complain(f"{fault}; backing up all the same")
+    if config_of(words.base) != words.base and trying(config.places.state):
+        complain("an applied bundle is only being tried; after a restore of this backup it counts for good")
     with suppress(OSError):
         os.nice(NICE)
     try:
