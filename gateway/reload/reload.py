@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 STOP_S_MAX: Final = 3.0  # a stop waits so long for a change that has begun
 CHANGES_RECORDED_MAX: Final = 50  # in the event about a reload
 TRIES_MAX: Final = 3  # when the process that tried the rules is gone before they took over
+REFUSED_AGAIN_S: Final = 60.0  # the same faults by the same actor are recorded once in that time
+_NOTHING: Final = ("", list[str](), 0.0)  # by whom, why, when
 SIGNAL: Final = "signal"  # actor of a reload by SIGHUP
 
 
@@ -89,6 +91,7 @@ class Reload:
         self.faults: list[str] = []  # why the last reload changed nothing
         self._prints: Prints = prints(daemon.config)
         self._lines: Mapping[str, Any] = _lines(daemon.config, daemon.catalogue)
+        self._said: tuple[str, list[str], float] = _NOTHING  # the last refusal that was recorded
         self._wanted = asyncio.Event()
         self._asked: list[asyncio.Future[Outcome]] = []
         self._actor = SIGNAL
@@ -147,7 +150,7 @@ class Reload:
             async with daemon.profiles.one:
                 changes = await self._change()
             outcome = Outcome(applied=True, changes=changes, seconds=time.monotonic() - started)
-            self.faults, self.since = [], rfc3339(daemon.clock.wall_ns())
+            self.faults, self._said, self.since = [], _NOTHING, rfc3339(daemon.clock.wall_ns())
             keys = ", ".join(change.key for change in changes[:CHANGES_RECORDED_MAX]) or "nothing has changed"
             log.info("reloaded by %s in %.2f s: %s", actor, outcome.seconds, keys, extra=about(actor=actor))
         except _Restart as error:
@@ -242,7 +245,8 @@ class Reload:
             was, now = hash_of(before.document.data), hash_of(daemon.config.document.data)
             daemon.audit.record("config_reloaded", actor, before=was, after=now, changes=told, more=_rest(outcome))
             daemon.audit.config_is(daemon.config.document.data, daemon.journal)
-        else:
+        elif self._said[:2] != (actor, self.faults) or time.monotonic() - self._said[2] >= REFUSED_AGAIN_S:
+            self._said = actor, self.faults, time.monotonic()
             code = str(RELOAD_NEEDS_RESTART if outcome.restart else RELOAD_REFUSED)
             daemon.audit.record("config_refused", actor, code=code, faults=self.faults, changes=told or None)
 

@@ -12,10 +12,12 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.config.load import load
 from gateway.daemon import Daemon
+from gateway.event import Lane
 from gateway.service import Service
 from simulators.processes import wait_until
 
@@ -126,6 +128,23 @@ def test_all_who_ask_at_once_are_answered_by_one_reload(tmp_path: Path) -> None:
         outcomes = await asyncio.gather(*(daemon.reload.ask("person:anna") for _ in range(50)))
         assert all(outcome.applied for outcome in outcomes)
         assert len((await heard(manager, count + 2))[count:]) <= 4
+
+    play(tmp_path, scene)
+
+
+def test_a_storm_over_a_broken_config_is_one_record(tmp_path: Path) -> None:
+    """The same refusal again and again fills neither the disk nor the cloud; another one is recorded."""
+
+    async def scene(daemon: Daemon, _manager: Manager) -> None:
+        before = daemon.journal.last_sequence
+        for text in ("[broken", "[broken", "[broken", "other = \n", "other = \n"):
+            (tmp_path / "gateway.toml").write_text(text)
+            assert not (await daemon.reload.ask("person:anna")).applied
+        records = daemon.journal.reader(Lane.TELEMETRY)
+        await daemon.committer.flush()
+        found = [msgspec.json.decode(each.raw) for each in records.read(before, 100, 1 << 20)]
+        records.close()
+        assert sum(each["data"].get("what") == "config_refused" for each in found) == 2
 
     play(tmp_path, scene)
 
