@@ -16,7 +16,6 @@ never steps; over a reboot what was left counts on, less `BOOT_COST_S`: nobody k
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -259,6 +258,8 @@ def alone(state: Path) -> Iterator[Ledger]:
 
     Raises ApplyError while somebody else does, or while something is tried.
     """
+    import fcntl  # the command line starts where there is none
+
     handle = os.open(_made(state), os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -285,6 +286,8 @@ def _made(state: Path) -> Path:
 
 @contextmanager
 def _locked(state: Path) -> Iterator[None]:
+    import fcntl
+
     folder = _made(state)
     with os.fdopen(_opened(folder / LOCK), "wb") as lock:
         own(folder / LOCK, state)
