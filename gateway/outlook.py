@@ -14,6 +14,7 @@ from gateway.codes.config import PART_LEFT_OUT
 from gateway.event import Event
 from gateway.journal.committer import State as DiskState
 from gateway.progress import Mark
+from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.config.startable import LeftOut
@@ -43,7 +44,7 @@ def marks_of(daemon: Daemon) -> dict[str, Mark]:
 def line_of(daemon: Daemon) -> str:
     """Say in one line how the gateway is."""
     troubles = [*_disk(daemon), *_left_out(daemon), *_sources(daemon), *_routes(daemon), *_rules(daemon)]
-    size = f"{_count(len(daemon.sources), 'source')}, {_count(len(daemon.forwarders), 'route')}"
+    size = f"{counted(len(daemon.sources), 'source')}, {counted(len(daemon.forwarders), 'route')}"
     if not troubles:
         return f"{size}: all well" if daemon.forwarders else f"{size}: events stay here, no target"
     return f"{'; '.join(troubles)} ({size})"
@@ -86,7 +87,7 @@ def _sources(daemon: Daemon) -> Iterator[str]:
     named = [f"{name} ({_short(said.get('last_error') or 'connecting')})" for name, said in down.items()]
     if named:
         more = f" and {len(named) - NAMED_MAX} more" if len(named) > NAMED_MAX else ""
-        yield f"{len(named)} of {_count(len(daemon.sources), 'source')} down: {', '.join(named[:NAMED_MAX])}{more}"
+        yield f"{len(named)} of {counted(len(daemon.sources), 'source')} down: {', '.join(named[:NAMED_MAX])}{more}"
 
 
 def _routes(daemon: Daemon) -> Iterator[str]:
@@ -101,7 +102,7 @@ def _routes(daemon: Daemon) -> Iterator[str]:
 def _rules(daemon: Daemon) -> Iterator[str]:
     quarantined = daemon.rules.quarantined()
     if quarantined:
-        yield f"{_count(len(quarantined), 'rule')} in quarantine"
+        yield f"{counted(len(quarantined), 'rule')} in quarantine"
 
 
 def _said(source: Any) -> Mapping[str, Any]:
@@ -125,7 +126,3 @@ def _rounded(number: int) -> str:
         return str(number)
     unit = int(10 ** (len(str(number)) - 2))
     return f"{number // unit * unit:,}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

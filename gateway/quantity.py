@@ -75,6 +75,11 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2])
 
 
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something whose plural ends in s: ``1 event``, ``1,250 events``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _split(text: str) -> tuple[float | None, str]:
     found = _QUANTITY.fullmatch(text)
     return (float(found[1]), found[2].replace("µ", "u")) if found else (None, "")

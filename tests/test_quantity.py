@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.quantity import duration, duration_s, read_as, size, size_bytes
+from gateway.quantity import counted, duration, duration_s, read_as, size, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,8 @@ def test_size_writes(number: float, text: str) -> None:
 def test_duration_writes(seconds: float, text: str) -> None:
     """A duration for a person has two units at most."""
     assert duration(seconds) == text
+
+
+def test_counted_is_read_as_a_sentence() -> None:
+    """One is singular, all others are plural, thousands have commas."""
+    assert [counted(number, "event") for number in (0, 1, 2, 1250)] == ["0 events", "1 event", "2 events", "1,250 events"]

@@ -15,6 +15,7 @@ from gateway.codes.rules import ALERTS_RAISED, RULE_FILE_FAULT, RULE_STOPPED, WA
 from gateway.codes.service import APPLY_CLOUD, APPLY_START, RELOAD_REFUSED
 from gateway.codes.sources import NOT_LISTENING, PORT_GONE, SOURCE_DOWN, SOURCE_PAUSED, SOURCE_REFUSED, UNKNOWN_DEVICES
 from gateway.codes.targets import NOT_TOLD, ROUTE_DOWN, ROUTE_REFUSED
+from gateway.quantity import counted
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -50,10 +51,10 @@ def headline(status: Status) -> tuple[Level, str]:
     found = findings(status)
     if not found:
         sources = sum(source.state in ("connected", "listening") for source in status.sources)
-        ways = f"{_count(sources, 'source')} in, {_count(len(status.routes), 'route')} out"
+        ways = f"{counted(sources, 'source')} in, {counted(len(status.routes), 'route')} out"
         return "ok", f"All is well: {ways}, {_waiting(status)}."
     worst = found[0]
-    more = f" (and {_count(len(found) - 1, 'more finding')})" if len(found) > 1 else ""
+    more = f" (and {counted(len(found) - 1, 'more finding')})" if len(found) > 1 else ""
     type_this = f" Type: {worst.command}" if worst.command else ""
     return worst.level, f"{worst.said}{more}.{type_this}"
 
@@ -77,10 +78,10 @@ def _disk(status: Status) -> Iterator[Finding]:
             JOURNAL_FULL,
         )
     if disk.mended_blocks:
-        text = f"{_count(disk.mended_blocks, 'block')} of the journal had to be written again: the card loses data"
+        text = f"{counted(disk.mended_blocks, 'block')} of the journal had to be written again: the card loses data"
         yield Finding("warning", text, "edge-gateway journal verify", BLOCKS_MENDED)
     if disk.damaged_records:
-        text = f"{_count(disk.damaged_records, 'damaged record')} of the journal set aside"
+        text = f"{counted(disk.damaged_records, 'damaged record')} of the journal set aside"
         yield Finding("warning", text, "edge-gateway journal verify", RECORDS_DAMAGED)
 
 
@@ -92,7 +93,7 @@ def _routes(status: Status) -> Iterator[Finding]:
         if route.state in ("down", "refused", "retrying"):
             why = f": {route.last_error}" if route.last_error else ""
             since = f" since {route.since}" if route.since else ""
-            kept = f"{_count(route.backlog, 'event')} kept on disk"
+            kept = f"{counted(route.backlog, 'event')} kept on disk"
             text = f"Route {route.name} to {route.target} is {route.state}{since}{why}; {kept}"
             command = "edge-gateway check" if route.state == "refused" else "journalctl -u edge-gateway -n 50"
             code = ROUTE_REFUSED if route.state == "refused" else ROUTE_DOWN
@@ -132,7 +133,7 @@ def _rules(status: Status) -> Iterator[Finding]:
         yield Finding("bad", text, "edge-gateway rules list", RULE_FILE_FAULT)
     if rules.faults:
         first = rules.faults[0]
-        text = f"{_count(len(rules.faults), 'fault')} in rule files, first: {first}"
+        text = f"{counted(len(rules.faults), 'fault')} in rule files, first: {first}"
         yield Finding("bad", text, "edge-gateway rules list", RULE_FILE_FAULT)
     if rules.enforced.by and not (rules.enforced.landlock or rules.enforced.seccomp):
         text = f"Nothing but an audit hook keeps rules in: {'; '.join(rules.enforced.missing)}"
@@ -145,13 +146,13 @@ def _rules(status: Status) -> Iterator[Finding]:
 def _devices(status: Status) -> Iterator[Finding]:
     devices = status.devices
     if devices.faults:
-        more = f" (and {_count(len(devices.faults) - 1, 'more fault')})" if len(devices.faults) > 1 else ""
+        more = f" (and {counted(len(devices.faults) - 1, 'more fault')})" if len(devices.faults) > 1 else ""
         since = f" of {devices.since}" if devices.since else " as they were at the start"
         text = f"{devices.faults[0]}{more}; the devices{since} count"
         yield Finding("bad", text, "edge-gateway check", config.DEVICES_FAULT)
     profiles = status.profiles
     if profiles.faults:
-        more = f" (and {_count(len(profiles.faults) - 1, 'more fault')})" if len(profiles.faults) > 1 else ""
+        more = f" (and {counted(len(profiles.faults) - 1, 'more fault')})" if len(profiles.faults) > 1 else ""
         since = f" of {profiles.since}" if profiles.since else " as they were at the start"
         text = f"{profiles.faults[0]}{more}; the profiles{since} count"
         yield Finding("bad", text, "edge-gateway check", config.PROFILE_FAULT)
@@ -159,14 +160,14 @@ def _devices(status: Status) -> Iterator[Finding]:
         text = f"The serial line of {', '.join(profiles.waiting)} has changed: that counts from the next reload"
         yield Finding("warning", text, "edge-gateway reload", config.PROFILE_WAITS)
     if devices.unknown:
-        text = f"{_count(devices.unknown, 'device')} that no profile reads"
+        text = f"{counted(devices.unknown, 'device')} that no profile reads"
         yield Finding("warning", text, "edge-gateway devices list --unknown", UNKNOWN_DEVICES)
 
 
 def _alerts(status: Status) -> Iterator[Finding]:
     alerts = status.alerts
     if alerts.raised:
-        text = f"{_count(alerts.raised, 'alert')} raised, {alerts.unacknowledged} unacknowledged"
+        text = f"{counted(alerts.raised, 'alert')} raised, {alerts.unacknowledged} unacknowledged"
         yield Finding("warning", text, "edge-gateway alerts list", ALERTS_RAISED)
     for name, why in status.notifications.errors.items():
         yield Finding("warning", f"{name} cannot be told: {why}", "edge-gateway notifications list", NOT_TOLD)
@@ -174,7 +175,7 @@ def _alerts(status: Status) -> Iterator[Finding]:
 
 def _rest(status: Status) -> Iterator[Finding]:
     if status.dead_letters:
-        text = f"{_count(status.dead_letters, 'dead letter')} to look at"
+        text = f"{counted(status.dead_letters, 'dead letter')} to look at"
         yield Finding("warning", text, "edge-gateway dead-letters list", DEAD_LETTERS)
     vitals = status.vitals
     if vitals is not None and vitals.identity_state in ("moved", "other"):
@@ -206,8 +207,4 @@ def _rest(status: Status) -> Iterator[Finding]:
 
 def _waiting(status: Status) -> str:
     queued = sum(lane.queued for lane in status.lanes)
-    return f"{_count(queued, 'event')} waiting" if queued else "nothing waiting"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+    return f"{counted(queued, 'event')} waiting" if queued else "nothing waiting"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli.terminal import complain, say, say_json
 from gateway.cli.verb import Verbs, add
 from gateway.errors import ConfigError, Fault, probably_meant
+from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.cli.heard import Values
@@ -138,9 +139,9 @@ def _print(
         say(str(fault), "red")
     for warning in warnings:
         say(f"warning: {warning}", "yellow")
-    summary = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items())
+    summary = ", ".join(counted(number, name) for name, number in counts.items())
     if faults:
-        say(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} in {words.config} and what it names", "bold")
+        say(f"{counted(len(faults), 'fault')} in {words.config} and what it names", "bold")
     else:
         say(f"{words.config} is good: {summary}", "green")
 

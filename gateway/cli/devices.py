@@ -11,6 +11,7 @@ import msgspec
 from gateway.cli import adopting
 from gateway.cli.claims import acting, add_release, lines
 from gateway.cli.heard import heard
+from gateway.cli.strangers import LISTEN_S, unknown
 from gateway.cli.terminal import complain, printable, say, say_json, table
 from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed, group
 from gateway.errors import GatewayError, probably_meant
@@ -32,12 +33,19 @@ def add_verbs(verbs: Verbs) -> None:
         examples=[
             "edge-gateway devices list",
             "edge-gateway devices list --new",
-            "edge-gateway devices list --unknown",
+            "edge-gateway devices list --unknown --for 1m",
         ],
         json=True,
     )
     parser.add_argument("--new", action="store_true", help="only those that were heard and are not adopted")
     parser.add_argument("--unknown", action="store_true", help="what no profile reads, and which profile may fit")
+    parser.add_argument(
+        "--for",
+        dest="seconds",
+        metavar="TIME",
+        default=f"{LISTEN_S:g}s",
+        help="with --unknown: listen to everything on the brokers so long (default: %(default)s; 0s: not at all)",
+    )
     parser.add_argument("--names", action="store_true", help="only names and ids, one a line")
     parser = add(
         words,
@@ -55,7 +63,7 @@ def add_verbs(verbs: Verbs) -> None:
 def listing(words: argparse.Namespace) -> int:
     """List every device that is installed or was heard of."""
     if words.unknown:
-        return _unknown(words)
+        return unknown(words)
     known = [device for device in _known(words) if not (words.new and device["installed"])]
     if words.names:
         for name in adopting.names([device["id"] for device in known], [device["name"] for device in known]):
@@ -90,35 +98,6 @@ def listing(words: argparse.Namespace) -> int:
             f"\n{len(new)} not adopted; give one a name and a room: edge-gateway devices adopt {shlex.quote(new[0])}",
             "dim",
         )
-    return 0
-
-
-def _unknown(words: argparse.Namespace) -> int:
-    """List what no profile reads, as the running gateway has heard it since its start."""
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    with ApiClient(places(words.config).socket) as client:
-        strangers: list[dict[str, Any]] = client.ask("devices_unknown")
-    if words.json:
-        say_json(strangers)
-        return 0
-    for each in strangers:
-        say(printable(f"{each['device']} (source {each['source']}), {each['messages']} messages"), "bold")
-        for topic in each["topics"]:
-            say(printable(f"    {topic['topic']}  {topic['reason']}"))
-        if each["more_topics"]:
-            say(f"    and {each['more_topics']} topics more")
-        fit = each["fit"]
-        if fit is None:
-            say("    no profile reads anything of it")
-        else:
-            reads = ", ".join(fit["fields"])
-            say(f"    fits best: {fit['profile']} reads {reads}; {fit['why']}")
-        say(f"    do: {each['do']}", "green")
-    if not strangers:
-        say("since the gateway started, some profile has read everything that came", "dim")
-        say("a broker brings what profiles ask for; everything on it: mosquitto_sub -v -t '#'", "dim")
     return 0
 
 

@@ -18,6 +18,7 @@ from gateway.cli.desk import Progress
 from gateway.cli.rules import BAD, OK, USAGE, Place, fault_json
 from gateway.cli.terminal import complain, say, say_json
 from gateway.errors import Fault
+from gateway.quantity import counted
 from gateway.rules.desk.coverage import Covered
 from gateway.rules.desk.trials import Suite, Trial
 from gateway.rules.files.loader import rule_files
@@ -120,7 +121,7 @@ def _summary(trials: Sequence[Trial], faults: Sequence[Fault], untested: int) ->
     bad = sum(not trial.ok for trial in trials)
     parts = [f"{len(trials) - bad} passed"]
     parts += [f"{bad} failed"] if bad else []
-    parts += [f"{len(faults)} fault{'' if len(faults) == 1 else 's'}"] if faults else []
+    parts += [counted(len(faults), "fault")] if faults else []
     parts += [f"{untested} without tests"] if untested else []
     seconds = sum(trial.seconds for trial in trials)
     say(f"{', '.join(parts)} in {seconds:.2f} s", "red" if bad or faults else "green")

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.setup_place import config_place, overlay_of, own_listener
-from gateway.cli.terminal import complain, say, say_json
+from gateway.cli.strangers import NAMED_MAX, fitting
+from gateway.cli.terminal import complain, printable, say, say_json
 from gateway.cli.verb import CONFIG, Verbs, add
 from gateway.errors import GatewayError, probably_meant
-from gateway.quantity import duration_s
+from gateway.quantity import counted, duration_s
 
 if TYPE_CHECKING:
     from gateway.installation.around import Broker, SerialPort
@@ -335,12 +336,15 @@ def _tell_broker(broker: Broker) -> None:
     say(f"{broker.url} answers: {broker.topics} topics", "green")
     for bridge in broker.bridges:
         version = f" {bridge.version}" if bridge.version else ""
-        what = "cameras" if bridge.kind == "frigate" else "devices"
-        say(f"  {bridge.kind}{version} on {bridge.prefix}/, {bridge.devices} {what}")
-    read = len(broker.devices)
-    say(f"  {read} device{'' if read == 1 else 's'} that a profile reads, heard just now")
+        what = "camera" if bridge.kind == "frigate" else "device"
+        say(f"  {bridge.kind}{version} on {bridge.prefix}/, {counted(bridge.devices, what)}")
+    say(f"  {counted(len(broker.devices), 'device')} that a profile reads, heard just now")
     if broker.strangers:
-        say(f"  {broker.strangers} that none reads: edge-gateway devices list --unknown, when the gateway runs")
+        say(f"  {broker.strangers} that none reads (edge-gateway devices list --unknown says what to do):")
+        for each in broker.unknown[:NAMED_MAX]:
+            say(printable(f"    {each['device']}: {fitting(each)}"))
+        if broker.strangers > NAMED_MAX:
+            say("    ...")
 
 
 def _write(plan: Plan) -> None:

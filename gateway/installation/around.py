@@ -17,13 +17,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from gateway.clock import SystemClock
 from gateway.importers.imports import Imports, names
-from gateway.installation.fit import fit_of
+from gateway.installation.fit import advice, fit_of
 from gateway.installation.unknown import Stranger, Unknown
 from gateway.mqtt.options import ConnectionOptions
 from gateway.profiles.catalogue import Catalogue
@@ -40,11 +40,24 @@ CONNECT_S_MAX = 15.0
 LISTEN_S = 3.0
 PREFIX_VOTES_MIN = 2  # strangers that a prefix must explain before it is believed
 STRANGERS_TRIED_MAX = 40  # with other prefixes
+STRANGERS_SHOWN_MAX = 25
 NEIGHBOURS_MAX = 254
 KNOCK_S = 3.0
 MQTT_PORT = 1883
+COPIED = ("username", "username_from", "password", "tls", "version", "proxy")  # of how a broker is reached
+ON_A_BROKER = "mosquitto_sub -v -t"  # shows what a running gateway does not ask for
 ARP = Path("/proc/net/arp")  # neighbours this machine has spoken with lately
 _ID = re.compile(r"[a-z0-9]+")
+
+
+class Known(NamedTuple):
+    """What a person has decided already about what is on a broker."""
+
+    devices: Devices
+    prefixes: Mapping[str, str]  # first words of topics that are others here
+
+
+NOTHING = Known(Devices(), {})
 
 
 class Bridge(msgspec.Struct, frozen=True):
@@ -67,6 +80,7 @@ class Broker(msgspec.Struct, frozen=True):
     devices: Mapping[str, str] = {}  # id -> the profile that reads it
     called: Mapping[str, str] = {}  # id -> what it is called in its dialect, where the id does not say it
     strangers: int = 0  # devices that no profile reads
+    unknown: Sequence[Mapping[str, Any]] = ()  # the first `STRANGERS_SHOWN_MAX` of them, with the profile that may fit
 
     @property
     def refused(self) -> bool:
@@ -98,9 +112,11 @@ def quietly() -> Iterator[None]:
 # ---- brokers -------------------------------------------------------------------------------------------------------
 
 
-async def listen_to(connection: ConnectionOptions, catalogue: Catalogue, source: str, seconds: float) -> Broker:
+async def listen_to(
+    connection: ConnectionOptions, catalogue: Catalogue, source: str, seconds: float, known: Known = NOTHING
+) -> Broker:
     """Listen to a broker for some seconds and say what is on it; ids of devices begin with the source's name."""
-    said = {name: getattr(connection, name) for name in ("username", "password", "tls", "version")}
+    said = {name: getattr(connection, name) for name in COPIED}
     options = MqttSourceOptions(
         url=connection.url, filters=("#",), qos=0, clean_start=True, session_expiry_s=0,
         client_id=f"edge-gateway-setup-{secrets.token_hex(4)}", connect_timeout_s=CONNECT_S_MAX, **said,
@@ -115,7 +131,7 @@ async def listen_to(connection: ConnectionOptions, catalogue: Catalogue, source:
                 room -= len(delivery.payload)
                 heard[delivery.topic] = delivery
 
-    listening = MqttSource("setup", options, (), SystemClock())
+    listening = MqttSource(source, options, (), SystemClock())
     with quietly():
         running = asyncio.create_task(listening.run(take))
         try:
@@ -127,7 +143,7 @@ async def listen_to(connection: ConnectionOptions, catalogue: Catalogue, source:
             await asyncio.gather(running, return_exceptions=True)
     if error:
         return Broker(str(connection.address), error)
-    return await asyncio.to_thread(described, str(connection.address), heard, catalogue, source)
+    return await asyncio.to_thread(described, str(connection.address), heard, catalogue, source, known)
 
 
 async def _connected(source: MqttSource, running: asyncio.Task[None]) -> str:
@@ -145,23 +161,30 @@ async def _connected(source: MqttSource, running: asyncio.Task[None]) -> str:
     return "" if ready.done() and not ready.cancelled() else "no answer"
 
 
-def described(url: str, heard: Mapping[str, Delivery], catalogue: Catalogue, source: str) -> Broker:
+def described(
+    url: str, heard: Mapping[str, Delivery], catalogue: Catalogue, source: str, known: Known = NOTHING
+) -> Broker:
     """Say what the last messages of a broker's topics are about."""
     bridges = tuple(_bridges(heard))
     prefixes = {each.kind: each.prefix for each in bridges if each.prefix != each.kind}
     prefixes = {usual: prefix for usual, prefix in prefixes.items() if usual in catalogue.prefixes}
-    values, unknown, called = _decoded(heard, catalogue, source, prefixes)
+    prefixes.update(known.prefixes)
+    values, unknown = _decoded(heard, catalogue, source, prefixes, known.devices)
     strangers = list(unknown.strangers())
     usual = {*(topic.partition("/")[0] for topic in heard), *(each.kind for each in bridges)}
     if found := _prefixes(strangers[:STRANGERS_TRIED_MAX], catalogue, usual):
         prefixes |= found
-        values, unknown, called = _decoded(heard, catalogue, source, prefixes)
+        values, unknown = _decoded(heard, catalogue, source, prefixes, known.devices)
+        strangers = list(unknown.strangers())
     devices = {
         device: str(known[NOTES]["profile"])
         for device, known in sorted(values.items())
         if known.get(NOTES, {}).get("profile") and known[NOTES].get("class") != "gateway"
     }
-    return Broker(url, "", len(heard), bridges, prefixes, devices, called, len(unknown))
+    called = {device: name for device in devices if (name := values[device][NOTES].get("name"))}
+    spoken = Catalogue([catalogue.profiles[name] for name in catalogue.of_kind("mqtt")])
+    told = [advice(each, fit_of(each, spoken), ON_A_BROKER) for each in strangers[:STRANGERS_SHOWN_MAX]]
+    return Broker(url, "", len(heard), bridges, prefixes, devices, called, len(unknown), told)
 
 
 def _bridges(heard: Mapping[str, Delivery]) -> Iterator[Bridge]:
@@ -186,23 +209,18 @@ def _bridges(heard: Mapping[str, Delivery]) -> Iterator[Bridge]:
 
 
 def _decoded(
-    heard: Mapping[str, Delivery], catalogue: Catalogue, source: str, prefixes: Mapping[str, str]
-) -> tuple[dict[str, dict[str, Any]], Unknown, dict[str, str]]:
+    heard: Mapping[str, Delivery], catalogue: Catalogue, source: str, prefixes: Mapping[str, str], devices: Devices
+) -> tuple[dict[str, dict[str, Any]], Unknown]:
     """Decode as a gateway would: first what devices say about themselves, then what they send."""
     values: dict[str, dict[str, Any]] = {}
     imports, unknown = Imports(names(None), prefixes), Unknown()
-    decoder = Decoder(catalogue, "", source, Devices(), values, prefixes, None, imports)
+    decoder = Decoder(catalogue, "", source, devices, values, prefixes, None, imports)
     announcements = [each for topic, each in heard.items() if imports.wants(topic)]
     for delivery in (*announcements, *heard.values()):
         decoded = decoder.decode(delivery)
         if decoded.unclaimed:
             unknown.note(delivery, decoded)
-    called = {
-        f"{source}/z2m:{key.partition('/')[2]}": str(row[0])
-        for key, row in imports.changes()
-        if key.startswith("zigbee2mqtt/0x") and isinstance(row, (list, tuple))
-    }
-    return values, unknown, called
+    return values, unknown
 
 
 def _prefixes(strangers: Sequence[Stranger], catalogue: Catalogue, usual: Collection[str]) -> dict[str, str]:

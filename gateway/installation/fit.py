@@ -25,6 +25,7 @@ from gateway.profiles.devices import Devices
 from gateway.profiles.pointer import ABSENT
 
 PREFIX_LEVELS_MAX = 3
+LOOK = "edge-gateway events --raw --follow --topic"
 WEIGHT_MIN = 0.25  # of what a profile must be able to read before it is mentioned
 
 
@@ -162,8 +163,11 @@ def _conditions(compiled: Compiled, message: CompiledMessage) -> Sequence[Any]:
 # ---- for a person --------------------------------------------------------------------------------------------------
 
 
-def described(stranger: Stranger, fit: Fit | None) -> Mapping[str, Any]:
-    """Return what `devices list --unknown` says of a device: what came, what may fit, and what to type."""
+def advice(stranger: Stranger, fit: Fit | None, look: str = LOOK) -> Mapping[str, Any]:
+    """Return what `devices list --unknown` says of a device: what came, what may fit, and what to type.
+
+    `look` shows messages of the topic that is put behind it.
+    """
     return {
         "source": stranger.source,
         "device": stranger.device,
@@ -172,14 +176,14 @@ def described(stranger: Stranger, fit: Fit | None) -> Mapping[str, Any]:
         "more_topics": stranger.more,
         "fit": None if fit is None else {"how": fit.how, "profile": fit.profile, "file": fit.file, "why": fit.why,
                                          "fields": list(fit.fields)},
-        "do": _to_do(stranger, fit),
+        "do": _to_do(stranger, fit, look),
     }  # fmt: skip
 
 
-def _to_do(stranger: Stranger, fit: Fit | None) -> str:
+def _to_do(stranger: Stranger, fit: Fit | None, look: str) -> str:
     if fit is None:
         topic = stranger.topics[0].topic if stranger.topics else stranger.device
-        return f"edge-gateway events --raw --follow --topic '{topic}', then a profile: docs/guides/add-a-device.md"
+        return f"{look} '{topic}', then a profile: docs/guides/add-a-device.md"
     if fit.how == "prefix":
         usual, here = fit.prefix
         return f'in gateway.toml: [sources.{stranger.source}.prefixes] with {usual} = "{here}"'

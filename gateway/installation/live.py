@@ -30,7 +30,7 @@ from gateway.config.acting import acting
 from gateway.config.crosscheck import CrossCheck, unknown_profiles
 from gateway.errors import ConfigError, DiskRefused, Fault, JournalError
 from gateway.event import Event
-from gateway.installation.fit import described, fit_of
+from gateway.installation.fit import advice, fit_of
 from gateway.installation.unknown import Unknown
 from gateway.logs.about import about
 from gateway.profiles.devices import Device, Devices
@@ -91,7 +91,7 @@ class Installation:
         found, catalogue = list(self.unknown.strangers()), self._daemon.catalogue
         fits = await asyncio.to_thread(lambda: [fit_of(each, catalogue) for each in found[:FITS_MAX]])
         fits += [None] * (len(found) - len(fits))
-        return [described(each, fit) for each, fit in zip(found, fits, strict=True)]
+        return [advice(each, fit) for each, fit in zip(found, fits, strict=True)]
 
     # ---- the watch ----------------------------------------------------------------------------------
 

@@ -72,6 +72,7 @@ def test_a_broker_is_listened_to_and_a_config_written_that_only_observes(
     ]  # fmt: skip
     assert plan["broker"]["devices"]["house/z2m:hall/door"] == "zigbee2mqtt-contact"
     assert plan["broker"]["strangers"] == 1
+    assert plan["broker"]["unknown"][0]["device"] == "sauna/7"
     config = load(folder / "gateway.toml")
     assert (config.gateway.commands, str(config.sources["house"].url)) == ("observe", broker.url)
     assert "hall-door" in {installed.name for installed in config.devices}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.installation.fit import described, fit_of
+from gateway.installation.fit import advice, fit_of
 from gateway.installation.unknown import PAYLOAD_BYTES_MAX, TOPICS_MAX, Unknown, device_of
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.context import Decoded
@@ -43,9 +43,7 @@ def test_another_prefix_is_found_by_trying_it() -> None:
     assert fit is not None
     assert (fit.how, fit.profile, fit.prefix) == ("prefix", "zigbee2mqtt-contact", ("zigbee2mqtt", "attic/z2m"))
     assert {"open", "battery"} <= set(fit.fields)
-    assert described(stranger, fit)["do"] == (
-        'in gateway.toml: [sources.house.prefixes] with zigbee2mqtt = "attic/z2m"'
-    )
+    assert advice(stranger, fit)["do"] == ('in gateway.toml: [sources.house.prefixes] with zigbee2mqtt = "attic/z2m"')
 
 
 def test_values_that_few_profiles_read_say_which_one_it_is() -> None:
@@ -58,7 +56,7 @@ def test_values_that_few_profiles_read_say_which_one_it_is() -> None:
     assert (fit.how, fit.profile) == ("like", "tasmota")
     assert {"power", "voltage"} <= set(fit.fields)
     assert fit.why.startswith("its topics are others")
-    assert described(stranger, fit)["do"].startswith("a profile of your own, beginning with a copy of ")
+    assert advice(stranger, fit)["do"].startswith("a profile of your own, beginning with a copy of ")
 
 
 def test_what_is_like_nothing_is_said_to_be() -> None:
@@ -66,7 +64,7 @@ def test_what_is_like_nothing_is_said_to_be() -> None:
     unknown = heard(("sauna/7/kgb", {"zorp": 1, "blib": "x"}), ("sauna/7/txt", b"\x00\x01"))
     (stranger,) = unknown.strangers()
     assert fit_of(stranger, CATALOGUE) is None
-    said = described(stranger, None)
+    said = advice(stranger, None)
     assert "--topic 'sauna/7/kgb'" in said["do"]
     assert [topic["topic"] for topic in said["topics"]] == ["sauna/7/kgb", "sauna/7/txt"]
 

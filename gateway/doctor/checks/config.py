@@ -17,6 +17,7 @@ from gateway.codes.config import CONFIG_DOUBTFUL, CONFIG_FAULT
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.scene import LOOK_S_MAX, Scene
+from gateway.quantity import counted
 from gateway.secrets import ONLY_ROOT
 
 AREA = "config"
@@ -81,7 +82,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         rest = "profiles and rules" if facts.faults else f"{facts.file} has no fault itself; its profiles and rules"
         yield note(f"{rest} could not be checked in time", "edge-gateway check")
     elif not facts.faults and not facts.warnings:
-        counts = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in facts.counts.items())
+        counts = ", ".join(counted(number, name) for name, number in facts.counts.items())
         yield ok(f"{facts.file} is good: {counts}")
 
 

@@ -10,6 +10,7 @@ from gateway.codes.sources import SENDS_AT_QOS_0
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, note, ok
 from gateway.doctor.scene import Scene
+from gateway.quantity import counted
 
 AREA = "devices"
 NAMED_MAX = 4  # devices that a line names
@@ -71,7 +72,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     for dialect, devices in sorted(facts.by_dialect.items()):
         named = ", ".join(sorted(devices)[:NAMED_MAX])
         more = f" and {len(devices) - NAMED_MAX} more" if len(devices) > NAMED_MAX else ""
-        text = f"{len(devices)} device{'' if len(devices) == 1 else 's'} last sent at QoS 0, which a kill may lose: "
+        text = f"{counted(len(devices), 'device')} last sent at QoS 0, which a kill may lose: "
         yield note(f"{text}{named}{more}", ADVICE.get(dialect, OTHER), SENDS_AT_QOS_0, devices=sorted(devices))
     if not facts.asked:
         yield note(
