@@ -85,4 +85,5 @@ def test_duration_writes(seconds: float, text: str) -> None:
 
 def test_counted_is_read_as_a_sentence() -> None:
     """One is singular, all others are plural, thousands have commas."""
-    assert [counted(number, "event") for number in (0, 1, 2, 1250)] == ["0 events", "1 event", "2 events", "1,250 events"]
+    said = [counted(number, "event") for number in (0, 1, 2, 1250)]
+    assert said == ["0 events", "1 event", "2 events", "1,250 events"]
