@@ -14,6 +14,8 @@ def expanded(config: dict[str, Any]) -> dict[str, Any]:
     """Return a config with long keys, and ``~`` replaced by the topic it stands for."""
     found = full(config)
     start = found.pop("~", None)
+    if isinstance(found.get("availability"), dict):
+        found["availability"] = [found["availability"]]
     if isinstance(start, str):
         found = {key: _based(value, start) if key.endswith("topic") else value for key, value in found.items()}
         if isinstance(found.get("availability"), list):

@@ -60,7 +60,10 @@ MEASURED: dict[str, str] = {  # device_class of a sensor -> field
     "current": "current", "carbon_dioxide": "co2", "pm25": "pm25", "pm10": "pm10", "pm1": "pm1",
     "volatile_organic_compounds_parts": "voc", "signal_strength": "rssi", "frequency": "frequency",
     "apparent_power": "power.apparent", "reactive_power": "power.reactive", "power_factor": "power.factor",
-    "moisture": "soil_moisture", "distance": "distance", "wind_speed": "wind.speed", "aqi": "aqi",
+    "moisture": "soil_moisture", "distance": "distance", "wind_speed": "wind.speed", "aqi": "aqi", "ph": "ph",
+    "water": "water.volume", "gas": "gas.volume", "weight": "weight", "irradiance": "radiation",
+    "precipitation": "rain", "precipitation_intensity": "rain.rate", "wind_direction": "wind.direction",
+    "carbon_monoxide": "co.level", "conductivity": "conductivity",
 }  # fmt: skip
 ARMED = {"disarmed": "off", "armed_home": "home", "armed_away": "away", "armed_night": "night",
          "armed_vacation": "vacation", "armed_custom_bypass": "custom"}  # fmt: skip
@@ -236,9 +239,11 @@ def _light(name: str, config: Config) -> Iterator[Part]:
             if config.get("brightness"):
                 yield Sets("set_brightness", to, {"json": {"brightness": "$value"}, **takes})
         return
-    state = {**config, "value_template": config.get("state_value_template")}
+    state = {**config, "value_template": config.get("state_value_template") or config.get("value_template")}
     yield from _on_off(state, "set_on", "on")
     yield from _value(config, "brightness_state_topic", "brightness_value_template", "brightness", **level)
+    if not config.get("color_temp_kelvin"):
+        yield from _value(config, "color_temp_state_topic", "color_temp_value_template", "color_temperature")
     yield from _sets(config, "brightness_command_topic", "brightness_command_template", "set_brightness", **takes)
 
 
@@ -268,8 +273,10 @@ def _cover(_name: str, config: Config) -> Iterator[Part]:
 
 def _lock(_name: str, config: Config) -> Iterator[Part]:
     states = {_payload(config, "state_locked", "LOCKED"): True, _payload(config, "state_unlocked", "UNLOCKED"): False}
-    between = [_payload(config, f"state_{word}", word.upper()) for word in ("locking", "unlocking", "jammed")]
-    yield from _value(config, "state_topic", "value_template", "locked", states, null=between)
+    jammed, *between = (_payload(config, f"state_{word}", word.upper()) for word in ("jammed", "locking", "unlocking"))
+    yield from _value(config, "state_topic", "value_template", "locked", states, null=[*between, jammed])
+    yield from _value(config, "state_topic", "value_template", "jammed", {**dict.fromkeys(states, False), jammed: True},
+                      null=between)  # fmt: skip
     yield from _sets(config, "command_topic", "command_template", "set_locked", arg={"type": "bool"}, field="locked",
                      map={"true": _payload(config, "payload_lock", "LOCK"),
                           "false": _payload(config, "payload_unlock", "UNLOCK")})  # fmt: skip

@@ -87,6 +87,8 @@ def choice(test: Value, yes: Value, no: Value) -> Value:
         raise Unclear("a condition that is no comparison of one value with words")
     if not test.holds:
         yes, no = no, yes
+    if isinstance(no, Table) and isinstance(yes, Const) and no.path == test.path:  # one of several
+        return no._replace(map={**no.map, **dict.fromkeys(test.words, text_of(yes.value))})
     if not isinstance(no, Const):
         raise Unclear("an if whose other side is no word")
     if isinstance(yes, Const):
@@ -272,12 +274,14 @@ class Parser:
             return Const(-_number(self._primary()))
         if text == "(":
             value = self._ternary()
+            if isinstance(value, Const) and self._accept(","):
+                return self._words(")", text_of(value.value))
             self._expect(")")
             return value
         if text == "{":
             return self._dictionary()
         if text == "[":
-            return self._words()
+            return self._words("]")
         raise Unclear(f"{text!r}")
 
     def _name(self, text: str) -> Value:
@@ -303,9 +307,9 @@ class Parser:
                 raise Unclear("a long dictionary")
         return _Dict(entries)
 
-    def _words(self) -> _Words:
-        words: list[str] = []
-        while not self._accept("]"):
+    def _words(self, end: str, *first: str) -> _Words:
+        words = list(first)
+        while not self._accept(end):
             words.append(text_of(self._constant()))
             self._accept(",")
         return _Words(tuple(words))
@@ -374,7 +378,12 @@ def _filter(name: str, value: Value, arguments: Sequence[Value]) -> Value:
 
 def _defaulted(value: Value, arguments: Sequence[Value]) -> Value:
     default = arguments[0] if arguments else Const("")
-    if not isinstance(default, Const) or text_of(default.value).lower() not in _NOTHING:
+    if isinstance(value, Table) and default == value.path:
+        return value
+    text = text_of(default.value) if isinstance(default, Const) else ""
+    if isinstance(value, Table) and value.otherwise is None and text.lower() not in _NOTHING:
+        return value._replace(otherwise=text)  # of what is not in the table, not of what is not there
+    if not isinstance(default, Const) or text.lower() not in _NOTHING:
         raise Unclear("| default with a value")
     return value
 

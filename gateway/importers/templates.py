@@ -1,8 +1,8 @@
 """Templates of Home Assistant's discovery, compiled to a pointer and what a profile can say about its value.
 
 Nine of ten are a bare path.  Understood beside it: quoted keys and indices, ``| float / n``, ``| int``, ``| round``,
-``| lower``, a look-up in a dictionary, ``a if x == y else b`` and its ``{% if %}`` form.  Nothing is evaluated: what
-is not one of these shapes is an `Unclear`, which names what was met, and the entity is left out.
+``| lower``, a look-up in a dictionary, ``a if x == y else b`` and its ``{% if %}`` form, also with ``elif``.
+Nothing is evaluated: what is not one of these shapes is an `Unclear`, which names what was met, and is left out.
 
 A default that stands for a value (``| default(0)``) is unclear, too: a key that is missing would have to become news.
 Source: https://www.home-assistant.io/docs/configuration/templating/ and Jinja's template designer documentation.
@@ -35,7 +35,8 @@ def shape_of(template: str | None) -> Shape:
         pieces = pieces[1:]
     if len(pieces) == 1 and pieces[0][0] == "value":
         return shape(Parser(pieces[0][1], names).whole())
-    if [kind for kind, _ in pieces][::2] == ["tag", "tag", "tag"] and len(pieces) == 5:
+    kinds = [kind for kind, _ in pieces]
+    if len(pieces) >= 5 and set(kinds[::2]) == {"tag"} and "tag" not in kinds[1::2]:
         return shape(_branches(pieces, names))
     raise Unclear("more than a path, a table or one if")
 
@@ -63,12 +64,17 @@ def _pieces(template: str) -> list[tuple[str, str]]:
 
 
 def _branches(pieces: list[tuple[str, str]], names: dict[str, Value]) -> Value:
-    """Read ``{% if c %}a{% else %}b{% endif %}``."""
-    tags = [text for kind, text in pieces if kind == "tag"]
-    if not tags[0].startswith("if ") or tags[1:] != ["else", "endif"]:
-        raise Unclear(f"{{% {tags[0].split(' ')[0][:20]} %}}")
-    test = Parser(tags[0][3:], names).whole()
+    """Read ``{% if c %}a{% elif d %}b{% else %}e{% endif %}``."""
+    first, *others, last = [text for _, text in pieces[::2]]
     sides: list[Value] = [
-        Parser(text, names).whole() if kind == "value" else Const(text) for kind, text in (pieces[1], pieces[3])
+        Parser(text, names).whole() if kind == "value" else Const(text) for kind, text in pieces[1::2]
     ]
-    return choice(test, *sides)
+    found: Value = Const("")
+    if others[-1] == "else":
+        others.pop()
+        found = sides.pop()
+    if not first.startswith("if ") or last != "endif" or not all(tag.startswith("elif ") for tag in others):
+        raise Unclear(f"{{% {first.split(' ')[0][:20]} %}}")
+    for tag, side in zip([*reversed(others), first], reversed(sides), strict=True):
+        found = choice(Parser(tag.partition(" ")[2], names).whole(), side, found)
+    return found

@@ -389,7 +389,7 @@ class Decoder(Context):
         if found is not None:
             return found
         entries: Sequence[Entry] = self._by_topic.of(topic) if is_name(topic) else ()
-        if entries and self.imports is not None:
+        if self.imports is not None and is_name(topic):
             entries = announced.among(self.imports, topic, entries, self.catalogue)
         route = route_of(entries, topic, self.source, self.devices, self.values)
         while len(self._routes) >= ROUTES_MAX:

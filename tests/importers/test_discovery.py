@@ -152,7 +152,11 @@ def test_climate() -> None:
 @pytest.mark.parametrize(
     ("component", "config", "payload", "read"),
     [
-        ("lock", {}, b"UNLOCKED", {"locked": False}),
+        ("lock", {}, b"UNLOCKED", {"locked": False, "jammed": False}),
+        ("lock", {"state_jammed": "stuck"}, b"stuck", {"locked": None, "jammed": True}),
+        ("light", {"value_template": "{{value_json.POWER}}", "color_temp_state_topic": "n/x",
+                   "color_temp_value_template": "{{value_json.CT}}"}, b'{"POWER":"ON","CT":153}',
+         {"on": True, "color_temperature": 153}),
         ("cover", {"position_topic": "n/x", "position_closed": 100, "position_open": 0}, b"25", {"position": 75.0}),
         ("alarm_control_panel", {}, b"armed_away", {"armed": "away", "alarm": False}),
         ("alarm_control_panel", {}, b"triggered", {"armed": None, "alarm": True}),
@@ -162,14 +166,23 @@ def test_climate() -> None:
         ("sensor", {"device_class": "signal_strength", "unit_of_measurement": "dBm"}, b"-71", {"rssi": -71}),
         ("sensor", {"unit_of_measurement": "mV"}, b"3100", {"ext.x": 3.1}),
         ("sensor", {}, b"some text", {"ext.x": "some text"}),
+        ("sensor", {"device_class": "water", "unit_of_measurement": "L"}, b"250", {"water.volume": 0.25}),
         ("fan", {"command_topic": "n/s"}, b"ON", {"on": True}),
     ],
-)
+)  # fmt: skip
 def test_components(component: str, config: dict[str, Any], payload: bytes, read: dict[str, Any]) -> None:
     """Each component is read as its page says, with its defaults."""
     topic: dict[str, Any] = {} if component == "cover" else {"state_topic": "n/x"}
     house = said(component, "x", **topic, **config)
     assert house.read("n/x", payload) == {ID: read}
+
+
+@pytest.mark.parametrize("topic", ["flat", "a/b/c/d/e/f/g", "/".join("abcdefghijklmnopqrstuvw")])
+def test_a_topic_of_any_depth_is_read(topic: str) -> None:
+    """What is announced is read however many levels its topic has, and whoever else reads topics as deep."""
+    house = said("binary_sensor", "x", state_topic=topic, device_class="door", availability={"topic": f"{topic}/lwt"})
+    assert house.read(topic, b"ON") == {ID: {"open": True}}
+    assert house.read(f"{topic}/lwt", b"offline") == {ID: {"online": False}}
 
 
 def test_buttons_and_pictures() -> None:

@@ -42,6 +42,16 @@ from gateway.importers.templates import Path, Table, Unclear, pointer_of, shape_
             "{% if value_json['x'] %}true{% else %}false{% endif %}",
             Table(Path(("x",)), {"false": "false", "0": "false", "": "false", "null": "false"}, "true"),
         ),
+        ("{{ {0: 'a', 1: 'b'}[value_json.x] | default('c') }}", Table(Path(("x",)), {"0": "a", "1": "b"}, "c")),
+        ("{{ {0: 'a'}[value_json.x] | default(value_json.x) }}", Table(Path(("x",)), {"0": "a"}, None)),
+        (
+            "{% if value in ('0', '4') %}heat{% elif value == '1' %}cool{% else %}off{% endif %}",
+            Table(Path(None), {"1": "cool", "0": "heat", "4": "heat"}, "off"),
+        ),
+        (
+            "{% if value_json.x == 0 %}no{% elif value_json.x == 0 %}never{% elif value_json.x == 2 %}yes{% endif %}",
+            Table(Path(("x",)), {"2": "yes", "0": "no"}, None),
+        ),
         (
             "{% set v = {'a':'b'} %}{% set x = value_json.m %}{{ v[x] if x in v.keys() else 'off' }}",
             Table(Path(("m",)), {"a": "b"}, "off"),
@@ -71,6 +81,8 @@ def test_shapes(template: str | None, shape: Path | Table) -> None:
         "{% if a and b %}x{% else %}y{% endif %}",
         "{% if value_json.x == 1 %}x{% endif %}",
         "{{ value_json.x if value_json.y == 1 else 'z' }}",
+        "{% if value_json.x == 1 %}x{% elif value_json.y == 2 %}y{% else %}z{% endif %}",
+        "{{ {0: 'a'}[value_json.x] | default(value_json.y) }}",
         "{{ 'a' if value_json.x == 1 and value_json.y == 2 else 'b' }}",
         "{{ value_json.x ",
         "{{ value_json. }}",
