@@ -47,4 +47,3 @@ DEVICE_KEYS: dict[str, str] = {
     "ids": "identifiers", "cns": "connections", "mf": "manufacturer", "mdl": "model", "mdl_id": "model_id",
     "sn": "serial_number",
 }  # fmt: skip
-ORIGIN_KEYS: dict[str, str] = {"sw": "sw_version", "url": "support_url"}

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
 SALT_BYTES: Final = 8
-MARK_BYTES: Final = KEY_ID_BYTES + SALT_BYTES
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 SEAL_BYTES: Final = NONCE_BYTES + TAG_BYTES  # what a sealed payload is longer

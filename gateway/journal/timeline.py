@@ -144,10 +144,6 @@ class Timeline:
         """Return whether a record from `first` to `last` may be unsynced. Cheap: asked for with each reading."""
         return any(low <= last and first <= high for low, high in self._now.unsynced)
 
-    def believed_after(self, boot: str) -> int | None:
-        """Return the offset of a boot that was believed first, or None."""
-        return self._now.offsets.get(boot)
-
     def moment(self, sequence: int, event: Mapping[str, Any]) -> Moment | None:
         """Return when a record happened; None when nothing is known of its clock, or it says no time.
 

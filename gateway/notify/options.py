@@ -17,7 +17,7 @@ An address is a secret: it has the token in it. The file, the credential or the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -29,7 +29,6 @@ from gateway.topic import is_name
 
 RECIPIENTS_MAX = 100
 CarrierName = Literal["webhook", "apprise", "mqtt", "log"]
-CARRIERS: tuple[str, ...] = get_args(CarrierName)
 
 
 class RecipientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,6 @@ clock that is far off is not believed: the gateway's own time stands then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
@@ -131,6 +130,3 @@ class Stamp:
 def believed(device_ns: int | None, gateway_ns: int, skew_ns: int) -> bool:
     """Return whether a device's time is near enough to the gateway's to be used."""
     return device_ns is not None and abs(gateway_ns - device_ns) <= skew_ns
-
-
-ReadTime = Callable[[Any], int | None]
