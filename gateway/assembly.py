@@ -6,6 +6,7 @@ What makes a source or a target from its options is `building.py`; here is what 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from datetime import UTC, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from gateway.config.load import Config
 from gateway.config.startable import routes_left_out
 from gateway.event import ROUTED, Lane
 from gateway.forward.drops import rest_told_by
-from gateway.forward.forwarder import Forwarder, forget_cursors, hold_cursors
+from gateway.forward.forwarder import Forwarder
+from gateway.forward.held import forget_cursors, hold_cursors, lead, way_of
 from gateway.gates import TABLE as GATES
 from gateway.gates import Gates
 from gateway.history.file import NAME as HISTORY_NAME
@@ -113,15 +115,21 @@ def forwarder_of(daemon: Daemon, name: str) -> Forwarder:
     )  # fmt: skip
 
 
-def settle_cursors(daemon: Daemon) -> None:
+def settle_cursors(daemon: Daemon, made: Collection[str]) -> None:
     """Let go of events for routes that there are no more; of none while a part is left out, or the config only tried.
 
-    What was meant by a faulty part is not known, and what is tried may go back to routes that it does not have.
+    What was meant by a faulty part is not known, and what is tried may go back to routes that it does not have, or that
+    lead elsewhere. `made`: the routes that are about to be made.
     """
-    if daemon.config.left_out:
-        hold_cursors(daemon.journal, routes_left_out(daemon.config))
-    elif not trying(daemon.config.places.state):
-        forget_cursors(daemon.journal, daemon.config.routes)
+    config, journal = daemon.config, daemon.journal
+    tried, folder = trying(config.places.state), str(config.file.parent.absolute())
+    routes = {name: config.routes[name] for name in config.routes if name in made}
+    ways = {name: way_of(each, config.targets[each.to], config.devices, folder) for name, each in routes.items()}
+    lead(journal, ways, trying=tried)
+    if config.left_out:
+        hold_cursors(journal, routes_left_out(config))
+    elif not tried:
+        forget_cursors(journal, config.routes)
 
 
 def rule_worker_of(daemon: Daemon) -> RuleWorker:
@@ -184,7 +192,7 @@ def trying_of(daemon: Daemon) -> Trying:
 
     async def good() -> None:
         """Let what was tried count for good."""
-        settle_cursors(daemon)
+        settle_cursors(daemon, made=())
         await daemon.reload.keep()
 
     made = Trying(

@@ -126,7 +126,7 @@ class Daemon:
         self.gates = self.pipeline.gates = gates_of(self)
         self.rules.gates.append(self.gates.declare)
         self.targets = {name: self.building.target(name, options) for name, options in config.targets.items()}
-        settle_cursors(self)
+        settle_cursors(self, made=config.routes)
         self.forwarders = [forwarder_of(self, name) for name in config.routes]
         self._build_acting()
         self._build_past()

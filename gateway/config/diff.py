@@ -31,6 +31,8 @@ RESTART: Final = (  # what a running gateway stands on; the others are taken ove
 )
 LIMITS: Final = ("journal.telemetry", "journal.alarm", "journal.dead_letters")  # but these can be
 DEFAULT: Final = "default"
+ELSEWHERE: Final = ("url", "to")  # of targets and routes: where events go
+ONWARDS: Final = "; what was sent is not sent there again, unless by `replay`"
 PARTS: Final = ("sources", "targets", "routes", "http", "notify")  # tables of things with names
 
 
@@ -111,6 +113,7 @@ def _change(key: str, old: Value | None, new: Value | None, told: tuple[Mapping[
     part, known = _part_of(key), new or old
     assert known is not None
     effect = _effect(key, part, *told)
+    leads = effect == "replaced" and part.startswith(("targets.", "routes.")) and key.rpartition(".")[2] in ELSEWHERE
     return Change(
         key=key,
         before=None if old is None else old.value,
@@ -118,7 +121,7 @@ def _change(key: str, old: Value | None, new: Value | None, told: tuple[Mapping[
         origin=known.origin,
         effect=effect,
         part=_words(part),
-        means=_means(effect, part),
+        means=_means(effect, part) + (ONWARDS if leads else ""),
     )
 
 

@@ -25,14 +25,14 @@ Bounds: `window_max` events exposed to a repeat (a tenth of it kept for alarms),
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from gateway.clock import Clock, rfc3339
 from gateway.errors import DiskRefused
-from gateway.event import ROUTED, Lane
+from gateway.event import Lane
 from gateway.forward.answered import Answered
 from gateway.forward.circuit import Circuit
 from gateway.forward.dead_letter import Refusal
@@ -370,21 +370,3 @@ class Forwarder:
             self._state = state
             self._since_ns = self._clock.wall_ns()
             self._judgement.entered(state)
-
-
-def hold_cursors(log: Log, names: Collection[str]) -> None:
-    """Keep events for routes that are meant and do not run; one that never ran gets all, from the oldest event on."""
-    running = {key.rpartition(":")[0] for key in log.table("cursors")}
-    for name in names:
-        if f"route:{name}" not in running:
-            for lane in ROUTED:
-                log.put("cursors", f"route:{name}:{lane.name.lower()}", {"after": 0, "done": []})
-
-
-def forget_cursors(log: Log, routes: Mapping[str, Route]) -> list[str]:
-    """Delete the cursors that no route reads any more: they would keep their events for ever. Return their keys."""
-    read = {f"route:{name}:{lane.name.lower()}" for name, route in routes.items() for lane in route.reads}
-    stale = [key for key in log.table("cursors") if key.startswith("route:") and key not in read]
-    for key in stale:
-        log.put("cursors", key, None)
-    return stale

@@ -19,7 +19,7 @@ SEGMENTS_MIN: Final = 8  # one in use, the one before, the reserve, one ahead, a
 PAGE_BYTES: Final = 4096  # what the file system writes and accounts, however little of it changes
 SEGMENT_BYTES_MIN: Final = 16 * 1024
 STRANGERS_PERCENT: Final = 75  # of tables_bytes_max
-OWN_TABLES: Final = frozenset({"starts", "clock", "identity", "audit", "cursors", "damage"})
+OWN_TABLES: Final = frozenset({"starts", "clock", "identity", "audit", "cursors", "carried", "damage"})
 """Bounded by number: neither a start nor a route or a commit is refused for what fills the others."""
 OWN_SHARE: Final = 8  # each of them may take this part of tables_bytes_max
 START_BYTES: Final = 256  # of a row of "starts" with its key, about

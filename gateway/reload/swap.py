@@ -171,7 +171,7 @@ class Swap:
         for name in sorted(steps.targets_beginning):
             targets[name] = daemon.building.target(name, config.targets[name])
         _become(daemon.targets, {name: targets[name] for name in config.targets})
-        settle_cursors(daemon)
+        settle_cursors(daemon, made=steps.routes_beginning)
         there = {each.name: each for each in daemon.forwarders}
         for name in sorted(steps.routes_beginning):
             there[name] = forwarder_of(daemon, name)

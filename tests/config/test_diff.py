@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.config.diff import differences, needs_restart
+from gateway.config.diff import ONWARDS, differences, needs_restart
 from gateway.config.load import Config, load
 
 BASE = """
@@ -46,7 +46,7 @@ def test_each_change_says_where_it_stands_and_what_it_means(tmp_path: Path) -> N
     address = changes["targets.cloud.url"]
     assert (address.before, address.after) == ("mqtts://a.example", "mqtts://b.example")
     assert address.origin == f"{tmp_path / 'gateway.toml'}:10"
-    assert address.means == "target cloud is made anew, with its routes"
+    assert address.means == f"target cloud is made anew, with its routes{ONWARDS}"
     assert {key: changes[key].means for key in changes if key.startswith("sources.")} == {
         "sources.attic.url": "source attic is new",
         "sources.house.url": "source house is gone",

@@ -7,7 +7,6 @@ import asyncio
 import msgspec
 
 from gateway.event import Event, Lane
-from gateway.forward.forwarder import forget_cursors
 from gateway.routes import Route
 from tests.forward.memory import MemoryLog, judge
 from tests.forward.scene import durable_after, running
@@ -140,15 +139,6 @@ def test_a_new_route_starts_where_it_is_told() -> None:
         assert target.numbers() == [10, 11, 12, 13, 14]
 
     asyncio.run(main())
-
-
-def test_cursors_of_routes_that_are_no_more_are_deleted() -> None:
-    """A route taken out of the config keeps nothing: its cursors go; those of rules and other routes stay."""
-    log = MemoryLog()
-    for key in ("route:old:alarm", "route:old:telemetry", "route:cloud:alarm", "rules"):
-        log.put("cursors", key, {"after": 1, "done": []})
-    assert sorted(forget_cursors(log, {"cloud": Route(to="x")})) == ["route:old:alarm", "route:old:telemetry"]
-    assert sorted(log.table("cursors")) == ["route:cloud:alarm", "rules"]
 
 
 def test_lanes_of_a_route() -> None:

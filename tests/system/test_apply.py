@@ -99,6 +99,16 @@ def counted(cloud: Cloud) -> list[dict[str, Any]]:
     return [event["data"] for event in cloud.arrived if event["type"] == "counted"]
 
 
+def ids(cloud: Cloud) -> set[str]:
+    """Return the ids of what arrived."""
+    return {event["id"] for event in cloud.arrived}
+
+
+def cursors(house: House) -> list[str]:
+    """Return what events are kept for."""
+    return [str(row["cursor"]) for row in house.json("journal", "stat")["cursors"]]
+
+
 def steps(cloud: Cloud) -> list[tuple[str, str]]:
     """Return the audit records of applied configs, as (step, fault code)."""
     found = [event for event in cloud.arrived if event["type"] == "change_recorded"]
@@ -141,6 +151,27 @@ def test_it_goes_back_when_the_cloud_is_not_reached(rig: Rig) -> None:
         assert house.status()["applied"]["code"] == "EG-722"
         assert rig.ledger.current is None
         assert before.items() <= rig.trees().items()
+
+
+def test_what_another_cloud_got_in_a_try_is_sent_to_the_one_before(rig: Rig, mosquitto: Callable[..., Broker]) -> None:
+    """A route that led elsewhere for a try sends again from where it was before, each event under its id."""
+    other = mosquitto()
+    more = f'[targets.never]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1:{free_port()}"\n'
+    more += '[routes.cloud]\nto = "cloud"\n[routes.never]\nto = "never"\n'
+    elsewhere = rig.bundle("elsewhere", other.port, more=more)
+    with running(rig.house) as house, watching(rig.cloud.port, "gw/#") as cloud, watching(other.port, "gw/#") as there:
+        rig.read(1)
+        until(lambda: counted(cloud))
+        assert rig.apply(elsewhere, "--confirm", "10m", "--no-wait").code == 0
+        until(lambda: rig.applied() == rig.ledger.current.bundle)  # type: ignore[union-attr]
+        rig.read(2)
+        until(lambda: counted(there), lambda: there.arrived)
+        until(lambda: not sum(route["backlog"] for route in house.status()["routes"] if route["name"] == "cloud"))
+        house.ask("apply_revert")
+        until(lambda: rig.applied() == "")
+        until(lambda: ids(there) <= ids(cloud), lambda: (there.arrived, cloud.arrived))
+        assert len(counted(cloud)) == 2, "and nothing of before the try twice"
+        until(lambda: not [key for key in cursors(house) if "@" in key])
 
 
 def test_a_config_that_cannot_start_goes_back_at_once(rig: Rig) -> None:

@@ -27,7 +27,8 @@ from tests.system.rig import (
 
 ROUNDS = 7  # one of each change
 A_ROUND = 40  # messages
-RULE = """from gateway.rules import Context, Event, rule
+RULE = """from gateway.config.diff import ONWARDS
+from gateway.rules import Context, Event, rule
 
 
 @rule("reading_taken")
@@ -162,7 +163,7 @@ def test_a_reload_in_an_outage_keeps_the_backlog(tmp_path: Path, mosquitto: Call
         write(house, f"[targets.cloud]\nurl = 'mqtt://127.0.0.1:{broker.port}'\n")
         changes = reload(house)["changes"]
         assert [(each["key"], each["means"]) for each in changes] == [
-            ("targets.cloud.url", "target cloud is made anew, with its routes")
+            ("targets.cloud.url", f"target cloud is made anew, with its routes{ONWARDS}")
         ]
         until(lambda: readings(cloud.arrived).get("hall") == list(range(500)), lambda: len(cloud.arrived))
 
