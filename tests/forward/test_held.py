@@ -82,7 +82,7 @@ def test_led_elsewhere_for_good() -> None:
 
 
 def test_by_what_a_route_goes() -> None:
-    """Another cloud, credential, selector or room is another way; a version's folder and what nobody asks for is not."""
+    """Another cloud, credential, selector or room is another way; a version's folder or what nobody asks is not."""
     door = Device(id="house/z2m:door", name="door", room="hall")
 
     def way(

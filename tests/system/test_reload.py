@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gateway.config.diff import ONWARDS
 from simulators.processes import free_port
 from tests.mqtt.broker import Broker
 from tests.system.rig import (
@@ -27,8 +28,7 @@ from tests.system.rig import (
 
 ROUNDS = 7  # one of each change
 A_ROUND = 40  # messages
-RULE = """from gateway.config.diff import ONWARDS
-from gateway.rules import Context, Event, rule
+RULE = """from gateway.rules import Context, Event, rule
 
 
 @rule("reading_taken")
