@@ -14,7 +14,7 @@ Kind = Literal["text", "lower", "word", "int", "number", "hex", "hex-signed", "h
 ``text``           without white space around it; ``lower``: in lower case; ``word``: letters, digits, ``_-.`` only
 ``int``            decimal, with or without a sign; ``number``: also with a fraction; nothing at all is unknown
 ``hex``            hexadecimal, unsigned; ``hex-signed``: two's complement in as many digits as there are
-``hex-magnitude``  hexadecimal, the topmost bit of its digits is the sign (RFLink's 800d is -13)
+``hex-magnitude``  hexadecimal, the topmost bit of its four digits or more is the sign (RFLink: 800d is -13, b0 is 176)
 ``bytes``          pairs of hexadecimal digits, kept as text in lower case (`bits` reads them)
 """
 
@@ -26,6 +26,7 @@ NUMBER_CHARS_MAX = 40
 _INT = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _HEX = re.compile(r"[0-9A-Fa-f]{1,16}", re.ASCII)
+_MAGNITUDE_DIGITS = 4  # at least so many hold the sign
 _BYTES = re.compile(r"(?:[0-9A-Fa-f]{2})*", re.ASCII)
 _WORD = re.compile(r"[\w.-]+")
 
@@ -86,7 +87,7 @@ def _hex_signed(text: str) -> int:
 
 
 def _hex_magnitude(text: str) -> int:
-    value, top = _hex(text), 1 << (4 * len(text.strip()) - 1)
+    value, top = _hex(text), 1 << (4 * max(len(text.strip()), _MAGNITUDE_DIGITS) - 1)
     return -(value - top) if value & top else value
 
 

@@ -1,9 +1,9 @@
 r"""``obis``: a P1 telegram of a smart meter (DSMR, eMUCS; IEC 62056-21 mode D): ``/header``, objects, ``!``.
 
 Each object ``1-0:1.8.1(001581.123*kWh)`` becomes ``{"1-0:1.8.1": {"value": 1581.123, "unit": "kWh"}}``; a time before
-the value (``0-1:24.2.1(161129200000W)(00981.443*m3)``) is its ``time``; of more than that there is ``values``, a list
-of texts. The storage number (``*255``) is left off. What is metered on M-Bus channels 1 to 4 (gas, water, heat) is
-gathered in ``mbus``, by channel: ``type``, ``id``, ``value``, ``unit``, ``time``.
+the value (``0-1:24.2.1(161129200000W)(00981.443*m3)``) is its ``time``; of more than that, and of an object that comes
+several times, there is ``values``, a list of texts. The storage number (``*255``) is left off. What is metered on M-Bus
+channels 1 to 4 (gas, water, heat) is gathered in ``mbus``, by channel: ``type``, ``id``, ``value``, ``unit``, ``time``.
 
 Times are local: ``offset_h`` is the standard time's offset from UTC, and the letter S adds the hour of summer.
 The framer has checked the CRC and taken it off.
@@ -27,6 +27,7 @@ CHANNELS = "1234"
 _OBJECT = re.compile(r"(?P<code>[0-9]{1,3}-[0-9]{1,3}:[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})(?:\*[0-9]{1,3})?", re.ASCII)
 _TIME = re.compile(r"(?P<digits>[0-9]{12})(?P<season>[SW]?)", re.ASCII)
 _VALUE = re.compile(r"(?P<number>-?[0-9]{1,12}(?:\.[0-9]{1,12})?)(?:\*(?P<unit>[A-Za-z0-9]{1,8}))?", re.ASCII)
+_STARLESS = re.compile(r"([0-9]{1,12}\.[0-9]{1,12})([A-Za-z]{1,5})", re.ASCII)  # (00.149kW); (534A) may be a name
 _READINGS = (
     "24.2.1",
     "24.2.3",
@@ -44,11 +45,17 @@ class Obis(Table, frozen=True, tag="obis"):
         """Return the parser for meters of this time zone."""
 
         def parse(payload: bytes) -> dict[str, Any]:
-            header, objects = _objects(payload)
+            header, found = _objects(payload)
             document: dict[str, Any] = {"header": header, "mbus": {}}
-            for code, groups in objects:
-                document[code] = _value(groups, self.offset_h)
-            _gather(document, dict(objects))
+            once: dict[str, list[str]] = {}
+            for code, groups in found:
+                if code in document:  # a list, hour by hour: no value of now
+                    document[code] = {
+                        "values": [*document[code].get("values", once.pop(code, [])), *groups][:GROUPS_MAX]
+                    }
+                else:
+                    once[code], document[code] = groups, _value(groups, self.offset_h)
+            _gather(document, once)
             return document
 
         return parse
@@ -74,8 +81,6 @@ def _objects(payload: bytes) -> tuple[str, list[tuple[str, list[str]]]]:
         if named is None or len(found) >= OBJECTS_MAX or len(groups) >= GROUPS_MAX:
             raise DecodeError(f"{shown(line)} is no object")
         found.append((named["code"], groups))
-    if len({code for code, _ in found}) != len(found):
-        raise DecodeError("an object is there twice")
     if not found:
         raise DecodeError("a telegram without objects")
     return "".join(c for c in header if c.isprintable()), found
@@ -93,6 +98,9 @@ def _value(groups: list[str], offset_h: int) -> dict[str, Any]:
 def _reading(text: str) -> dict[str, Any]:
     found = _VALUE.fullmatch(text)
     if found is None:
+        starless = _STARLESS.fullmatch(text)
+        if starless:
+            return {"value": _number(starless[1]), "unit": starless[2]}
         return {"text": text} if text else {}
     if found["unit"]:
         return {"value": _number(found["number"]), "unit": found["unit"]}
