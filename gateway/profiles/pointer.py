@@ -71,10 +71,14 @@ def compile_pointer(pointer: str) -> Read:
 
 
 def first_of(pointers: Sequence[str]) -> Read:
-    """Return a function that reads the first pointer present (null counts as present)."""
+    """Return a function that reads the first pointer present (null counts as present).
+
+    Beside others the empty pointer is the bare value of dialects that have both forms: an object is none.
+    """
     reads = [compile_pointer(pointer) for pointer in pointers]
     if len(reads) == 1:
         return reads[0]
+    reads = [read if pointer else _bare for pointer, read in zip(pointers, reads, strict=True)]
 
     def read(document: Any) -> Any:
         for one in reads:
@@ -102,6 +106,10 @@ def visit(segments: Sequence[Segment], document: Any) -> Iterator[tuple[Captures
         if captured is not None:
             for more, value in visit(rest, member):
                 yield ({segment.name: captured, **more} if segment.name else more), value
+
+
+def _bare(document: Any) -> Any:
+    return ABSENT if document.__class__ is dict else document
 
 
 def _one(key: str) -> Read:

@@ -38,6 +38,7 @@ def test_any_document_is_survived(document: Any) -> None:
 def test_first_present_wins_and_null_is_present() -> None:
     """Alternatives are tried in order; a null does not fall through to the next."""
     assert first_of(["/zz", "/n", "/a"])(MESSAGE) is None
+    assert [first_of(["/v", ""])(said) for said in ({"v": 1}, 2, {"time": 3})] == [1, 2, ABSENT]
 
 
 def test_visit_yields_captures() -> None:
