@@ -146,7 +146,8 @@ def identity(template: NameTemplate, captures: Mapping[str, str], member: Any) -
 
 def found_by(template: NameTemplate, member: Any) -> dict[str, str]:
     """Return what the paths of an id found in a message, by path: ``{/node}`` in a command is that."""
-    return {path: text_of(_pointer(path)(member)) for path in template.paths}
+    found = ((path, _pointer(path)(member)) for path in template.paths)
+    return {path: text_of(value) for path, value in found if value is not ABSENT}
 
 
 def types_of(means: Meaning, kind: str) -> tuple[str | None, str | None]:

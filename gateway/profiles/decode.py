@@ -176,7 +176,7 @@ class Decoder(Context):
             document = documents.get(message.format, ABSENT)
             if document is ABSENT or document.__class__ is DecodeError:
                 continue
-            sure = certain or (candidate is first and not message.asks_learned)
+            sure = (certain or candidate is first) and not message.asks_learned
             if sure or self._holds(candidate, document) or candidate is first:
                 self._read(candidate, document, delivery, out)
 

@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from gateway.errors import DecodeError
+
 MEMO_MAX = 512  # texts whose match one segment remembers
 
 Captures = dict[str, str]
@@ -192,7 +194,10 @@ def _fits(segments: tuple[Segment, ...], levels: list[str], found: Captures) -> 
 
 
 class NameTemplate:
-    """Text with ``{capture}`` and ``{/pointer}`` parts: a device's id, a field's name, a command's topic."""
+    """Text with ``{capture}`` and ``{/pointer}`` parts: a device's id, a field's name, a command's topic.
+
+    ``a/{/pointer?}`` is only ``a`` where the message has nothing there.
+    """
 
     def __init__(self, text: str) -> None:
         """Parse. Raises ValueError with what is wrong."""
@@ -200,16 +205,22 @@ class NameTemplate:
         pieces = _PART.split(text)
         if not text or any("{" in piece or "}" in piece for piece in pieces[::2]):
             raise ValueError(f"{text!r}: parts are {{capture}} or {{/path/in/the/message}}")
-        self._pieces = tuple(pieces)
-        self.paths = tuple(piece for piece in pieces[1::2] if piece.startswith("/"))
-        self.captures = frozenset(piece for piece in pieces[1::2] if not piece.startswith("/"))
+        self._may_lack = frozenset(i for i in range(1, len(pieces), 2) if pieces[i][0] == "/" and pieces[i][-1] == "?")
+        self._pieces = tuple(piece[:-1] if i in self._may_lack else piece for i, piece in enumerate(pieces))
+        self.paths = tuple(piece for piece in self._pieces[1::2] if piece.startswith("/"))
+        self.captures = frozenset(piece for piece in self._pieces[1::2] if not piece.startswith("/"))
 
     def render(self, captures: Mapping[str, str], path: Callable[[str], str] | None = None) -> str:
         """Fill in; `path` reads a pointer from the message. KeyError for a capture that is missing."""
         out = list(self._pieces)
         for i in range(1, len(out), 2):
             part = out[i]
-            out[i] = path(part) if path and part.startswith("/") else captures[part]
+            try:
+                out[i] = path(part) if path and part.startswith("/") else captures[part]
+            except DecodeError:
+                if i not in self._may_lack:
+                    raise
+                out[i - 1], out[i] = out[i - 1].removesuffix("/"), ""
         return "".join(out)
 
 

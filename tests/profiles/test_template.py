@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.errors import DecodeError
 from gateway.profiles.template import NameTemplate, TopicTemplate, covers
 from gateway.topic import is_filter, matches
 
@@ -77,6 +78,26 @@ def test_names_are_filled_in() -> None:
     template = NameTemplate("frigate:{/after/camera}/{role}")
     assert template.captures == {"role"}
     assert template.render({"role": "x"}, {"/after/camera": "drive"}.__getitem__) == "frigate:drive/x"
+
+
+def test_a_part_that_may_be_missing_is_left_out() -> None:
+    """A pointer with a question mark is left out where the message has nothing there, with the slash before it."""
+    template = NameTemplate("rtl_433:{/model}/{/channel?}/{/id?}")
+    assert template.paths == ("/model", "/channel", "/id")
+
+    def name(message: dict[str, str]) -> str:
+        def path(pointer: str) -> str:
+            if pointer[1:] not in message:
+                raise DecodeError(pointer)
+            return message[pointer[1:]]
+
+        return template.render({}, path)
+
+    assert name({"model": "Nexus", "channel": "2", "id": "7"}) == "rtl_433:Nexus/2/7"
+    assert name({"model": "Nexus", "id": "7"}) == "rtl_433:Nexus/7"
+    assert name({"model": "Nexus"}) == "rtl_433:Nexus"
+    with pytest.raises(DecodeError):
+        name({"id": "7"})
 
 
 @pytest.mark.parametrize(
