@@ -37,6 +37,7 @@ NO_SENSOR = [999, -273.15, 327.67, -327.68]  # in the thermostat cluster
 
 NAMES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("contact", "open", {"invertible": True}),
+    ("garage_door_contact", "open", {"invertible": True}),
     ("local_temperature", "temperature", {"null": NO_SENSOR}),
     ("temperature", "temperature", {}),
     ("occupied_heating_setpoint", "setpoint.heat", {}),
@@ -52,6 +53,7 @@ NAMES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("occupancy", "motion", {}),
     ("motion", "motion", {}),
     ("presence", "presence", {}),
+    ("target_distance", "distance", {}),
     ("vibration", "vibration", {}),
     ("tamper", "tamper", {}),
     ("smoke", "smoke", {}),

@@ -40,7 +40,9 @@ def availability(
         return
     online = spec.map.get(text) if text is not None else None
     if text is None or online is None:
-        raise DecodeError(f"availability {shown(raw)} is none of {', '.join(spec.map)}")
+        raise DecodeError(
+            f"availability {'(nothing)' if raw is ABSENT else shown(raw)} is none of {', '.join(spec.map)}"
+        )
     if not online and spec.sleepy:
         out.ignored = f"{bound.message.profile}: asleep"
         return

@@ -32,6 +32,7 @@ from gateway.profiles.context import Decoded, Reading
 from gateway.profiles.decode import Decoder
 from gateway.profiles.devices import Device, Devices
 from gateway.profiles.ports import Ports
+from gateway.profiles.repeats import Repeats
 
 SAMPLE_BYTES_MAX = 32_000_000  # of one line of input: a 16 MB blob in base64, and some room
 NOW_NS = 1_772_323_200_000_000_000  # 2026-03-01T00:00:00Z: samples are decoded then, so that they stay true
@@ -144,6 +145,7 @@ class Heard:
         self.values.clear()
         if self._decoder is not None:
             self._decoder.installed(self.devices)  # forgets what it learned of topics too
+            self._decoder.repeats = Repeats()
         self._ports.forget()
 
 

@@ -50,7 +50,10 @@ def decode(*messages: Any) -> list[dict[str, Any]]:
 
 def test_decode_prints_one_line_for_each() -> None:
     """Each message has its line: device, class, profile, fields, events, or the reason it is refused."""
-    contact, text, again, down = decode(
+    press = {"topic": "home/gw/433toMQTT", "payload": {"value": 5592405, "protocol": 1}}
+    first, second, contact, text, again, down = decode(
+        press,
+        press,
         {"topic": "zigbee2mqtt/front door", "payload": {"contact": False, "battery": 90}},
         {"topic": "shellies/shellydw2-1/sensor/state", "payload": "open", "qos": 1, "source": "anything"},
         {"topic": "zigbee2mqtt/front door", "payload": '{"contact":false,"battery":90}'},
@@ -67,6 +70,8 @@ def test_decode_prints_one_line_for_each() -> None:
     }
     assert (text["fields"], text["events"]) == ({"open": True}, ["door_opened"])
     assert again == contact  # nothing is remembered from line to line
+    assert first == second
+    assert second["events"] == ["button_pressed"]  # no repeat of another line, either
     assert (down["device"], down["rejected"]) == (None, "no profile claims this topic")
 
 
