@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -50,7 +51,6 @@ class Document:
             raise ConfigError([_syntax_fault(file, text, str(error))]) from None
         except RecursionError:
             raise ConfigError([Fault(file, None, "nested too deeply")]) from None
-        self._lines = _Scanner(text).lines
 
     @classmethod
     def of(cls, data: dict[str, Any], file: Path | str) -> Document:
@@ -73,6 +73,11 @@ class Document:
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
             raise ConfigError([Fault(file, line, f"byte 0x{raw[error.start]:02x} is not UTF-8")]) from None
+
+    @cached_property
+    def _lines(self) -> dict[Place, int]:
+        """Where every key stands: looked for when something is wrong, because mostly nothing is."""
+        return _Scanner(self.text).lines
 
     def line(self, at: Place) -> int | None:
         """Return the line of a key, or of the nearest table around it; None for the empty place."""

@@ -9,16 +9,19 @@ What is not there is `ABSENT`, which is not the same as null.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.profiles.template import Captures, Segment, parse_segment
 
 ABSENT: Final[Any] = type("Absent", (), {"__repr__": lambda _: "ABSENT", "__bool__": lambda _: False})()
+POINTERS_MAX = 4_096  # that are remembered, compiled: profiles repeat them
 MEMBERS_MAX = 256  # members of one object or array that a capture looks at
 
 Read = Callable[[Any], Any]
 
 
+@lru_cache(POINTERS_MAX)
 def segments_of(pointer: str) -> tuple[Segment, ...]:
     """Split a pointer into segments. Raises ValueError unless it is empty or begins with a slash."""
     if pointer == "":
@@ -51,6 +54,7 @@ def key_among(alternatives: Sequence[Segment], keys: Sequence[str]) -> str | Non
     return None
 
 
+@lru_cache(POINTERS_MAX)
 def compile_pointer(pointer: str) -> Read:
     """Return a function message -> value or ABSENT. Raises ValueError for a bad pointer."""
     segments = segments_of(pointer)

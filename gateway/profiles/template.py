@@ -48,11 +48,13 @@ class Segment(NamedTuple):
         memo = self.memo
         if memo is None:
             return self._captured(text)
-        if text not in memo:
+        try:
+            return memo[text]
+        except KeyError:
             if len(memo) >= MEMO_MAX:
                 memo.clear()
-            memo[text] = self._captured(text)
-        return memo[text]
+            captured = memo[text] = self._captured(text)
+            return captured
 
     def _captured(self, text: str) -> str | None:
         if len(text) <= len(self.prefix) + len(self.suffix):
