@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -354,6 +355,8 @@ def serve(config: Config, daemon: Callable[[Config], Daemon] = Daemon) -> int:
     async def _run() -> int:
         with patient(starting):
             made = daemon(config)
+        gc.enable()
+        gc.freeze()  # what is there now stays: collections look at what comes
         starting.close()
         if hung_up:
             made.reload.hangup()

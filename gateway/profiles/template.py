@@ -138,6 +138,8 @@ class TopicTemplate:
 
         `prefixes` maps a default to what this source uses instead; a prefix may have several levels.
         """
+        if all(segment.default is None for segment in self.segments):
+            return self
         segments: list[Segment] = []
         self_defaults: Captures = {}
         for segment in self.segments:

@@ -17,10 +17,20 @@ from gateway.profiles.formats.table import Parse, Table
 Tabled = Raw | Split | Pairs | Csv | Pattern | Esp3 | Ramses | Obis
 """``format = { type = "...", ... }``; a new format has its Struct here."""
 
+PARSERS_MAX = 512  # that are remembered: most messages of a profile are read alike
+
+_parsers: dict[str, Parse] = {}
+
 
 def parser_of(table: Table) -> Parse:
     """Return the function ``bytes -> document`` of a table. ValueError for options that make no sense."""
-    return table.parser()
+    key = key_of(table)
+    parser = _parsers.get(key)
+    if parser is None:
+        if len(_parsers) >= PARSERS_MAX:
+            _parsers.clear()
+        parser = _parsers[key] = table.parser()
+    return parser
 
 
 def key_of(table: Table) -> str:
