@@ -39,6 +39,7 @@ LAYERS: list[set[str]] = [
         "progress",
         "codes",
         "actors",
+        "owner",
         "logs",
     },  # vocabulary
     {"mqtt", "framing"},  # sans-io, but for mqtt's asyncio shell

@@ -28,6 +28,7 @@ from gateway.clock import NS_PER_S, Clock, rfc3339
 from gateway.codes.service import APPLY_CLOUD, APPLY_START
 from gateway.config.places import places
 from gateway.errors import GatewayError
+from gateway.owner import as_owner
 
 FORMAT: Final = 1
 FOLDER: Final = "applied"  # in the state folder
@@ -222,25 +223,12 @@ def write(state: Path, ledger: Ledger) -> None:
     """Replace the file. Raises OSError."""
     folder = folder_of(state)
     partial = folder / f".{NAME}.partial"
-    with os.fdopen(_opened(partial, os.O_TRUNC), "wb") as raw:
+    with partial.open("wb") as raw:
         raw.write(msgspec.json.format(msgspec.json.encode(ledger), indent=1) + b"\n")
         raw.flush()
         os.fsync(raw.fileno())
-    own(partial, state)
     partial.replace(folder / NAME)
     sync_folder(folder)
-
-
-def _opened(path: Path, flags: int = 0) -> int:
-    """Open a file of a folder that is the gateway's user's: what root writes there follows no link out of it."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o640)
-
-
-def own(path: Path, like: Path) -> None:
-    """Give a file to the owner of a folder, where we may: the gateway's user must be able to replace it."""
-    if os.geteuid() == 0:
-        owner = like.stat()
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def sync_folder(folder: Path) -> None:
@@ -260,7 +248,8 @@ def alone(state: Path) -> Iterator[Ledger]:
     """
     import fcntl  # the command line starts where there is none
 
-    handle = os.open(_made(state), os.O_RDONLY | os.O_DIRECTORY)
+    with as_owner(state):
+        handle = os.open(_made(state), os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -279,7 +268,6 @@ def _made(state: Path) -> Path:
     folder = folder_of(state)
     if not folder.is_dir():
         folder.mkdir(mode=0o750, exist_ok=True)
-        own(folder, state)
         sync_folder(state)
     return folder
 
@@ -288,9 +276,7 @@ def _made(state: Path) -> Path:
 def _locked(state: Path) -> Iterator[None]:
     import fcntl
 
-    folder = _made(state)
-    with os.fdopen(_opened(folder / LOCK), "wb") as lock:
-        own(folder / LOCK, state)
+    with (_made(state) / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -24,13 +24,14 @@ from typing import Final
 
 from gateway.bundles import archive, manifest
 from gateway.bundles.bundle import SITES, Bundle, Site, changed_since, contents
-from gateway.bundles.ledger import CONFIG, ApplyError, Ledger, config_of, folder_of, own, sync_folder
+from gateway.bundles.ledger import CONFIG, ApplyError, Ledger, config_of, folder_of, sync_folder
 from gateway.bundles.manifest import Manifest, entry
 from gateway.config.installation import Part, named, parts
 from gateway.config.load import Config, read
 from gateway.config.places import Places
 from gateway.errors import ConfigError, Fault
 from gateway.overlay import Overlaid, read_overlaid
+from gateway.owner import as_owner
 
 SITE_OVERLAY: Final = "gateway.d/zy-site.toml"
 PLACES_OVERLAY: Final = "gateway.d/zz-applied.toml"
@@ -59,27 +60,34 @@ class Placing:
         self._step = step
 
     def place(self, number: int) -> Path:
-        """Write everything; returns the folder. Raises ConfigError, ApplyError, OSError: then it is gone again."""
+        """Write everything; returns the folder. Raises ConfigError, ApplyError, OSError: then it is gone again.
+
+        What is put there is read first, as whoever types; all that is written is written as the gateway's user.
+        """
         above = folder_of(self._places.state)
         folder, partial = above / f"{number:08d}", above / f".{number:08d}.partial"
         self._refuse_places()
+        files = dict(self._files())
+        with as_owner(self._places.state):
+            self._put(above, partial, folder, files)
+        return folder
+
+    def _put(self, above: Path, partial: Path, folder: Path, files: dict[str, bytes]) -> None:
         for leftover in (folder, *above.glob(".*.partial")):
             if leftover.is_dir():
                 shutil.rmtree(leftover)  # of one that was killed before anything named it
         try:
-            self._write(partial)
+            self._write(partial, files)
             self._step("rename")
             partial.rename(folder)
             sync_folder(above)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        return folder
 
-    def _write(self, folder: Path) -> None:
-        files = dict(self._files())
+    def _write(self, folder: Path, files: dict[str, bytes]) -> None:
         self._step("write")
-        folder.mkdir(mode=0o750)  # not there, and no link of somebody's
+        folder.mkdir(mode=0o750)
         for name in sorted(files):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -94,7 +102,6 @@ class Placing:
             (folder / name).symlink_to(self._base.parent / name)
         self._step("sync")
         for path in (folder, *folder.rglob("*")):
-            own(path, self._places.state)
             if path.is_dir() and not path.is_symlink():
                 sync_folder(path)
 
@@ -119,10 +126,11 @@ class Placing:
                 yield part
 
     def _devices_here(self) -> bytes | None:
-        """Return the devices that count now."""
-        config, _ = read(config_of(self._base))
-        file = config.gateway.devices if config is not None else self._base.parent / DEVICES
-        return file.read_bytes() if file.is_file() else None
+        """Return the devices that count now, as the gateway's user: what was applied is its to edit."""
+        with as_owner(self._places.state):
+            config, _ = read(config_of(self._base))
+            file = config.gateway.devices if config is not None else self._base.parent / DEVICES
+            return file.read_bytes() if file.is_file() else None
 
     def _overlay(self) -> str:
         lines = ["# Written by `edge-gateway apply`: what is the machine's own stays as it was."]
@@ -175,7 +183,11 @@ def edited(ledger: Ledger, state: Path, bundle: Bundle) -> list[str]:
     """Return the files of what counts now that were changed on this machine, and that a bundle would undo."""
     if ledger.current is None:
         return []
-    folder = folder_of(state) / ledger.current.name
+    with as_owner(state):
+        return list(_edited(folder_of(state) / ledger.current.name, bundle))
+
+
+def _edited(folder: Path, bundle: Bundle) -> list[str]:
     text = folder / manifest.NAME
     if not text.is_file():
         return []
@@ -193,15 +205,17 @@ def prune(ledger: Ledger, state: Path) -> None:
     named_now = {version.name for version in (ledger.current, ledger.before) if version is not None}
     folders = sorted(path for path in folder_of(state).iterdir() if path.is_dir() and path.name.isdecimal())
     rest = [path for path in folders if path.name not in named_now]
-    for path in rest[:-KEPT_MAX]:
-        shutil.rmtree(path, ignore_errors=True)
+    with as_owner(state):
+        for path in rest[:-KEPT_MAX]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(folder: Path) -> None:
     """Remove a version that was placed and is not to count. Raises ApplyError when it is no version."""
     if not (folder / CONFIG).is_file() or not folder.name.isdecimal():
         raise ApplyError(f"{folder} is no applied version")
-    shutil.rmtree(folder)
+    with as_owner(folder.parents[1]):
+        shutil.rmtree(folder)
 
 
 def _text(value: str) -> str:

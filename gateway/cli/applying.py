@@ -146,6 +146,7 @@ def _apply(words: argparse.Namespace, where: Places) -> int:
     from gateway.bundles.bundle import opened
     from gateway.bundles.placing import Placing, chosen, edited, prune, remove
     from gateway.clock import SystemClock, rfc3339
+    from gateway.owner import as_owner
     from gateway.quantity import duration_s
 
     try:
@@ -179,7 +180,8 @@ def _apply(words: argparse.Namespace, where: Places) -> int:
                 counted = ledgers.begun(now, version, confirm_s)
                 return ledgers.based(counted, words.base)
 
-            after = ledgers.change(where.state, begin)
+            with as_owner(where.state):
+                after = ledgers.change(where.state, begin)
         except BaseException:  # Ctrl-C, too: also in the moment in which it has come to count
             if not ledgers.counting(where.state, folder.name):
                 remove(folder)
@@ -308,6 +310,7 @@ def _ask(words: argparse.Namespace, where: Places) -> int:
     from gateway.api.line import NotRunning
     from gateway.bundles import ledger as ledgers
     from gateway.clock import SystemClock
+    from gateway.owner import as_owner
 
     asked = "apply_confirm" if words.confirm_now else "apply_revert" if words.revert else "applied"
     try:
@@ -320,7 +323,8 @@ def _ask(words: argparse.Namespace, where: Places) -> int:
             "apply_revert": lambda now: ledgers.reverted(now, why, "", clock),
         }
         if asked in changes:
-            ledgers.change(where.state, changes[asked])
+            with as_owner(where.state):
+                ledgers.change(where.state, changes[asked])
     now = ledgers.read(where.state)
     if words.json:
         left = ledgers.left_s(now, SystemClock())

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from gateway.cli.rule_loading import run_by_its_owner
 from gateway.cli.terminal import complain, movable, printable
 from gateway.quantity import duration_s
 
@@ -73,6 +74,8 @@ class Place:
             complain(f"there is no file {missing[0]}" if missing else "one folder with rules is wanted")
             return None
         installation = self.installation("")
+        if self.config is not None:
+            run_by_its_owner(self.config, folder)
         loaded = load(
             folder,
             house=House(installation.devices, {}),

@@ -85,9 +85,9 @@ def adopt(words: argparse.Namespace) -> int:
             found = client.ask("identity_adopt", how=words.how)
     except NotRunning:
         from gateway import identity
-        from gateway.clock import SystemClock, rfc3339
+        from gateway.cli.restored_identity import decide
 
-        decided = identity.adopt(where.state, words.how, rfc3339(SystemClock().wall_ns()))
+        decided = decide(where.state, words.how)
         found = {**identity.said(decided), "restart": False}
     if words.json:
         say_json(found)

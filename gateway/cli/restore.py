@@ -8,7 +8,7 @@ that was there is as it was; then it is kept under another name, as is every fil
 Without `to` everything goes where it came from. With it, the config's folder becomes `to`, what was elsewhere goes
 below it, and an overlay says where: a copy can be looked at without touching the original.
 
-As root, files get the owner of the folder they are put in: the gateway's user must be able to write them.
+Root puts files into a folder as its owner: the gateway's user must be able to write them, and can lead root nowhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.actors import myself
-from gateway.audit import LEFT, leave
+from gateway.audit import leave
 from gateway.bundles.ledger import folder_of
 from gateway.cli.restored_identity import Whose, placed
 from gateway.clock import SystemClock, rfc3339
@@ -43,6 +43,7 @@ from gateway.journal.lock import Lock
 from gateway.journal.options import JournalOptions
 from gateway.journal.restore import Staging
 from gateway.journal.segment import SEGMENT
+from gateway.owner import as_owner
 from gateway.secrets import Secret
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ class _Placing:
             if lock is not None:
                 stack.callback(lock.release)
             staging = self._journal.with_name(f".{self._journal.name}.restoring")
-            shutil.rmtree(staging, ignore_errors=True)  # of a restore that was killed
-            stack.callback(shutil.rmtree, staging, ignore_errors=True)
+            _delete(staging)  # of a restore that was killed
+            stack.callback(_delete, staging)
             started = self._stage(staging, options)
             for kept in self._others:
                 self._put(kept)
@@ -171,9 +172,9 @@ class _Placing:
         """Leave who did it for the first start, which puts it on the record; a restore does not fail for want of it."""
         with suppress(GatewayError, OSError):
             state = places(config).state
-            now = rfc3339(SystemClock().wall_ns())
-            leave(state, "backup_restored", myself(), now, file=self._file.name, epoch=started.epoch)
-            _own(state / LEFT, state)
+            now, actor = rfc3339(SystemClock().wall_ns()), myself()
+            with as_owner(state):
+                leave(state, "backup_restored", actor, now, file=self._file.name, epoch=started.epoch)
 
     def _refuse(self) -> None:
         """Look whether anything is in the way. Raises BackupError."""
@@ -190,25 +191,26 @@ class _Placing:
 
     def _lock(self) -> Lock | None:
         """Keep gateways away from the journal that is replaced. Raises JournalError when one has it."""
-        return Lock.acquire(OsDisk(), self._journal) if self._journal.is_dir() else None
+        with as_owner(self._journal):
+            return Lock.acquire(OsDisk(), self._journal) if self._journal.is_dir() else None
 
     def _stage(self, folder: Path, options: JournalOptions) -> Journal:
         """Put the journal together and start it once."""
-        staging = Staging(folder)
+        with as_owner(folder):
+            staging = Staging(folder)
         wanted = {kept.name: kept for kept in self._manifest.files if kept.name.startswith(f"{JOURNAL}/")}
 
         def take(name: str, _length: int, pieces: Iterator[bytes]) -> None:
             if name in wanted:
-                (folder / Path(name).name).unlink(missing_ok=True)
-                staging.add(Path(name).name, pieces, wanted[name])
+                with as_owner(folder):
+                    (folder / Path(name).name).unlink(missing_ok=True)
+                    staging.add(Path(name).name, pieces, wanted[name])
 
         if _read(self._file, take) != self._manifest:
             raise BackupError(f"{self._file} changed while it was read; nothing was touched")
         epoch, sequence = self._reached(options)
-        started = staging.start(self._manifest, options, SystemClock(), epoch=epoch, sequence=sequence)
-        for path in (folder, *folder.rglob("*")):
-            _own(path, self._journal.parent)
-        return started
+        with as_owner(folder):
+            return staging.start(self._manifest, options, SystemClock(), epoch=epoch, sequence=sequence)
 
     def _options(self) -> JournalOptions:
         """Return the journal's options as the backup's config says them."""
@@ -216,7 +218,7 @@ class _Placing:
         if config is None:
             raise BackupError(f"{self._file}: its config cannot be read; nothing was touched")
         options = config.journal
-        keys = [self._at_home(secret) for secret in (options.key, *options.old_keys)]
+        keys = [_in_memory(self._at_home(secret), n) for n, secret in enumerate((options.key, *options.old_keys))]
         options = msgspec.structs.replace(
             options, preallocate=False, key=keys[0], old_keys=tuple(secret for secret in keys[1:] if secret)
         )
@@ -265,15 +267,19 @@ class _Placing:
             if not self._differs(kept):
                 return
             self._keep(there)
+        content = self._content(kept)
+        with as_owner(there.parent):
+            self._write(there, content, kept.mode)
+
+    def _write(self, there: Path, content: bytes, mode: int) -> None:
         there.parent.mkdir(parents=True, exist_ok=True)
         partial = there.with_name(f".{there.name}.restoring")
         partial.unlink(missing_ok=True)
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, kept.mode)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(handle, "wb") as file:  # noqa: PTH123 - a handle, not a path
-            file.write(self._content(kept))
+            file.write(content)
             file.flush()
             os.fsync(handle)
-        _own(partial, there.parent)
         partial.replace(there)
         OsDisk().sync_folder(there.parent)
 
@@ -281,10 +287,13 @@ class _Placing:
         """Give the journal its name."""
         if self._journal.exists():
             self._keep(self._journal)
-        staging.rename(self._journal)
-        OsDisk().sync_folder(self._journal.parent)
+        with as_owner(self._journal.parent):
+            staging.rename(self._journal)
+            OsDisk().sync_folder(self._journal.parent)
         if self._to is None:
-            (Path(self._manifest.places["state"]) / HISTORY).unlink(missing_ok=True)  # it is of the journal before
+            state = Path(self._manifest.places["state"])
+            with as_owner(state):
+                (state / HISTORY).unlink(missing_ok=True)  # it is of the journal before
             if self._applied().is_dir():
                 self._keep(self._applied())  # what is restored counts, as it is in the config's folder
 
@@ -296,7 +305,8 @@ class _Placing:
         for number in range(1, OLD_MAX):
             old = path.with_name(f"{path.name}.old-{number}")
             if not old.exists():
-                path.rename(old)
+                with as_owner(path.parent):
+                    path.rename(old)
                 self._kept.append(str(old))
                 return
         raise BackupError(f"{path}: there are {OLD_MAX} old ones already; remove some")
@@ -313,7 +323,6 @@ class _Placing:
             overlay.write_text(
                 "# Written by `edge-gateway restore --to`: this copy is here.\n" + "\n".join(lines) + "\n"
             )
-            _own(overlay, file.parent)
 
     def _overlay(self, config: Config) -> Iterator[str]:
         assert self._to is not None
@@ -350,8 +359,16 @@ def _text(path: Path) -> str:
     return json.dumps(str(path), ensure_ascii=False)
 
 
-def _own(path: Path, like: Path) -> None:
-    """Give a file to the owner of a folder, where we may."""
-    if os.geteuid() == 0:
-        owner = like.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+def _in_memory(secret: Secret | None, number: int) -> Secret | None:
+    """Read a key as who types: the journal is started as its owner, who may not. Raises ConfigError."""
+    if secret is None:
+        return None
+    name = f"EDGE_GATEWAY_RESTORED_KEY_{number}"
+    os.environ[name] = secret()
+    return Secret("env", name)
+
+
+def _delete(folder: Path) -> None:
+    """Remove what a restore has made for itself."""
+    with as_owner(folder.parent):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway import identity as identities
-from gateway.bundles.ledger import own
 from gateway.clock import SystemClock, rfc3339
-from gateway.identity import KEY, NAME, How, Identity
+from gateway.identity import KEY, How, Identity
+from gateway.owner import as_owner
 
 
 class Whose(NamedTuple):
@@ -31,8 +31,8 @@ def placed(state: Path, rows: Mapping[str, Any], how: How | None) -> Whose:
         identity = msgspec.convert(rows[KEY], Identity)
     except (KeyError, msgspec.ValidationError):
         return Whose()
-    identities.save(state, identity)
-    own(state / NAME, state)
+    with as_owner(state):
+        identities.save(state, identity)
     if how is not None:
         return Whose(decide(state, how).id)
     verdict = identities.judge(identity.facts, identities.read_facts(state, identity.id))
@@ -41,6 +41,5 @@ def placed(state: Path, rows: Mapping[str, Any], how: How | None) -> Whose:
 
 def decide(state: Path, how: How) -> Identity:
     """Take note of what a person has decided. Raises GatewayError."""
-    decided = identities.adopt(state, how, rfc3339(SystemClock().wall_ns()))
-    own(state / NAME, state)
-    return decided
+    with as_owner(state):
+        return identities.adopt(state, how, rfc3339(SystemClock().wall_ns()))

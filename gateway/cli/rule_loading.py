@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.errors import Fault, probably_meant
@@ -32,6 +33,7 @@ def rules_with(config: Config, devices: Devices, values: Values) -> Loaded:
     from gateway.rules.language.house import House
     from gateway.rules.language.recipients import Recipients
 
+    run_by_its_owner(config, config.rules.folder)
     house = House(entries(devices), values)
     house.installed = house.installed or bool(values)  # what is in it can be misspelt
     with _alarm(config.rules.load_s_max) as rearm:
@@ -40,6 +42,14 @@ def rules_with(config: Config, devices: Devices, values: Values) -> Loaded:
             recipients=Recipients(config.notify.names), acting=acting(config), before=rearm,
             located=config.rules.location is not None,
         )  # fmt: skip
+
+
+def run_by_its_owner(config: Config, folder: Path) -> None:
+    """Let go of root for good before rules are run that were applied: they lie where the gateway's user may write."""
+    from gateway.owner import become_owner
+
+    if folder.is_relative_to(config.places.state):
+        become_owner(config.places.state)
 
 
 @contextmanager

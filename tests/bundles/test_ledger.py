@@ -129,19 +129,6 @@ def test_a_ledger_that_cannot_be_read_leads_nowhere(tmp_path: Path) -> None:
         assert (state / "applied" / "now.json").read_bytes() == text
 
 
-def test_root_follows_no_link_out_of_the_folder(tmp_path: Path) -> None:
-    """Where the gateway's user put a link in place of what an apply writes, nothing behind it is touched."""
-    state, other = tmp_path / "state", tmp_path / "other"
-    other.write_text("precious\n")
-    (state / "applied").mkdir(parents=True)
-    for name in ("lock", ".now.json.partial"):
-        (state / "applied" / name).symlink_to(other)
-        with pytest.raises(OSError, match="symbolic links"):
-            ledgers.change(state, lambda now: ledgers.begun(now, NEW, 60))
-        (state / "applied" / name).unlink()
-    assert other.read_text() == "precious\n"
-
-
 def test_a_start_that_fails_goes_back_once(tmp_path: Path) -> None:
     """What cannot run while it is tried is over with the first failure; what counts for good stays, whatever fails."""
     base, state = tmp_path / "gateway.toml", tmp_path / "state"
