@@ -22,6 +22,7 @@ from gateway.document import Document, Place
 from gateway.errors import ConfigError, Fault, probably_meant
 
 OVERLAYS_MAX = 100
+BEGINNINGS_MAX = 8  # tries to find the part of a broken file that can be read
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
 
 
@@ -121,7 +122,7 @@ def read_overlaid(file: Path, site: Path | None = None) -> Overlaid:
 
     Raises ConfigError with all faults.
     """
-    files = [file, *sorted((file.parent / "gateway.d").glob("*.toml")), *([site] if site else [])]
+    files = [*files_of(file), *([site] if site else [])]
     if len(files) > OVERLAYS_MAX:
         raise ConfigError([Fault(file.parent / "gateway.d", None, f"more than {OVERLAYS_MAX} files")])
     documents: list[Document] = []
@@ -134,6 +135,33 @@ def read_overlaid(file: Path, site: Path | None = None) -> Overlaid:
     if faults:
         raise ConfigError(faults)
     return Overlaid(documents, {"site": site.stem} if site else {})
+
+
+def files_of(file: Path) -> list[Path]:
+    """Return a config file and what is merged over it, in that order."""
+    return [file, *sorted((file.parent / "gateway.d").glob("*.toml"))]
+
+
+def as_far_as_it_goes(file: Path) -> dict[str, Any]:
+    """Return what the files say, each up to its first fault; for what has to work with a broken config, too."""
+    documents = [_beginning(path) for path in files_of(file)[:OVERLAYS_MAX]]
+    return Overlaid(documents).data
+
+
+def _beginning(file: Path) -> Document:
+    try:
+        return Document.read(file)
+    except ConfigError as error:
+        line = error.faults[0].line
+    for _ in range(BEGINNINGS_MAX):
+        try:
+            lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines(keepends=True)
+            return Document("".join(lines[: (line or 1) - 1]), file)
+        except ConfigError as error:
+            line = min(error.faults[0].line or 1, (line or 1) - 1)
+        except OSError:
+            break
+    return Document("", file)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:

@@ -24,6 +24,11 @@ class Service:
         if self._socket is not None:
             self._socket.setblocking(False)
 
+    @property
+    def managed(self) -> bool:
+        """Whether a service manager has started this program, and listens."""
+        return self._socket is not None
+
     def ready(self, status: str) -> None:
         """Say that sources are subscribed or retrying and the journal is open."""
         self._send(f"READY=1\nSTATUS={_line(status)}")

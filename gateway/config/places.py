@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.config.options import STATE
-from gateway.errors import ConfigError
-from gateway.overlay import read_overlaid
+from gateway.overlay import as_far_as_it_goes
 
 SOCKET_NAME = "api.sock"
 
@@ -21,12 +20,8 @@ class Places(NamedTuple):
 
 
 def places(file: Path) -> Places:
-    """Return what a config says of its places; one that is broken or not there has the defaults."""
-    try:
-        data = read_overlaid(file).data
-    except ConfigError:
-        data = {}
-    found = {}
+    """Return what a config says of its places, as far as it can be read; the rest has the defaults."""
+    data, found = as_far_as_it_goes(file), {}
     for section, key in (("gateway", "state"), ("journal", "folder"), ("api", "socket")):
         table = data.get(section)
         named = table.get(key) if isinstance(table, dict) else None

@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from gateway.actors import by_file
+from gateway.actors import by_file, person
 from gateway.audit import hash_of
 from gateway.bundles.ledger import trying
 from gateway.clock import rfc3339
@@ -99,7 +100,9 @@ class Reload:
     # ---- what others ask ----------------------------------------------------------------------------
 
     async def ask(self, actor: str = "person") -> Outcome:
-        """Reload, and return what came of it."""
+        """Reload, and return what came of it. The unit's ExecReload= is as anonymous as a signal."""
+        if self._daemon.service.managed and actor == person(os.geteuid()):
+            actor = SIGNAL
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
         self._actor = actor

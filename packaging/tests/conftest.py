@@ -31,10 +31,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--keep", type=Path, help="folder for consoles and journals (default: a new one)")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare how a test says that it is not for each Debian."""
+    config.addinivalue_line("markers", "suites(name, ...): run only on these")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that names a suite on every Debian there is."""
     if "suite" in metafunc.fixturenames:
-        metafunc.parametrize("suite", metafunc.config.getoption("--suite") or SUITES)
+        asked = metafunc.config.getoption("--suite") or SUITES
+        mark = metafunc.definition.get_closest_marker("suites")
+        metafunc.parametrize("suite", [each for each in asked if mark is None or each in mark.args])
 
 
 class Packages(NamedTuple):

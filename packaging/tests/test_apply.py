@@ -6,8 +6,11 @@ from conftest import Lab, figures
 
 
 def test_applied_under_load(lab: Lab) -> None:
-    """A bundle is confirmed, one with a wrong port goes back: the same process for systemd, and nothing is lost."""
+    """A bundle is confirmed, one with a wrong port goes back: one process for systemd and its watchdog, and no loss."""
     boot = lab.run("""
+        mkdir -p /etc/systemd/system/edge-gateway.service.d
+        printf '[Service]\\nWatchdogSec=4\\n' >/etc/systemd/system/edge-gateway.service.d/fast.conf
+        systemctl daemon-reload
         install $NEWER
         cloud
         use_oracle
@@ -31,14 +34,16 @@ def test_applied_under_load(lab: Lab) -> None:
         until_true 60 answers
         test "$(main_pid)" = "$pid"
         test "$(property NRestarts)" = 0
-        sleep 3
+        sleep 5
         test "$(property ActiveState)" = active
+        test "$(main_pid)" = "$pid"
         edge-gateway apply --status
         touch /tmp/enough
         until_true 60 sh -c '! systemctl is-active --quiet device'
         echo "judged $(python3 oracle.py judge)"
-        systemctl restart edge-gateway
-        until_true 60 answers
+        kill -STOP "$pid"
+        until_true 30 journalctl -u edge-gateway --grep 'Watchdog timeout' -q
+        until_true 60 another_than "$pid"
         edge-gateway check --effective | grep 'max_delay_ms = 33'
     """)
     assert figures(boot, "judged")["missing"] == 0

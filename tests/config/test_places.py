@@ -42,3 +42,15 @@ def test_what_is_right_in_a_config_with_faults_counts(tmp_path: Path) -> None:
     """A fault elsewhere does not hide where the gateway is."""
     (tmp_path / "gateway.toml").write_text("[gateway]\nstate = 'var'\nnmae = 1\n[surces]\n")
     assert places(tmp_path / "gateway.toml").state == tmp_path / "var"
+
+
+@pytest.mark.parametrize("broken", ["this is no TOML", "[api", "more = ", 'x = """', "[sources]\nhouse = 1\n[[["])
+def test_a_broken_file_hides_nothing_that_stands_before_the_fault(broken: str, tmp_path: Path) -> None:
+    """An overlay that is no TOML, or a fault at the end of the config itself: the gateway is where it is said to be."""
+    text = "[api]\nsocket = '/run/x.sock'\n[gateway]\nstate = 'var'\n"
+    (tmp_path / "gateway.d").mkdir()
+    (tmp_path / "gateway.toml").write_text(text)
+    (tmp_path / "gateway.d" / "60-broken.toml").write_text(broken)
+    assert places(tmp_path / "gateway.toml").socket == Path("/run/x.sock")
+    (tmp_path / "gateway.toml").write_text(f"{text}{broken}\nmore = 1\n")
+    assert places(tmp_path / "gateway.toml")[::2] == (tmp_path / "var", Path("/run/x.sock"))
