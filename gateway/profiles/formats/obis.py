@@ -2,8 +2,11 @@ r"""``obis``: a P1 telegram of a smart meter (DSMR, eMUCS; IEC 62056-21 mode D):
 
 Each object ``1-0:1.8.1(001581.123*kWh)`` becomes ``{"1-0:1.8.1": {"value": 1581.123, "unit": "kWh"}}``; a time before
 the value (``0-1:24.2.1(161129200000W)(00981.443*m3)``) is its ``time``; of more than that, and of an object that comes
-several times, there is ``values``, a list of texts. The storage number (``*255``) is left off. What is metered on M-Bus
-channels 1 to 4 (gas, water, heat) is gathered in ``mbus``, by channel: ``type``, ``id``, ``value``, ``unit``, ``time``.
+several times, there is ``values``, a list of texts. What is metered on M-Bus channels 1 to 4 (gas, water, heat) is
+gathered in ``mbus``, by channel: ``type``, ``id``, ``value``, ``unit``, ``time``.
+
+Older meters write ``1.8.1`` for ``1-0:1.8.1``. The storage number of now (``*255``) is left off; that of a former
+month stays with the name, ``1-0:1.8.1*04``, which is no value of now.
 
 Times are local: ``offset_h`` is the standard time's offset from UTC, and the letter S adds the hour of summer.
 The framer has checked the CRC and taken it off.
@@ -23,8 +26,13 @@ from gateway.profiles.formats.table import Parse, Table
 OBJECTS_MAX = 256  # of one telegram
 GROUPS_MAX = 128  # values of one object
 CHANNELS = "1234"
+NOW = "*255"
 
-_OBJECT = re.compile(r"(?P<code>[0-9]{1,3}-[0-9]{1,3}:[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})(?:\*[0-9]{1,3})?", re.ASCII)
+_OBJECT = re.compile(
+    r"(?P<medium>[0-9]{1,3}-[0-9]{1,3}:)?(?P<code>[0-9CFLP]{1,3}\.[0-9CFLP]{1,3}(?:\.[0-9]{1,3})?)"
+    r"(?P<storage>[*&][0-9]{1,3})?",
+    re.ASCII,
+)
 _TIME = re.compile(r"(?P<digits>[0-9]{12})(?P<season>[SW]?)", re.ASCII)
 _VALUE = re.compile(r"(?P<number>-?[0-9]{1,12}(?:\.[0-9]{1,12})?)(?:\*(?P<unit>[A-Za-z0-9]{1,8}))?", re.ASCII)
 _STARLESS = re.compile(r"([0-9]{1,12}\.[0-9]{1,12})([A-Za-z]{1,5})", re.ASCII)  # (00.149kW); (534A) may be a name
@@ -80,7 +88,8 @@ def _objects(payload: bytes) -> tuple[str, list[tuple[str, list[str]]]]:
         named = _OBJECT.fullmatch(code)
         if named is None or len(found) >= OBJECTS_MAX or len(groups) >= GROUPS_MAX:
             raise DecodeError(f"{shown(line)} is no object")
-        found.append((named["code"], groups))
+        storage = named["storage"] or NOW
+        found.append(((named["medium"] or "1-0:") + named["code"] + (storage if storage != NOW else ""), groups))
     if not found:
         raise DecodeError("a telegram without objects")
     return "".join(c for c in header if c.isprintable()), found
