@@ -43,6 +43,7 @@ from gateway.forward.forwarder import ForwarderStatus
 from gateway.installation.raw import Raw, secrets_in
 from gateway.journal.committer import State as DiskState
 from gateway.journal.options import RESERVE_SEGMENTS
+from gateway.profiles.report import only_a_bridge
 from gateway.rules.files.edits import version
 
 if TYPE_CHECKING:
@@ -271,7 +272,9 @@ class Answers:
         return DeviceStatus(
             installed=len(installed),
             heard=len(values),
-            not_adopted=sum(installed.get(device) is None for device in values),
+            not_adopted=sum(
+                installed.get(device) is None and not only_a_bridge(known) for device, known in values.items()
+            ),
             unknown=len(installation.unknown),
             file=installation.file.name,
             since=installation.since or None,

@@ -64,7 +64,7 @@ def listing(words: argparse.Namespace) -> int:
     """List every device that is installed or was heard of."""
     if words.unknown:
         return unknown(words)
-    known = [device for device in _known(words) if not (words.new and device["installed"])]
+    known = [device for device in _known(words) if not words.new or _new(device)]
     if words.names:
         for name in adopting.names([device["id"] for device in known], [device["name"] for device in known]):
             say(name)
@@ -79,7 +79,7 @@ def listing(words: argparse.Namespace) -> int:
     rows = [
         [
             d["id"],
-            "" if d["installed"] else "new",
+            "new" if _new(d) else "bridge" if d["bridge"] else "",
             d["name"] or d["called"],
             d["room"],
             d["kind"],
@@ -92,7 +92,7 @@ def listing(words: argparse.Namespace) -> int:
         for d in known
     ]
     table(["id", "", "name", "room", "kind", "class", "profile", "QoS", "labels", "last values"], rows)
-    new = [device["id"] for device in known if not device["installed"]]
+    new = [device["id"] for device in known if _new(device)]
     if new:
         say(
             f"\n{len(new)} not adopted; give one a name and a room: edge-gateway devices adopt {shlex.quote(new[0])}",
@@ -191,6 +191,8 @@ def _known(words: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _device(device_id: str, installed: Device | None, values: dict[str, Any]) -> dict[str, Any]:
     """Describe a device: what a person decided, what its profile says, what was last heard."""
+    from gateway.profiles.report import only_a_bridge
+
     heard = values.get("$", {})  # beside the fields: the profile that reads it
     return {
         "id": device_id,
@@ -200,6 +202,7 @@ def _device(device_id: str, installed: Device | None, values: dict[str, Any]) ->
         "labels": list(installed.labels) if installed else [],
         "invert": bool(installed and installed.invert),
         "installed": installed is not None,
+        "bridge": only_a_bridge(values),
         "called": heard.get("name", ""),
         "described_by": heard.get("from", ""),
         "profile": heard.get("profile", ""),
@@ -207,6 +210,11 @@ def _device(device_id: str, installed: Device | None, values: dict[str, Any]) ->
         "qos": heard.get("qos"),  # it last sent at; 0: nobody acknowledges it
         "values": {field: value for field, value in values.items() if not field.startswith("$")},
     }
+
+
+def _new(device: dict[str, Any]) -> bool:
+    """Return whether a person is asked to name a device."""
+    return not device["installed"] and not device["bridge"]
 
 
 def _values(values: dict[str, Any]) -> str:

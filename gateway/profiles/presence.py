@@ -47,6 +47,9 @@ def availability(
         out.ignored = f"{bound.message.profile}: asleep"
         return
     known = context.introduce(bound, None, out)
+    if spec.scope == "parent" and not notes_of(known).get("parent"):
+        notes_of(known)["parent"] = True
+        out.changed.append(bound.subject)
     online = _effective(bound, spec, known, delivery.topic, online=online, out=out)
     messages.note_reading(bound, known, {"online": online}, out)
     if online and bound.silence_ns:

@@ -10,6 +10,7 @@ survives restarts. Each device's entry holds its fields and, under `NOTES`, what
 * ``pending``  field -> value held back by `min_interval` (JOURNAL: a held value is journalled as pending)
 * ``keys``     episode -> digest of what was last reported about it, at most `EPISODES_MAX`
 * ``alias``    field -> key under which the device last reported it
+* ``parent``   it speaks for what is behind it, too
 * ``via``      the device it is behind; ``own``: what it was itself when that went offline
 * ``silent``   it is offline because nothing was heard of it; ``votes``: what each of several topics says
 * ``resets``   fields that are true and will be false by themselves
@@ -72,6 +73,12 @@ def policy_of(report: Report | str | None) -> Policy:
         min_interval_ns=duration_ns(report.min_interval),
         max_silence_ns=duration_ns(report.max_silence),
     )
+
+
+def only_a_bridge(known: Known) -> bool:
+    """Return whether nothing was heard of a device but whether it and what is behind it are there: nobody names it."""
+    notes = known.get(NOTES, {})
+    return bool(notes.get("parent")) and "profile" not in notes
 
 
 def notes_of(known: Known) -> dict[str, Any]:

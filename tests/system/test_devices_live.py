@@ -71,7 +71,14 @@ def test_an_edit_is_live_everywhere_and_a_fault_changes_nothing(
     with running(house), device(port) as sender:
         until(lambda: house.status()["rules"]["state"] == "running", house.status)
         assert types(opened(house, sender)) == ["door_closed", "door_opened"]
+        sender.tell("zigbee2mqtt/bridge/state", {"state": "online"})
+        until(lambda: house.status()["devices"]["heard"] == 2, house.status)
         assert house.status()["devices"]["not_adopted"] == 1
+        assert house("devices", "list", "--new", "--names").out.split() == ["house/z2m:bath"], "nobody names a bridge"
+        assert [(each["id"], each["bridge"]) for each in house.json("devices", "list")] == [
+            ("house/z2m:bath", False),
+            ("house/z2m:bridge", True),
+        ]
 
         file.write_text(WINDOW)
         until(lambda: house.status()["devices"]["installed"] == 1, house.status)
