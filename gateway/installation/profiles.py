@@ -11,7 +11,9 @@ What a serial line is opened with (baud, framing, polls) counts from the next re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,14 +41,14 @@ LOOK_S = 0.5
 NAMED_MAX = 100  # profiles in an event `profiles_changed`
 
 Signature = tuple[int, int, int]
-Seen = dict[Path, Signature]
+Seen = dict[str, Signature]  # by path: as text, because it is compared twice a second
 
 
 class FoundProfiles(NamedTuple):
     """What was read, and from which files."""
 
     files: Seen
-    compiled: dict[Path, tuple[Signature, Compiled]]
+    compiled: dict[str, tuple[Signature, Compiled]]
     catalogue: Catalogue
 
 
@@ -61,10 +63,10 @@ class ProfileFiles:
         self.waiting: list[str] = []  # profiles whose line has changed: that counts from the next reload
         self.one = asyncio.Lock()  # who reads them and lets them count has this, between the two
         self._seen = self._judged = self._look_at_files(daemon.config)
-        self._compiled: dict[Path, tuple[Signature, Compiled]] = {
-            Path(compiled.file): (self._seen[Path(compiled.file)], compiled)
+        self._compiled: dict[str, tuple[Signature, Compiled]] = {
+            compiled.file: (self._seen[compiled.file], compiled)
             for compiled in daemon.catalogue.profiles.values()
-            if Path(compiled.file) in self._seen
+            if compiled.file in self._seen
         }
         self._links = {name: (p.source.link, p.source.poll) for name, p in daemon.catalogue.profiles.items()}
 
@@ -93,12 +95,7 @@ class ProfileFiles:
     def _look_at_files(self, config: Config) -> Seen:
         found: Seen = {}
         for folder in config.profiles:
-            for file in sorted(folder.glob("*.toml"))[:PROFILES_MAX]:
-                try:
-                    status = file.stat()
-                except OSError:
-                    continue  # removed this moment
-                found[file] = (status.st_mtime_ns, status.st_size, status.st_ino)
+            found.update(sorted(_toml_files(folder))[:PROFILES_MAX])
         return found
 
     async def _take(self, files: Seen) -> None:
@@ -115,12 +112,12 @@ class ProfileFiles:
 
     def _compile(self, files: Seen) -> FoundProfiles:
         """Compile what changed; the rest is as it was. Raises ConfigError with the faults of all files."""
-        compiled: dict[Path, tuple[Signature, Compiled]] = {}
+        compiled: dict[str, tuple[Signature, Compiled]] = {}
         faults: list[Fault] = []
         for file, signature in files.items():
             before = self._compiled.get(file)
             try:
-                compiled[file] = before if before and before[0] == signature else (signature, load_profile(file))
+                compiled[file] = before if before and before[0] == signature else (signature, load_profile(Path(file)))
             except ConfigError as error:
                 faults += error.faults
         raise_faults(faults)
@@ -176,6 +173,16 @@ class ProfileFiles:
         except (JournalError, DiskRefused) as error:
             said = about(NOT_IN_THE_JOURNAL)
             log.error("profiles: what changed is in effect, and not in the journal: %s", error, extra=said)
+
+
+def _toml_files(folder: Path) -> Iterator[tuple[str, Signature]]:
+    """Yield the path of each profile in a folder, and what the file system says of it."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".toml"):
+                with contextlib.suppress(OSError):  # removed this moment
+                    status = entry.stat()
+                    yield entry.path.removeprefix("./"), (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _of(compiled: Compiled) -> tuple[Any, Any]:

@@ -229,7 +229,7 @@ class Edits:
             self.spares.options = self.terms.options
 
     async def _look(self) -> None:
-        now = await asyncio.to_thread(snapshot.signature, self.folder)
+        now = snapshot.signature(self.folder)  # cheaper than to wake a thread for it, five times a second
         installed = self._installed.is_set()
         self._installed.clear()
         same = now == self._seen and not installed
