@@ -26,7 +26,7 @@ _TABLE: dict[tuple[str, ...], Unit] = {
     ("Cel", "°C", "℃", "C", "degC", "celsius"): Unit("Cel"),
     ("[degF]", "°F", "℉", "F", "degF", "fahrenheit"): Unit("Cel", *_F),
     ("K",): Unit("Cel", 1, -273.15),
-    ("%RH",): Unit("%RH"),
+    ("%RH", "%rH"): Unit("%RH"),
     ("%EL",): Unit("%EL"),
     ("%",): Unit("%"),
     ("V", "volt"): Unit("V"),

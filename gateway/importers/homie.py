@@ -25,9 +25,15 @@ STATES = {"ready": True, "alert": True, "sleeping": True, "disconnected": False,
 _ATTRIBUTES = {"$datatype": 0, "$unit": 1, "$format": 2, "$settable": 3, "$retained": 4, "$name": 5}
 _NONE = ["string", "", "", False, True, ""]
 _NUMBERS = ("integer", "float")
+_PRESSES = ("button", "action", "event", "press")
+_PAIRS = {"on": ("off", "on"), "open": ("closed", "open"), "locked": ("unlocked", "locked")}
+_TYPE = "homie-homecontrol/v1/type="  # of nodes, in a library many devices are built with: what a bare name means there
+_TYPED = {("switch", "state"): "on", ("contact", "state"): "open", ("water", "detected"): "leak"}
 
 Row = dict[str, Any]
-"""{n: name, r: root or "", p: {node: {property: [datatype, unit, format, settable, retained, name]}}}"""
+"""{n: name, r: root or "", p: {node: {property: [datatype, unit, format, settable, retained, name]}}, t: {node: type}}
+
+``t`` has the types that say something, and may be missing."""
 
 
 class Homie:
@@ -103,6 +109,7 @@ class Homie:
                 row["p"][node] = {
                     name: _property(one) for name, one in list(found.items())[:PROPERTIES_MAX] if isinstance(one, dict)
                 }
+                _keep_type(row, node, _short(about.get("type")))
         taken = self._put(key, row)
         taken.whole = True
         return taken
@@ -120,6 +127,8 @@ class Homie:
         row = orjson.loads(orjson.dumps(row)) if row else {"n": "", "r": "", "p": {}}
         if attribute == "$name" and not place:
             row["n"] = text
+        elif attribute == "$type" and len(place) == 1 and text.startswith(_TYPE) and len(row.get("t", ())) < NODES_MAX:
+            _keep_type(row, place[0], text)
         elif len(place) == 2 and attribute in _ATTRIBUTES:
             nodes = row["p"].setdefault(place[0], {})
             if len(row["p"]) > NODES_MAX or len(nodes) >= PROPERTIES_MAX:
@@ -172,16 +181,18 @@ class _Made:
         self._title = row["n"] or device
         for number, (node, properties) in enumerate(row["p"].items()):
             if _is_id(node):
-                self._node(f"{top}/{device}", device, node, f"n{number}", properties)
+                self._node(f"{top}/{device}", device, node, f"n{number}", properties, row.get("t", {}).get(node, ""))
 
-    def _node(self, above: str, device: str, node: str, capture: str, properties: Mapping[str, list[Any]]) -> None:
+    def _node(
+        self, above: str, device: str, node: str, capture: str, properties: Mapping[str, list[Any]], kind: str
+    ) -> None:
         part, sources = Part(), list[tuple[str, str]]()
         for name, about in properties.items():
             if not _is_id(name):
                 part.leave(f"{node}/{name}", "no id")
                 continue
             before = set(part.fields)
-            _read(part, name, about)
+            _read(part, name, about, kind)
             added = next(iter(part.fields.keys() - before), "")
             if added:
                 sources.append((name, added))
@@ -207,10 +218,9 @@ class _Made:
         kind, unit, form = about[0], about[1], about[2]
         rules: dict[str, Any] = {"text": "$value"}
         made = part.fields.get(field, {})
-        if kind == "boolean":
-            flags = {"true": "true", "false": "false"}
-            if made.get("map") == {"true": False, "false": True}:
-                flags = {"true": "false", "false": "true"}
+        table = made.get("map", {}) if made.get("type") == "bool" else {}
+        if kind == "boolean" or table:
+            flags = {str(flag).lower(): text for text, flag in table.items()} or {"true": "true", "false": "false"}
             rules |= {"arg": {"type": "bool"}, "map": flags}
         elif kind in _NUMBERS:
             low, high, step = _limits(form)
@@ -250,27 +260,28 @@ class _Made:
         }  # fmt: skip
 
 
-def _read(part: Part, name: str, about: list[Any]) -> None:
-    """Add the field of one property."""
-    kind, unit, form, _, retained, _ = about
+def _read(part: Part, name: str, about: list[Any], of: str) -> None:
+    """Add the field of one property; `of` is its node's type."""
+    kind, unit, form, settable, retained, _ = about
     tail = ext(name)
-    of: dict[str, Any] = dict(unit_of("ext.x", unit))
+    unit_rules: dict[str, Any] = dict(unit_of("ext.x", unit))
+    flag, table = _flags(name, about, of) if kind in ("boolean", "enum") else (None, {})
     if kind in _NUMBERS:
         found = words.number(name, unit)
         if found is not None and part.add(found[0], "", **found[1]):
             return
-        part.add(tail or "", "", type="number", **of)
-    elif kind == "boolean":
-        field, mapped = _boolean(name, form)
-        if field is None or not part.add(field, "", map=mapped, type="bool"):
-            part.add(tail or "", "", map={"true": True, "false": False}, type="bool")
-    elif kind == "enum" and not retained and words.word(name) in ("button", "action", "event", "press"):
+        part.add(tail or "", "", type="number", **unit_rules)
+    elif kind == "boolean" or flag:
+        if flag is None or not part.add(flag, "", map=table, type="bool"):
+            table = {"true": True, "false": False} if kind == "boolean" else table
+            part.add(tail or "", "", map=table, type="bool")
+    elif kind == "enum" and not retained and not settable and words.word(name) in _PRESSES:
         part.add("button", "", momentary=True)
     elif kind == "enum" and words.word(name) in ("mode", "state", "action"):
         values = set(form.split(","))
-        table, field = (MODES, "mode") if words.word(name) == "mode" else (ACTIONS, "action")
-        sure = values & (table.keys() - {"off"}) if field == "mode" else values & {"heating", "cooling"}
-        if not (sure and part.add(field, "", map=table, **{"else": "other"})):
+        meant, field = (MODES, "mode") if words.word(name) == "mode" else (ACTIONS, "action")
+        sure = values & (meant.keys() - {"off"}) if field == "mode" else values & {"heating", "cooling"}
+        if not (sure and part.add(field, "", map=meant, **{"else": "other"})):
             part.add(tail or "", "", type="text")
     elif kind == "json":
         part.leave(name, "JSON")
@@ -278,16 +289,29 @@ def _read(part: Part, name: str, about: list[Any]) -> None:
         part.add(tail or "", "", type="text")
 
 
-def _boolean(name: str, form: str) -> tuple[str | None, dict[str, bool]]:
-    """Return the field of a bool, and which way round it is: its labels are those of false and of true."""
+def _flags(name: str, about: list[Any], of: str) -> tuple[str | None, dict[str, bool]]:
+    """Return the field of a bool or of an enum that is one, and what its texts are; None: not known what it is.
+
+    The labels of a bool are those of false and of true, those of an enum are what comes. Open and closed of a motion
+    sensor are those of its relay: which is which, nobody says.
+    """
+    kind, _, form, settable, _, _ = about
     labels = [label.strip().lower() for label in form.split(",")]
-    if set(labels) == {"open", "closed"}:
-        opened = labels[1] == "open"
-        return "open", {"true": opened, "false": not opened}
-    if set(labels) == {"locked", "unlocked"}:
-        locked = labels[1] == "locked"
-        return "locked", {"true": locked, "false": not locked}
-    return words.boolean(name), {"true": True, "false": False}
+    texts = ["false", "true"] if kind == "boolean" else [text.strip() for text in form.split(",")]
+    said = _TYPED.get((of, words.word(name))) or words.boolean(name)
+    for field, (no, yes) in _PAIRS.items():
+        if {no, yes} != set(labels) or len(labels) != len(texts):
+            continue
+        table = {text: label == yes for text, label in zip(texts, labels, strict=True)}
+        if field == "on":
+            return said or ("on" if settable and words.word(name) in ("state", "value") else None), table
+        return (said or field) if said in (None, field, "window_detected") else None, table
+    return said if kind == "boolean" else None, {"true": True, "false": False}
+
+
+def _keep_type(row: Row, node: str, said: str) -> None:
+    if said.startswith(_TYPE):
+        row.setdefault("t", {})[node] = said.removeprefix(_TYPE)
 
 
 def _limits(form: str) -> Iterator[float | None]:

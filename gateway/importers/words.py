@@ -15,6 +15,7 @@ NUMBERS: dict[str, str] = {
     "temperature": "temperature", "local_temperature": "temperature", "room_temperature": "temperature",
     "current_temperature": "temperature", "humidity": "humidity", "pressure": "pressure",
     "setpoint": "setpoint.heat", "heating_setpoint": "setpoint.heat", "target_temperature": "setpoint.heat",
+    "set_temperature": "setpoint.heat", "consumption": "energy",
     "cooling_setpoint": "setpoint.cool", "illuminance": "illuminance", "lux": "illuminance", "co2": "co2",
     "battery": "battery", "battery_level": "battery", "power": "power", "energy": "energy", "voltage": "voltage",
     "current": "current", "frequency": "frequency", "position": "position", "brightness": "brightness",
@@ -24,7 +25,7 @@ BOOLS: dict[str, str] = {
     "open": "open", "motion": "motion", "occupancy": "motion", "presence": "presence", "smoke": "smoke",
     "leak": "leak", "water_leak": "leak", "tamper": "tamper", "vibration": "vibration", "gas": "gas", "co": "co",
     "carbon_monoxide": "co", "locked": "locked", "battery_low": "battery.low", "low_battery": "battery.low",
-    "on": "on", "on_off": "on", "power": "on", "relay": "on", "switch": "on",
+    "window_open": "window_detected", "on": "on", "on_off": "on", "power": "on", "relay": "on", "switch": "on",
 }  # fmt: skip
 
 _BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -37,6 +37,22 @@ def five(nodes: dict[str, dict[str, Any]], device: str = "box", house: House | N
         ("state", {"datatype": "enum", "format": "idle,heating"}, b"heating", "action", "heating"),
         ("state", {"datatype": "enum", "format": "washing,done"}, b"done", "ext.state", "done"),
         ("color", {"datatype": "color", "format": "rgb"}, b"rgb,1,2,3", "ext.color", "rgb,1,2,3"),
+        ("switch", {"datatype": "enum", "format": "On,Off"}, b"On", "on", True),
+        ("motion", {"datatype": "enum", "format": "ON,OFF"}, b"OFF", "motion", False),
+        ("motion", {"datatype": "enum", "format": "OPEN,CLOSED"}, b"OPEN", "ext.motion", "OPEN"),
+        ("contact", {"datatype": "enum", "format": "OPEN,CLOSED"}, b"CLOSED", "open", False),
+        ("value", {"datatype": "boolean", "format": "off,on", "settable": True}, b"true", "on", True),
+        ("window-open", {"datatype": "boolean", "format": "closed,open"}, b"true", "window_detected", True),
+        ("set-temperature", TEMPERATURE, b"21.5", "setpoint.heat", 21.5),
+        ("consumption", {"datatype": "float", "unit": "kWh"}, b"1.5", "energy", 1500.0),
+        ("humidity", {"datatype": "float", "unit": "%rH"}, b"29.00", "humidity", 29),
+        (
+            "action",
+            {"datatype": "enum", "format": "up,stop", "settable": True, "retained": False},
+            b"up",
+            "ext.action",
+            "up",
+        ),
     ],
 )
 def test_properties(name: str, about: dict[str, Any], payload: bytes, field: str, value: Any) -> None:
@@ -133,3 +149,29 @@ def test_what_is_no_description_is_refused(payload: bytes) -> None:
     """A description that cannot be read is refused with the reason."""
     house = House(["homie"])
     assert "homie: " in str(house.say("homie/5/box/$description", payload).rejected)
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "field"), [("switch", "state", "on"), ("contact", "state", "open"), ("water", "detected", "leak")]
+)
+def test_the_type_of_a_node_says_what_a_bare_name_means(of: str, name: str, field: str) -> None:
+    """In both versions, over a restart, too; without the type, or of another, nobody says it."""
+    kind, about = f"homie-homecontrol/v1/type={of}", {"datatype": "boolean"}
+    house = House(["homie"])
+    house.say(
+        "homie/5/new/$description", {"nodes": {"one": {"type": kind, "properties": {name: about}}}}, retained=True
+    )
+    for topic, text in (("$homie", "4.0.0"), ("one/$type", kind), (f"one/{name}/$datatype", "boolean")):
+        house.say(f"homie/old/{topic}", text.encode(), retained=True)
+    house = house.restarted()
+    assert house.read(f"homie/5/new/one/{name}", b"true") == {"homie:new/one": {field: True}}
+    assert house.read(f"homie/old/one/{name}", b"true") == {"homie:old/one": {field: True}}
+    house = five({"one": {name: about}})
+    assert house.read(f"homie/5/box/one/{name}", b"true") == {"homie:box/one": {f"ext.{name}": True}}
+
+
+def test_a_switch_that_is_an_enum_is_set_with_its_words() -> None:
+    """A command takes a bool and sends what the device says itself."""
+    house = five({"one": {"state": {"datatype": "enum", "format": "ON,OFF", "settable": True}}})
+    assert house.read("homie/5/box/one/state", b"ON") == {"homie:box/one": {"on": True}}
+    assert house.send("homie:box/one", "set_on", False) == ("homie/5/box/one/state/set", "OFF")
