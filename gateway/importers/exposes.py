@@ -33,6 +33,11 @@ OPEN_WINDOW = {
     "true": True, "false": False, "ON": True, "OFF": False, "open": True, "opened": True, "close": False,
     "closed": False, "1": True, "0": False, "quarantine": False, "external_open": True,
 }  # fmt: skip
+FLAGS = {
+    "alarm": True, "detected": True, "leak": True, "presence": True, "low": True, "Nok": True, "normal": False,
+    "clear": False, "none": False, "absence": False, "middle": False, "medium": False, "high": False, "full": False,
+}  # fmt: skip
+"""Words of enums that are a flag: read when all of an enum's are here, and some of each."""
 NO_SENSOR = [999, -273.15, 327.67, -327.68]  # in the thermostat cluster
 
 NAMES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
@@ -53,10 +58,12 @@ NAMES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("occupancy", "motion", {}),
     ("motion", "motion", {}),
     ("presence", "presence", {}),
+    ("presence_state", "presence", {}),
     ("target_distance", "distance", {}),
     ("vibration", "vibration", {}),
     ("tamper", "tamper", {}),
     ("smoke", "smoke", {}),
+    ("smoke_state", "smoke", {}),
     ("carbon_monoxide", "co", {}),
     ("gas", "gas", {}),
     ("water_leak", "leak", {}),
@@ -84,6 +91,7 @@ NAMES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("ac_frequency", "frequency", {}),
     ("battery", "battery", {"unit": "%", "range": [0, 100]}),
     ("battery_low", "battery.low", {}),
+    ("battery_state", "battery.low", {}),
     ("device_temperature", "device.temperature", {}),
     ("linkquality", "link_quality", {"report": "never"}),
 )
@@ -241,10 +249,10 @@ def _meant(leaf: Leaf, names: set[str], power: str) -> tuple[str | None, dict[st
     if found is None or not _is_of_type(found, kind):
         return None, {}
     more: dict[str, Any] = dict(rules)
-    if found == "open":
+    if found == "open" and kind == "binary":
         more["map"] = _contact(leaf.expose)
-    elif kind == "binary" and "map" not in more:
-        more["map"] = _binary(leaf.expose)
+    elif kind in ("binary", "enum") and FIELDS[found].type == "bool" and "map" not in more:
+        more["map"] = _binary(leaf.expose) if kind == "binary" else _flags(leaf.expose)
     elif FIELDS[found].type == "number" and "unit" not in more:
         if not fits(found, None if unit == "lqi" else unit):
             return None, {}
@@ -254,9 +262,7 @@ def _meant(leaf: Leaf, names: set[str], power: str) -> tuple[str | None, dict[st
 
 def _is_of_type(field: str, kind: str) -> bool:
     wanted = FIELDS[field].type
-    return {"number": kind == "numeric", "bool": kind == "binary" or field == "window_detected"}.get(
-        wanted, kind in ("enum", "text")
-    )
+    return {"number": kind == "numeric", "bool": kind in ("binary", "enum")}.get(wanted, kind in ("enum", "text"))
 
 
 def _state(leaf: Leaf) -> tuple[str | None, dict[str, Any]]:
@@ -295,6 +301,12 @@ def _binary(expose: Mapping[str, Any]) -> dict[str, bool]:
     if on is None or off is None or text_of(on) == text_of(off):
         return {}
     return {text_of(on): True, text_of(off): False}
+
+
+def _flags(expose: Mapping[str, Any]) -> dict[str, bool]:
+    values = words(expose.get("values"))
+    found = {word: FLAGS[word] for word in values if word in FLAGS}
+    return found if len(found) == len(values) and {*found.values()} == {True, False} else {}
 
 
 def _plainly(leaf: Leaf, name: str) -> dict[str, Any]:
@@ -341,6 +353,7 @@ def _command(part: Part, leaf: Leaf, field: str | None, topic: str) -> None:
         field = None if field == "cover" else field  # it is told "close" and says "closed"
     elif kind == "enum":
         rules["arg"] = {"type": "enum", "values": values}
+        field = None if "map" in made else field  # it is told a word and says a flag
     elif kind == "text":
         rules["arg"] = {"type": "text"}
     arg = rules.get("arg")
