@@ -158,7 +158,7 @@ def state_of(clock: Clock, not_before_ns: int = RELEASED_NS) -> State:
 def rfc3339(wall_ns: int) -> str:
     """Write a wall time as RFC 3339 in UTC with milliseconds: ``2026-11-23T06:02:42.123Z``."""
     seconds, rest = divmod(wall_ns, NS_PER_S)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest // 1_000_000:03d}Z"
 
 
 def wall_ns_of(text: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -56,7 +56,7 @@ def _found(
     profile = catalogue.profiles.get(notes.get("profile", ""))
     if profile is None:
         raise DecodeError(f"{device_id} has not been heard yet: no profile is known for it")
-    command = commands_of(profile, notes).get(name)
+    command = _fitting(profile.commands.get(name, ()), notes)
     if command is None:
         takes = sorted(commands_of(profile, notes))
         hint = probably_meant(name, takes) or (f"it takes {', '.join(takes)}" if takes else "it takes none")
@@ -147,15 +147,18 @@ def _echoed(
 
 
 def commands_of(profile: Compiled, notes: Mapping[str, Any]) -> dict[str, Command]:
-    """Return the commands a device takes: those for its class whose captures are known of it."""
+    """Return the commands a device takes."""
+    found = {name: _fitting(commands, notes) for name, commands in profile.commands.items()}
+    return {name: command for name, command in found.items() if command is not None}
+
+
+def _fitting(commands: Sequence[Command], notes: Mapping[str, Any]) -> Command | None:
+    """Return the first of these that is for a device's class, and whose captures are known of it."""
     known = notes.get("captures", {}).keys()
-    found: dict[str, Command] = {}
-    for name, commands in profile.commands.items():
-        for command in commands:
-            fits = command.device_class in (None, notes.get("class")) and captures_of(command) <= known
-            if fits and name not in found:
-                found[name] = command
-    return found
+    for command in commands:
+        if command.device_class in (None, notes.get("class")) and captures_of(command) <= known:
+            return command
+    return None
 
 
 def command_for(profile: Compiled, notes: Mapping[str, Any], field: str) -> str | None:
