@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.api.status import Level, Status
 from gateway.codes import config
-from gateway.codes.clock import CLOCK_BEHIND, CLOCK_UNSYNCED, OTHER_MACHINE
+from gateway.codes.clock import CLIENT_ID_TAKEN, CLOCK_BEHIND, CLOCK_UNSYNCED, OTHER_MACHINE
 from gateway.codes.code import Code
 from gateway.codes.disk import BLOCKS_MENDED, DEAD_LETTERS, DISK_REFUSES, JOURNAL_FULL, RECORDS_DAMAGED
 from gateway.codes.rules import ALERTS_RAISED, RULE_FILE_FAULT, RULE_STOPPED, WALLS_ARE_THIN, WORKER_ENDED
@@ -97,7 +97,13 @@ def _routes(status: Status) -> Iterator[Finding]:
             text = f"Route {route.name} to {route.target} is {route.state}{since}{why}; {kept}"
             command = "edge-gateway check" if route.state == "refused" else "journalctl -u edge-gateway -n 50"
             code = ROUTE_REFUSED if route.state == "refused" else ROUTE_DOWN
+            command, code = _pushed_off(why) or (command, code)
             yield Finding("warning" if route.state == "retrying" else "bad", text, command, code)
+
+
+def _pushed_off(why: str) -> tuple[str, Code] | None:
+    """Return what to type when somebody else has connected with the gateway's client id, and the code."""
+    return (CLIENT_ID_TAKEN.type, CLIENT_ID_TAKEN) if CLIENT_ID_TAKEN.title in why else None
 
 
 _OF_KIND = {"serial": PORT_GONE, "bus": PORT_GONE, "listener": NOT_LISTENING, "http": NOT_LISTENING}
@@ -113,10 +119,8 @@ def _sources(status: Status) -> Iterator[Finding]:
             command = "edge-gateway check" if ours else "journalctl -u edge-gateway -n 50"
             if source.kind == "serial":
                 command = "edge-gateway serial list"
-            code = {"serial": PORT_GONE, "bus": PORT_GONE, "listener": NOT_LISTENING, "http": NOT_LISTENING}.get(
-                source.kind
-            )
-            code = code or (SOURCE_REFUSED if ours else SOURCE_DOWN)
+            code = _OF_KIND.get(source.kind) or (SOURCE_REFUSED if ours else SOURCE_DOWN)
+            command, code = _pushed_off(why) or (command, code)
             yield Finding("bad", f"Source {source.name}{where} {word}{why}", command, code)
         elif source.paused:
             text = f"Source {source.name} is paused: the disk does not keep up, devices wait"

@@ -46,3 +46,12 @@ NO_IDENTITY = Code(
     "The gateway runs; a copy of its card would not be noticed.",
     "edge-gateway identity show",
 )
+CLIENT_ID_TAKEN = Code(
+    612,
+    "Two programs use one MQTT client id, it seems",
+    "A broker keeps only one of them connected, so they push each other off. The gateway waits up to a minute in "
+    "between; events wait on the disk, and leave whenever it is connected.",
+    "edge-gateway identity show",
+    "A copied card: give the copy a name of its own ([gateway] name), and type `edge-gateway identity adopt --copy` "
+    "there. Else give one of them a `client_id`.",
+)

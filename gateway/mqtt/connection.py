@@ -3,7 +3,9 @@
 Waits between tries are random up to an exponentially growing limit (full jitter), so that a fleet does not
 come back at one moment. A refusal (wrong password, a certificate nobody trusts) is a state of its own and is
 tried again only after `refused_wait_s`: name, password and certificates are read anew each time, so a repaired
-file is enough. MQTT 5 is tried first; a broker that does not know it, or says nothing at all twice, gets 3.1.1.
+file is enough. So is being pushed off by another program with our client id: a broker says so (MQTT 5), or closes
+again and again soon after it let us in, with nothing of ours under way. MQTT 5 is tried first; a broker that does not
+know it, or says nothing at all twice, gets 3.1.1.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any, Final
 
 from gateway.backoff import Backoff
 from gateway.clock import Clock, rfc3339
-from gateway.codes.clock import WAITS_FOR_CLOCK
+from gateway.codes.clock import CLIENT_ID_TAKEN, WAITS_FOR_CLOCK
 from gateway.codes.code import Code
 from gateway.codes.sources import SOURCE_DOWN, SOURCE_REFUSED
 from gateway.codes.targets import BIRTH_REFUSED, BROKER_IS_OLD, ROUTE_DOWN, ROUTE_REFUSED
@@ -40,6 +42,7 @@ STABLE_S: Final = 10.0  # a connection that lasted so long was a good one: the n
 ANSWERED_WAIT_S: Final = 0.1  # longest wait after one that took something: some brokers close after each refusal
 GOODBYE_S: Final = 2.0  # how long DISCONNECT may take to leave
 SILENT_TRIES: Final = 2  # with one version before the other is tried
+PUSHED_MAX: Final = 3  # connections in a row that ended soon, for nothing we said: somebody has our client id, too
 _jitter = random.SystemRandom()
 
 
@@ -73,7 +76,10 @@ class Connection:
         self._silences = 0
         self._only_311 = False  # the broker said so
         self._paused = False
+        self._client_id = session.client_id
         self._answered = False
+        self._blamed = False  # a message of ours may be why the connection has ended
+        self._pushed = 0
         self._birth = options.birth
         self._ready = asyncio.Event()
         self._doubt: WaitsForClock | None = None
@@ -86,24 +92,27 @@ class Connection:
             began = loop.time()
             if self._doubt is None:
                 self._enter(Phase.CONNECTING)
-            self._answered = False
+            self._answered = self._blamed = False
             ending = await self._once()
             if self._other_version(ending):
                 continue
             if self._doubt is not None:
                 await self._wait_for_clock(self._doubt)
                 continue
-            if self._answered or loop.time() - began >= STABLE_S:
+            useful, stable = self._answered and self._blamed, loop.time() - began >= STABLE_S
+            if useful or stable:
                 backoff.reset()
+            self._pushed = self._pushed + 1 if ending.pushed and not (self._blamed or stable) else 0
+            taken = ending.reason_code == Reason.SESSION_TAKEN_OVER or self._pushed >= PUSHED_MAX
             wait_s = backoff.next_s()
-            if ending.refused:
+            if ending.refused or taken:
                 wait_s = self.options.refused_wait_s * _jitter.uniform(0.5, 1.0)
-            elif self._answered:
+            elif useful:
                 wait_s = min(wait_s, _jitter.uniform(0.0, ANSWERED_WAIT_S))
-            self._error = ending.why
-            self._enter(Phase.REFUSED if ending.refused else Phase.WAITING)
-            said = self._about(self._code(ending.refused))
-            log.warning("%s: %s; next try in %.1f s", self.name, ending.why, wait_s, extra=said)
+            self._error = f"{ending.why}: {CLIENT_ID_TAKEN.title} ({self._client_id!r})" if taken else ending.why
+            self._enter(Phase.REFUSED if ending.refused or taken else Phase.WAITING)
+            said = self._about(CLIENT_ID_TAKEN if taken else self._code(ending.refused))
+            log.warning("%s: %s; next try in %.1f s", self.name, self._error, wait_s, extra=said)
             await asyncio.sleep(wait_s)
 
     async def _wait_for_clock(self, doubt: WaitsForClock) -> None:
@@ -205,7 +214,7 @@ class Connection:
         try:
             await asyncio.wait({link.ended})
         finally:
-            self._answered = link.answered
+            self._answered, self._blamed = link.answered, self._blamed or link.refused
             if not link.ended.done():  # cancelled: the gateway stops
                 link.close(with_will=True)
                 await asyncio.wait({link.ended}, timeout=GOODBYE_S)
@@ -251,6 +260,7 @@ class Connection:
     def lost(self, answers: list[Answer]) -> None:
         """End: there is no link until the next one is welcome."""
         self.link = None
+        self._blamed = bool(answers)
         self._ready.clear()
         self._owner.disconnected(answers)
 

@@ -32,6 +32,7 @@ class Ending(msgspec.Struct, frozen=True):
     reason_code: int = Reason.UNSPECIFIED_ERROR
     refused: bool = False  # trying again at once is no use: credentials, certificate, permission
     silent: bool = False  # the peer took our CONNECT and said nothing
+    pushed: bool = False  # the peer let us in, and closed without a reason, with no SUBSCRIBE to blame
 
 
 class Link(Protocol):
@@ -40,6 +41,7 @@ class Link(Protocol):
     version: int
     ended: asyncio.Future[Ending]
     answered: bool  # the peer has answered a message of the owner's: the connection was good for something
+    refused: bool  # and has refused one: some close the connection over it
     limits: p.Properties  # what the peer takes, as CONNACK said
 
     def publish(

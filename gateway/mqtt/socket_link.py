@@ -46,7 +46,7 @@ class SocketLink(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         self.version = version
         self.ended: asyncio.Future[Ending] = loop.create_future()
-        self.answered = False
+        self.answered = self.refused = False
         self.limits = p.NO_PROPERTIES
         self._session = session
         self._owner = owner
@@ -58,6 +58,7 @@ class SocketLink(asyncio.BufferedProtocol):
         self._socket: Any = None  # for QUICKACK, where the loop lets us
         self._accepted = False
         self._birth_due = False
+        self._subscribing = 0  # SUBSCRIBE without an answer
         self._ending: Ending | None = None
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._flushing = False
@@ -153,7 +154,8 @@ class SocketLink(asyncio.BufferedProtocol):
         early = self._session.state is State.CONNECTING
         lost = self._session.lose()
         why = f"connection lost: {error}" if error else "the peer closed the connection"
-        ending = self._ending or Ending(why, silent=early, refused=early and _is_tls(error))
+        pushed = self._accepted and not self._subscribing
+        ending = self._ending or Ending(why, silent=early, refused=early and _is_tls(error), pushed=pushed)
         if not self.ended.done():
             self.ended.set_result(ending)
         if self._accepted:
@@ -165,6 +167,8 @@ class SocketLink(asyncio.BufferedProtocol):
         for news in received.news:
             if type(news) is p.Connack:
                 self._connack(news)
+            elif type(news) is p.Suback:
+                self._subscribing -= 1
             elif type(news) is p.Disconnect:
                 code = news.reason_code
                 self._end(Ending(f"disconnected: {words(news)}", code, refused=code in REFUSALS))
@@ -172,6 +176,7 @@ class SocketLink(asyncio.BufferedProtocol):
             if self._birth_due:
                 received.answers = self._without_birth(received.answers)
             self.answered = self.answered or bool(received.answers)
+            self.refused = self.refused or any(code >= Reason.UNSPECIFIED_ERROR for _, code in received.answers)
         if self._accepted and (received.messages or received.answers or received.news):
             self._owner.received(self, received)
         if received.error is not None:
@@ -249,6 +254,7 @@ class SocketLink(asyncio.BufferedProtocol):
 
     def subscribe(self, subscriptions: tuple[p.Subscription, ...]) -> None:
         """Send SUBSCRIBE."""
+        self._subscribing += 1
         self._session.subscribe(subscriptions)
         self._flush_soon()
 

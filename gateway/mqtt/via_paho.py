@@ -66,13 +66,14 @@ class PahoLink:
         self.version = version
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[Ending] = self._loop.create_future()
-        self.answered = False
+        self.answered = self.refused = False
         self._session = session
         self._owner = owner
         self._host = host
         self._options = options
         self.limits = NO_PROPERTIES
         self._accepted = False
+        self._subscribing = 0  # SUBSCRIBE without an answer
         self._ending: Ending | None = None
         self._tokens: dict[int, Any] = {}
         self._arrived: deque[p.Publish] = deque()  # bounded by the receive maximum, or by paho's thread waiting
@@ -163,7 +164,7 @@ class PahoLink:
         self, _client: paho.Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
         suback = p.Suback(mid, tuple(code.value for code in codes))
-        self._call(self._tell, Received([], [], [suback]))
+        self._call(self._subscribed, suback)
 
     def _on_disconnect(
         self, _client: paho.Client, _data: Any, _flags: paho.DisconnectFlags, code: ReasonCode, properties: Any
@@ -193,7 +194,12 @@ class PahoLink:
             answers = for_the_owner(self._host, [(self._tokens.pop(mid), reason_code)])
             if answers:
                 self.answered = True
+                self.refused = self.refused or reason_code >= Reason.UNSPECIFIED_ERROR
                 self._tell(Received([], answers, []))
+
+    def _subscribed(self, suback: p.Suback) -> None:
+        self._subscribing -= 1
+        self._tell(Received([], [], [suback]))
 
     def _tell(self, received: Received) -> None:
         if self._accepted and self._ending is None:
@@ -202,7 +208,8 @@ class PahoLink:
     def _lost(self, disconnect: p.Disconnect) -> None:
         why = f"disconnected: {words(disconnect)}" if disconnect.reason_code else "the peer closed the connection"
         refused = disconnect.reason_code in REFUSALS
-        self._end(Ending(why, disconnect.reason_code, refused=refused, silent=not self._accepted))
+        pushed = self._accepted and not (refused or self._subscribing)
+        self._end(Ending(why, disconnect.reason_code, refused=refused, silent=not self._accepted, pushed=pushed))
 
     def _end(self, ending: Ending) -> None:
         if self._ending is not None:
@@ -254,6 +261,7 @@ class PahoLink:
 
     def subscribe(self, subscriptions: tuple[p.Subscription, ...]) -> None:
         """Send SUBSCRIBE, at QoS 1 at most."""
+        self._subscribing += 1
         if self.version == p.V5:
             self._client.subscribe(
                 [

@@ -19,6 +19,7 @@ from gateway.api.status import (
     SourceStatus,
     Status,
 )
+from gateway.codes.clock import CLIENT_ID_TAKEN
 
 GOOD = Status(
     gateway="pi",
@@ -37,6 +38,18 @@ GOOD = Status(
 def but(**changes: Any) -> Status:
     """Return the good status with something else in it."""
     return msgspec.structs.replace(GOOD, **changes)
+
+
+def test_pushed_off_by_a_copy() -> None:
+    """A route and a source whose client id somebody else uses say which fault that is, and what to type."""
+    why = f"the peer closed the connection: {CLIENT_ID_TAKEN.title} ('gw-cloud')"
+    route = RouteStatus(name="a", target="c", kind="mqtt", state="refused", last_error=why)
+    source = SourceStatus(name="house", kind="mqtt", state="connecting", last_error=why)
+    for status in (but(routes=[route]), but(sources=[source])):
+        level, sentence = headline(status)
+        assert level == "bad"
+        assert "[EG-612]" in sentence
+        assert sentence.endswith("Type: edge-gateway identity show")
 
 
 def test_all_is_well() -> None:

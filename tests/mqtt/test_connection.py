@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from gateway.codes.clock import CLIENT_ID_TAKEN
 from gateway.mqtt import packet as p
 from gateway.mqtt.codec import Decoder, encode
 from gateway.mqtt.connection import Connection, Phase
+from gateway.mqtt.link import Link
 from gateway.mqtt.options import MessageOptions, TlsOptions
 from gateway.mqtt.session import token_of
 from gateway.mqtt.window import LOST
@@ -319,6 +321,35 @@ def test_refused_messages_do_not_stop_the_others(mosquitto: Callable[..., Broker
         assert len(owner.answers) == 20
 
     play(scene())
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_two_with_one_client_id_do_not_fight(mosquitto: Callable[..., Broker], version: str) -> None:
+    """Two that push each other off the broker stop soon: one is connected, the other waits and says what it is."""
+    broker = mosquitto()
+
+    async def scene() -> None:
+        quick = {"version": version, "reconnect_first_s": 0.01, "reconnect_max_s": 0.05, "refused_wait_s": 3600}
+        owners = [Telling(), Telling()]
+        async with (
+            running(owners[0], broker.url, client_id="copied", **quick) as one,
+            running(owners[1], broker.url, client_id="copied", **quick) as other,
+        ):
+            await until(lambda: {one.phase, other.phase} == {Phase.REFUSED, Phase.CONNECTED})
+            outside = one if one.phase is Phase.REFUSED else other
+            assert CLIENT_ID_TAKEN.title in str(outside.status()["last_error"])
+            assert "'copied'" in str(outside.status()["last_error"])
+
+    play(scene())
+
+
+class Telling(Recorder):
+    """Has something to say at once, each time."""
+
+    def connected(self, link: Link, *, session_present: bool) -> None:
+        """Say it."""
+        super().connected(link, session_present=session_present)
+        link.publish(b"t", b"1", 1, NONE if link.version == 5 else b"", "1")
 
 
 def test_birth_that_is_refused_is_given_up(mosquitto: Callable[..., Broker]) -> None:
