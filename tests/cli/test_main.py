@@ -10,13 +10,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import gateway
-from gateway.cli.main import parser
+from gateway.cli.main import GROUPS, parser
 from gateway.cli.reference import verbs
+from gateway.cli.verb import Parser
 from tests.cli.site import Site, command
 
 
@@ -73,6 +75,15 @@ def test_words_need_no_rooms() -> None:
     rooms = {name.split(".")[1] for name in loaded if name.startswith("gateway.")}
     assert rooms == {"cli", "clock", "errors", "quantity"}
     assert not {"asyncio", "tomllib", "paho", "zstandard"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_verb_is_found_where_it_is_declared(name: str) -> None:
+    """The words by which a module of verbs is found are those that it declares."""
+    found = Parser()
+    declared = found.add_subparsers()
+    import_module(f"gateway.cli.{name}").add_verbs(declared)
+    assert tuple(declared.choices) == GROUPS[name]
 
 
 def test_a_config_with_faults_is_78(site: Site) -> None:
