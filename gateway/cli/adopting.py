@@ -11,7 +11,7 @@ import dataclasses
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,13 +236,18 @@ class Work:
         from gateway.config.crosscheck import CrossCheck
         from gateway.installation.live import text_hash_of
 
-        faults = list(CrossCheck(dataclasses.replace(self.config, devices=found)).words_of_routes())
-        if not getattr(self.words, "force", True) and self._loses(found):
-            faults += self._missed(found)
-        if faults:
-            raise ConfigError(faults)
-        with suppress(ApiError), self._client() as client:
-            client.ask("devices_expect", text_hash=text_hash_of(text))
+        with ExitStack() as stack:
+            client = None
+            with suppress(ApiError):
+                client = stack.enter_context(self._client())  # before rules are run: they may be run as somebody else
+            faults = list(CrossCheck(dataclasses.replace(self.config, devices=found)).words_of_routes())
+            if not getattr(self.words, "force", True) and self._loses(found):
+                faults += self._missed(found)
+            if faults:
+                raise ConfigError(faults)
+            with suppress(ApiError):
+                if client is not None:
+                    client.ask("devices_expect", text_hash=text_hash_of(text))
 
     def _loses(self, found: Devices) -> bool:
         """Return whether a word that rules may use of a device is no more."""
