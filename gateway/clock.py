@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -138,10 +140,17 @@ def _flagged() -> int:
         return 0
 
 
+@cache
+def _adjtimex() -> Callable[[ctypes.Array[ctypes.c_char]], int]:
+    """Find the call once: it is asked each second."""
+    found: Callable[[ctypes.Array[ctypes.c_char]], int] = ctypes.CDLL(None, use_errno=True).adjtimex
+    return found
+
+
 def _kernel_synced() -> bool:
     timex = ctypes.create_string_buffer(256)  # struct timex is 208 bytes on 64-bit Linux; zeroed = read only
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+        state = _adjtimex()(timex)
     except (OSError, AttributeError):
         return True  # not Linux: a laptop, whose clock is fine
     status = ctypes.c_int.from_buffer(timex, 40 if ctypes.sizeof(ctypes.c_long) == 8 else 20).value
