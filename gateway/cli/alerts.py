@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gateway.cli.asking import ask
 from gateway.cli.terminal import say, say_json, table
 from gateway.cli.verb import Verbs, add, group
 
@@ -33,7 +34,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def listing(words: argparse.Namespace) -> int:
     """Print the alerts that are raised now."""
-    found = _ask(words, "alerts")
+    found = ask(words, "alerts")
     if words.json:
         say_json(found)
     elif found:
@@ -46,7 +47,7 @@ def listing(words: argparse.Namespace) -> int:
 
 def acknowledge(words: argparse.Namespace) -> int:
     """Acknowledge alerts, and say which."""
-    found = _ask(words, "alerts_acknowledge", alert=words.alert)
+    found = ask(words, "alerts_acknowledge", alert=words.alert)
     if words.json:
         say_json(found)
     for each in [] if words.json else found:
@@ -55,14 +56,6 @@ def acknowledge(words: argparse.Namespace) -> int:
         else:
             say(f"recorded: {each['text']}; the rules have not looked at it yet, see: edge-gateway status", "yellow")
     return 0
-
-
-def _ask(words: argparse.Namespace, what: str, **arguments: Any) -> Any:
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    with ApiClient(places(words.config).socket) as client:
-        return client.ask(what, **arguments)
 
 
 def _row(each: dict[str, Any]) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
-from gateway.cli.terminal import complain, say, say_json
+from gateway.cli.terminal import complain, fault_json, say, say_json
 from gateway.cli.verb import Verbs, add, group
 from gateway.errors import ConfigError, Fault, GatewayError
 
@@ -193,11 +193,9 @@ def _apply(words: argparse.Namespace, where: Places) -> int:
 def _refused(words: argparse.Namespace, refusal: ConfigError) -> int:
     from gateway.codes.service import APPLY_REFUSED
 
-    said = [
-        {"file": str(each.file), "line": each.line, "what": each.what, "hint": each.hint} for each in refusal.faults
-    ]
     if words.json:
-        say_json({"outcome": "refused", "code": str(APPLY_REFUSED), "faults": said})
+        faults = list(map(fault_json, refusal.faults))
+        say_json({"outcome": "refused", "code": str(APPLY_REFUSED), "faults": faults})
         return CONFIG_FAULT
     for fault in refusal.faults:
         complain(str(fault))

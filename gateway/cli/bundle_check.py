@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.bundles.bundle import Bundle, Site, opened
 from gateway.cli.rule_loading import never_observed, rules_with
-from gateway.cli.terminal import complain, say, say_json
+from gateway.cli.terminal import complain, fault_json, say, say_json
 from gateway.config.acting import acting
 from gateway.config.crosscheck import unknown_prefixes, unknown_profiles
 from gateway.config.installation import named
@@ -60,7 +60,7 @@ def check_bundle(words: argparse.Namespace) -> int:
             reports = [looking.report(site) for site in bundle.sites]
     except ConfigError as error:
         if words.json:
-            faults = [{**_fields(fault), "sites": []} for fault in error.faults]
+            faults = [{**fault_json(fault), "sites": []} for fault in error.faults]
             say_json({"ok": False, "bundle": str(words.bundle), "faults": faults, "warnings": [], "sites": []})
             return CONFIG_FAULT
         raise
@@ -148,8 +148,8 @@ def summary(bundle: Bundle, reports: list[Report]) -> dict[str, Any]:
         "hash": bundle.manifest.hash,
         "files": len(bundle.manifest.files),
         "program": bundle.manifest.program,
-        "faults": [{**_fields(fault), "sites": sites} for fault, sites in _shared(reports, "faults")],
-        "warnings": [{**_fields(fault), "sites": sites} for fault, sites in _shared(reports, "warnings")],
+        "faults": [{**fault_json(fault), "sites": sites} for fault, sites in _shared(reports, "faults")],
+        "warnings": [{**fault_json(fault), "sites": sites} for fault, sites in _shared(reports, "warnings")],
         "sites": [
             {"site": r.site, "ok": r.ok, "faults": len(r.faults), "counts": r.counts, "needs": r.needs} for r in reports
         ],
@@ -193,7 +193,3 @@ def _of(sites: list[str], reports: list[Report]) -> str:
 def _few(sites: list[str]) -> str:
     more = len(sites) - SITES_SHOWN_MAX
     return ", ".join(sites[:SITES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def _fields(fault: Fault) -> dict[str, Any]:
-    return {"file": str(fault.file), "line": fault.line, "what": fault.what, "hint": fault.hint}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.terminal import complain, say, say_json
+from gateway.cli.terminal import complain, fault_json, say, say_json
 from gateway.cli.verb import Verbs, add
 from gateway.errors import ConfigError, Fault, probably_meant
 from gateway.quantity import counted
@@ -149,17 +149,13 @@ def _print(
 def _print_json(
     words: argparse.Namespace, config: Config | None, faults: list[Fault], warnings: list[Fault], counts: dict[str, int]
 ) -> None:
-    answer: dict[str, Any] = {"ok": not faults, "faults": list(map(_fields, faults))}
-    answer |= {"warnings": list(map(_fields, warnings)), "counts": counts}
+    answer: dict[str, Any] = {"ok": not faults, "faults": list(map(fault_json, faults))}
+    answer |= {"warnings": list(map(fault_json, warnings)), "counts": counts}
     if words.effective and config is not None:
         from gateway.config.effective import values
 
         answer["effective"] = [value._asdict() for value in values(config)]
     say_json(answer)
-
-
-def _fields(fault: Fault) -> dict[str, Any]:
-    return {"file": str(fault.file), "line": fault.line, "what": fault.what, "hint": fault.hint}
 
 
 def effective_lines(config: Config) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.cli.asking import ask
 from gateway.cli.terminal import say, say_json
 from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed
 
@@ -28,11 +29,7 @@ def add_release(words: Verbs) -> None:
 
 def release(words: argparse.Namespace) -> int:
     """Let go."""
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    with ApiClient(places(words.config).socket) as client:
-        found = client.ask("claims_release", device=words.device, field=words.field)
+    found = ask(words, "claims_release", device=words.device, field=words.field)
     if words.json:
         say_json(found)
     else:

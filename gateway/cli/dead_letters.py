@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from gateway.cli.asking import connected
 from gateway.cli.terminal import Colour, complain, printable, say, say_json, table
 from gateway.cli.verb import Verbs, add, group
+from gateway.quantity import counted
 
 OK, BAD, USAGE = 0, 1, 2
 HEAD_CHARS = 60  # of a payload, in the list
@@ -146,15 +148,12 @@ def drop(words: argparse.Namespace) -> int:
 
 
 def _ask(words: argparse.Namespace, what: str, **more: Any) -> int:
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
     if bool(words.ids) == bool(words.all or _narrowed(words)):
         complain("name dead letters by their ids, or choose with --all, --reason, --device, --rule or --since")
         return USAGE
     ids = words.ids or [letter["id"] for letter in _letters(words, everything=False)]
     rows: list[dict[str, Any]] = []
-    with ApiClient(places(words.config).socket) as client:
+    with connected(words.config) as client:
         for first in range(0, len(ids), CHUNK):
             rows += client.ask(what, ids=ids[first : first + CHUNK], **more)
     if words.json:
@@ -174,7 +173,7 @@ def _outcome(row: dict[str, Any]) -> tuple[str, Colour | None]:
         return f"not tried{why}", "red"
     said = _SAID[row["state"]]
     if row["state"] == "decoded":
-        return f"{said}: {row['events']} event" + ("" if row["events"] == 1 else "s"), "green"
+        return f"{said}: {counted(row['events'], 'event')}", "green"
     return said + (why if row["state"] == "refused" else ""), _COLOURS.get(row["state"])
 
 

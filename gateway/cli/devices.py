@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.cli import adopting
+from gateway.cli.asking import connected
 from gateway.cli.claims import acting, add_release, lines
 from gateway.cli.heard import heard
 from gateway.cli.strangers import LISTEN_S, unknown
@@ -152,11 +153,8 @@ def _rules(words: argparse.Namespace, device: str) -> list[str]:
 
 def _not_read(words: argparse.Namespace, device: str) -> list[str]:
     """Return what a device says of itself and is not read; nothing to say when the gateway does not run."""
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
     try:
-        with ApiClient(places(words.config).socket) as client:
+        with connected(words.config) as client:
             said: list[str] = client.ask("devices_described", device=device)
     except (GatewayError, OSError):
         return []

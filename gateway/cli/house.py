@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.cli.asking import ask
 from gateway.cli.terminal import complain, say, say_json, table
 from gateway.cli.verb import Verbs, add
 from gateway.errors import GatewayError, probably_meant
@@ -40,7 +41,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def mode(words: argparse.Namespace) -> int:
     """Show or change the mode."""
-    found = _read(words)["mode"] if words.mode is None else _ask(words, "mode_set", mode=words.mode)
+    found = _read(words)["mode"] if words.mode is None else ask(words, "mode_set", mode=words.mode)
     if words.json:
         say_json(found)
         return 0
@@ -58,7 +59,7 @@ def mode(words: argparse.Namespace) -> int:
 def inputs(words: argparse.Namespace) -> int:
     """List inputs, show one or change it."""
     if words.value is not None:
-        found = _ask(words, "input_set", name=words.name, text=words.value)
+        found = ask(words, "input_set", name=words.name, text=words.value)
         if words.json:
             say_json(found)
         else:
@@ -94,20 +95,12 @@ def _say_taken_over(found: Mapping[str, Any]) -> None:
         say("recorded; the rules have not looked at it yet, see: edge-gateway status", "yellow")
 
 
-def _ask(words: argparse.Namespace, what: str, **arguments: Any) -> Any:
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    with ApiClient(places(words.config).socket) as client:
-        return client.ask(what, **arguments)
-
-
 def _read(words: argparse.Namespace) -> dict[str, Any]:
     """Return mode and inputs: from the running gateway, or as its journal has them."""
     from gateway.api.line import NotRunning
 
     try:
-        return {"mode": _ask(words, "mode"), "inputs": _ask(words, "inputs")}
+        return {"mode": ask(words, "mode"), "inputs": ask(words, "inputs")}
     except NotRunning:
         return _stored(words)
 

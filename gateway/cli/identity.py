@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from gateway.cli.asking import ask
 from gateway.cli.terminal import say, say_json
 from gateway.cli.verb import Verbs, add, group
 
@@ -75,19 +76,16 @@ def show(words: argparse.Namespace) -> int:
 
 def adopt(words: argparse.Namespace) -> int:
     """Decide, in the running gateway or in its state folder."""
-    from gateway.api.client import ApiClient
     from gateway.api.line import NotRunning
-    from gateway.config.places import places
 
-    where = places(words.config)
     try:
-        with ApiClient(where.socket) as client:
-            found = client.ask("identity_adopt", how=words.how)
+        found = ask(words, "identity_adopt", how=words.how)
     except NotRunning:
         from gateway import identity
         from gateway.cli.restored_identity import decide
+        from gateway.config.places import places
 
-        decided = decide(where.state, words.how)
+        decided = decide(places(words.config).state, words.how)
         found = {**identity.said(decided), "restart": False}
     if words.json:
         say_json(found)
@@ -108,18 +106,15 @@ def _say_restart(found: Mapping[str, Any]) -> None:
 
 def _said(words: argparse.Namespace) -> Mapping[str, Any]:
     from gateway import identity
-    from gateway.api.client import ApiClient
     from gateway.api.line import NotRunning
     from gateway.config.places import places
     from gateway.errors import GatewayError
 
-    where = places(words.config)
     try:
-        with ApiClient(where.socket) as client:
-            said: Mapping[str, Any] = client.ask("identity")
-            return said
+        return cast("Mapping[str, Any]", ask(words, "identity"))
     except NotRunning:
-        found = identity.load(where.state)
+        state = places(words.config).state
+        found = identity.load(state)
         if found is None:
-            raise GatewayError(f"there is no identity in {where.state} yet; it is made at the first start") from None
+            raise GatewayError(f"there is no identity in {state} yet; it is made at the first start") from None
         return {**identity.said(found), "restart": False}

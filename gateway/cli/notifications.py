@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gateway.cli.asking import ask
 from gateway.cli.terminal import Colour, say, say_json, table
 from gateway.cli.verb import Verbs, add, group
 
@@ -41,7 +42,7 @@ def add_verbs(verbs: Verbs) -> None:
 def notify(words: argparse.Namespace) -> int:
     """Tell somebody and wait for what becomes of it; 1 when it was not sent."""
     about = {"to": words.to, "text": words.text, "title": words.title, "urgent": words.urgent}
-    found = _ask(words, "notify", **about, wait_s=WAIT_S)
+    found = ask(words, "notify", **about, wait_s=WAIT_S)
     if words.json:
         say_json(found)
     for each in [] if words.json else found:
@@ -52,7 +53,7 @@ def notify(words: argparse.Namespace) -> int:
 
 def listing(words: argparse.Namespace) -> int:
     """Print what waits, and the newest outcomes."""
-    found = _ask(words, "notifications", limit=words.limit)
+    found = ask(words, "notifications", limit=words.limit)
     if words.json:
         say_json(found)
         return 0
@@ -76,14 +77,6 @@ def listing(words: argparse.Namespace) -> int:
             else "nobody can be told: add a [notify.NAME] to the config"
         )
     return 0
-
-
-def _ask(words: argparse.Namespace, what: str, **arguments: Any) -> Any:
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    with ApiClient(places(words.config).socket) as client:
-        return client.ask(what, **arguments)
 
 
 def _row(event: dict[str, Any]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from gateway.cli.asking import connected
 from gateway.cli.terminal import printable, say, say_json
 from gateway.errors import GatewayError
 from gateway.quantity import duration_s
@@ -15,16 +16,13 @@ SECONDS = 10.0  # without --follow
 
 def raw(words: argparse.Namespace) -> int:
     """Print what comes until it has been long enough, or --limit messages came."""
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
     try:
         seconds = SECONDS if words.seconds is None else duration_s(words.seconds)
     except ValueError as error:
         raise GatewayError(f"--for {words.seconds}: {error}") from None
     seconds = 0.0 if words.follow else seconds
     count = 0
-    with ApiClient(places(words.config).socket) as client:
+    with connected(words.config) as client:
         for item in client.stream("raw", topic=words.topic, source=words.source, seconds=seconds):
             if words.json:
                 say_json(item)

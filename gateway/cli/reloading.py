@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.asking import ask
 from gateway.cli.terminal import complain, say, say_json
 from gateway.cli.verb import Verbs, add, group
 
@@ -49,7 +50,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def reload(words: argparse.Namespace) -> int:
     """Have the running gateway reload; 78 when it refused, 1 when something needs a restart."""
-    outcome = _ask(words, "reload")
+    outcome = ask(words, "reload")
     if words.json:
         say_json(outcome)
     elif outcome["applied"]:
@@ -73,7 +74,7 @@ def diff(words: argparse.Namespace) -> int:
 
         outcome = of_bundles(words)
     else:
-        outcome = _of_two(*words.files) if words.files else _ask(words, "config_diff")
+        outcome = _of_two(*words.files) if words.files else ask(words, "config_diff")
     changes = [*outcome.get("changes", []), *outcome.get("files", [])]
     if words.json:
         say_json(outcome)
@@ -117,15 +118,6 @@ def _say_refused(outcome: dict[str, Any]) -> None:
         complain(f"nothing is changed: this needs a restart. Type: {RESTART}")
     else:
         complain("nothing is changed: the gateway goes on as before. Mend it, and see: edge-gateway check")
-
-
-def _ask(words: argparse.Namespace, what: str) -> dict[str, Any]:
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    with ApiClient(places(words.config).socket) as client:
-        found: dict[str, Any] = client.ask(what)
-        return found
 
 
 def _of_two(before: Path, after: Path) -> dict[str, Any]:

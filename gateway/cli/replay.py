@@ -7,9 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.asking import connected
 from gateway.cli.terminal import complain, say, say_json, table
 from gateway.cli.verb import Verbs, add
 from gateway.errors import GatewayError
+from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.api.client import ApiClient
@@ -56,14 +58,11 @@ def add_verbs(verbs: Verbs) -> None:
 
 def replay(words: argparse.Namespace) -> int:
     """Start, list or stop replays."""
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
     wrong = _wrong(words)
     if wrong:
         complain(f"edge-gateway replay: {wrong}")
         return USAGE
-    with ApiClient(places(words.config).socket) as client:
+    with connected(words.config) as client:
         if words.what == "list":
             return _list(words, client.ask("replay_list"))
         if words.what == "stop":
@@ -110,7 +109,7 @@ def _found(words: argparse.Namespace, client: ApiClient, asked: Mapping[str, Any
         say_json({"route": words.route, **found})
         return OK
     span = f", {found['first']} to {found['last']}" if found["events"] else ""
-    say(f"{_events(found['events'])} would be sent by route {words.route}{span}, {found['bytes']:,} bytes", "bold")
+    say(f"{counted(found['events'], 'event')} would be sent by route {words.route}{span}, {found['bytes']:,} bytes", "bold")
     _tell_rest(found)
     return OK
 
@@ -177,7 +176,7 @@ def _tell(words: argparse.Namespace, row: dict[str, Any]) -> int:
             say(f"replay {number} is under way. How far it is: edge-gateway replay list")
             return OK
         why = f": {row['why']}" if row["why"] else ""
-        say(f"replay {number} is {state}{why}: {_events(row['sent'])} sent", "green" if state == "done" else "yellow")
+        say(f"replay {number} is {state}{why}: {counted(row['sent'], 'event')} sent", "green" if state == "done" else "yellow")
         if row["refused"]:
             say(f"{row['refused']:,} were refused: edge-gateway dead-letters list", "red")
         if row["gone"]:
@@ -193,7 +192,3 @@ def _tell_rest(said: Mapping[str, Any]) -> None:
         )
     if said["kept_since"]:
         say(f"not all is there any more: before {said['kept_since']} only what had not been delivered then", "yellow")
-
-
-def _events(count: int) -> str:
-    return f"{count:,} event" + ("" if count == 1 else "s")

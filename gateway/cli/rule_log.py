@@ -6,14 +6,13 @@ import argparse
 import sys
 from typing import Any
 
-from gateway.api.client import ApiClient
+from gateway.cli.asking import connected
 from gateway.cli.terminal import printable, say, say_json, where
-from gateway.config.places import places
 
 
 def logs(words: argparse.Namespace) -> int:
     """Print lines, oldest first; with --follow those that come, too."""
-    with ApiClient(places(words.config).socket) as client:
+    with connected(words.config) as client:
         for line in client.stream("rules_log", rule=words.name or "", last=words.limit, follow=words.follow):
             if words.json:
                 say_json(line)

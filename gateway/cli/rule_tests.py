@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 import msgspec
 
 from gateway.cli.desk import Progress
-from gateway.cli.rules import BAD, OK, USAGE, Place, fault_json
-from gateway.cli.terminal import complain, say, say_json
+from gateway.cli.rules import BAD, OK, USAGE, Place
+from gateway.cli.terminal import complain, fault_json, say, say_json
 from gateway.errors import Fault
 from gateway.quantity import counted
 from gateway.rules.desk.coverage import Covered

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.cli.verb import Verbs, add, completed
+from gateway.cli.verb import RULE_NAMES, Verbs, add, completed
 
-RULE_NAMES = "rules list --names"  # prints what may stand for a rule
 RULES_TO_TAKE = "rules catalogue --names"
 TEMPLATES = ("event", "door", "warm", "light", "schedule")  # of gateway/cli/rule_templates.py
 

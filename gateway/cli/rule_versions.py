@@ -9,20 +9,17 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from gateway.cli.asking import connected
 from gateway.cli.terminal import complain, say, say_json, table
-from gateway.cli.verb import Verbs, add, completed
+from gateway.cli.verb import RULE_NAMES, Verbs, add, completed
 from gateway.errors import GatewayError
 from gateway.quantity import duration_s
 
-if TYPE_CHECKING:
-    from gateway.api.client import ApiClient
-
 OK, BAD = 0, 1
-RULE_NAMES = "rules list --names"  # prints what may stand for a rule
 SEEN_S_MAX = 5.0  # for a switched rule to be so
 
 
@@ -75,7 +72,7 @@ def history(words: argparse.Namespace) -> int:
 
     file = _name(words.file)
     try:
-        with _asking(words) as client:
+        with connected(words.config) as client:
             found: dict[str, Any] = client.ask("rules_history", file=file)
     except NotRunning:
         index = _store(words.config).index
@@ -106,7 +103,7 @@ def rollback(words: argparse.Namespace) -> int:
 
     file = _name(words.file)
     try:
-        with _asking(words) as client:
+        with connected(words.config) as client:
             said: dict[str, Any] = client.ask("rules_rollback", file=file, to=words.to)
             if not said["written"]:
                 _write(Path(said["path"]), said.pop("text").encode(errors="surrogateescape"), said["why"])
@@ -154,13 +151,6 @@ def _write(path: Path, source: bytes, why: str) -> None:
         raise GatewayError(f"{path}: {error.strerror}{also}") from None
 
 
-def _asking(words: argparse.Namespace) -> ApiClient:
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    return ApiClient(places(words.config).socket)
-
-
 def _store(config: Path) -> Any:
     from gateway.config.places import places
     from gateway.rules.files.versions import Versions
@@ -196,7 +186,7 @@ def enable(words: argparse.Namespace) -> int:
 def _switch(words: argparse.Namespace, what: str, **arguments: Any) -> int:
     """Ask for it and wait until it is so."""
     wanted = what == "rules_disable"
-    with _asking(words) as client:
+    with connected(words.config) as client:
         said: dict[str, Any] = client.ask(what, **arguments)
         end = time.monotonic() + SEEN_S_MAX
         while (words.name in client.ask("status")["rules"]["disabled"]) != wanted and time.monotonic() < end:

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.api.client import ApiClient
 from gateway.api.line import ApiError, NotRunning
+from gateway.cli.asking import connected
 from gateway.cli.rule_names import declared
-from gateway.cli.terminal import complain, say, say_json, table, where
+from gateway.cli.terminal import complain, fault_json, say, say_json, table, where
 from gateway.config.acting import acting
 from gateway.config.load import read
-from gateway.config.places import places
-from gateway.errors import Fault, GatewayError
+from gateway.errors import GatewayError
 from gateway.rules.files.loader import Loaded, entries, inspect
 from gateway.rules.language.acting import Acting
 from gateway.rules.language.recipients import Recipients
@@ -133,7 +132,7 @@ def _ms(us: float | None) -> str | None:
 def _live(config: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Return the rules of the running gateway by name, and how its files are; none when none runs."""
     try:
-        with ApiClient(places(config).socket) as client:
+        with connected(config) as client:
             said = client.ask("rules_list")
             return {rule["name"]: rule for rule in said["rules"]}, said.get("files", [])
     except ApiError:
@@ -143,7 +142,7 @@ def _live(config: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]
 def _enforced(config: Path) -> Mapping[str, Any] | None:
     """Return what keeps rules in where the gateway runs; None when none runs."""
     try:
-        with ApiClient(places(config).socket) as client:
+        with connected(config) as client:
             found: Mapping[str, Any] = client.ask("status")["rules"]["enforced"]
             return found
     except ApiError:
@@ -186,8 +185,3 @@ def looking_at(words: argparse.Namespace, place: Place, loaded: Loaded | None = 
 
 def _rule(rule: RuleInfo) -> dict[str, object]:
     return {field: getattr(rule, field) for field in rule.__struct_fields__}
-
-
-def fault_json(fault: Fault) -> dict[str, object]:
-    """Return a fault for a program."""
-    return {"file": str(fault.file), "line": fault.line, "what": fault.what, "hint": fault.hint}

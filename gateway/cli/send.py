@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.cli.asking import ask
 from gateway.cli.terminal import say, say_json
 from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed
 
@@ -31,11 +32,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def send(words: argparse.Namespace) -> int:
     """Ask the gateway to send; it answers when the command is on the disk."""
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
-
-    with ApiClient(places(words.config).socket) as client:
-        answer = client.ask("command", device=words.device, command=words.command, value=value_of(words.value))
+    answer = ask(words, "command", device=words.device, command=words.command, value=value_of(words.value))
     if words.json:
         say_json(answer)
     else:

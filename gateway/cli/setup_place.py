@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gateway.cli.asking import connected
 from gateway.cli.verb import CONFIG, HERE
 from gateway.errors import GatewayError
 
@@ -32,9 +33,7 @@ def own_listener(config: Path, url: str) -> str:
     """Return where the running gateway itself listens, if a broker's address leads there; empty: it does not."""
     import msgspec
 
-    from gateway.api.client import ApiClient
     from gateway.api.status import Status
-    from gateway.config.places import places
     from gateway.mqtt.options import ConnectionOptions
     from gateway.sources.exposure import loopback
 
@@ -42,7 +41,7 @@ def own_listener(config: Path, url: str) -> str:
         address = ConnectionOptions(url=url).address
         if not loopback(address.host):
             return ""
-        with ApiClient(places(config).socket) as client:
+        with connected(config) as client:
             said = msgspec.convert(client.ask("status"), Status)
     except (GatewayError, ValueError):
         return ""  # none runs, or it does not say; a wrong address is said when it is listened to

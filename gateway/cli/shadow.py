@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.cli import desk
+from gateway.cli.asking import connected
 from gateway.cli.backtest import MARKS, VERDICTS, say_counts, tell
 from gateway.cli.desk import BAD, OK, USAGE, Stop
 from gateway.cli.terminal import complain, say, say_json
@@ -49,8 +50,6 @@ def add_verbs(verbs: Verbs) -> None:
 
 def shadow(words: argparse.Namespace) -> int:
     """Run it until Ctrl-C; 1 when the candidate failed or did something else than the live rules."""
-    from gateway.api.client import ApiClient
-    from gateway.config.places import places
     from gateway.rules.desk.candidate import CallLimit
     from gateway.rules.desk.comparison import Comparison
 
@@ -61,7 +60,7 @@ def shadow(words: argparse.Namespace) -> int:
         return USAGE
     limit, stop, cut = CallLimit(words.call_limit), Stop(), ""
     comparison = Comparison(_Teller(as_json=words.json), WAIT_NS)
-    with ApiClient(places(words.config).socket) as client:
+    with connected(words.config) as client:
         standing = client.ask("rules_standing")
         ends = time.monotonic() + words.for_s if words.for_s else None
         test = _beside(client, standing, place, loaded, comparison, limit, lambda: stop.wanted or _past(ends))

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.asking import connected
 from gateway.cli.terminal import complain, printable, say, say_json
 from gateway.errors import GatewayError
 from gateway.quantity import counted, duration_s
@@ -26,9 +27,7 @@ Stranger = Mapping[str, Any]
 
 def unknown(words: argparse.Namespace) -> int:
     """List what no profile reads, of the running gateway and on its brokers. 1: nobody could be asked."""
-    from gateway.api.client import ApiClient
     from gateway.config.load import read
-    from gateway.config.places import places
 
     try:
         seconds = duration_s(words.seconds)
@@ -38,7 +37,7 @@ def unknown(words: argparse.Namespace) -> int:
     found: list[Stranger] = []
     silent: list[str] = []
     try:
-        with ApiClient(places(words.config).socket) as client:
+        with connected(words.config) as client:
             found += client.ask("devices_unknown")
     except GatewayError as error:
         silent.append(str(error))

@@ -10,6 +10,8 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
+from gateway.errors import Fault
+
 Colour = Literal["red", "green", "yellow", "blue", "dim", "bold"]
 _CODES: dict[str, int] = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "dim": 2, "bold": 1}
 CELL_CHARS_MAX = 100  # a longer cell is cut; --json has it whole
@@ -45,6 +47,11 @@ def complain(text: str) -> None:
 def say_json(value: Any) -> None:
     """Print one JSON document on one line."""
     sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+
+
+def fault_json(fault: Fault) -> dict[str, Any]:
+    """Return a fault as JSON has it."""
+    return {"file": str(fault.file), "line": fault.line, "what": fault.what, "hint": fault.hint}
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], colours: Sequence[Colour | None] = ()) -> None:

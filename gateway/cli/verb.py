@@ -16,6 +16,7 @@ HERE = "gateway.toml"  # what is asked about when the config is missing and this
 
 DEVICE_NAMES = "devices list --names"  # prints what may stand for a device
 NEW_NAMES = "devices list --names --new"  # those that are not adopted
+RULE_NAMES = "rules list --names"  # prints what may stand for a rule
 
 Run = Callable[[argparse.Namespace], int]
 """Does the verb; returns the exit code."""

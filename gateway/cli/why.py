@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.api.client import ApiClient
+from gateway.cli.asking import ask
 from gateway.cli.terminal import Colour, printable, say, say_json, where
-from gateway.config.places import places
-from gateway.quantity import duration
+from gateway.quantity import counted, duration
 
 Entry = Mapping[str, Any]
 Line = tuple[str, Colour | None]
@@ -17,8 +16,7 @@ Line = tuple[str, Colour | None]
 
 def why(words: argparse.Namespace) -> int:
     """Ask the running gateway and print what it says."""
-    with ApiClient(places(words.config).socket) as client:
-        found = client.ask("rules_why", name=words.name, device=words.device or "", last=words.last)
+    found = ask(words, "rules_why", name=words.name, device=words.device or "", last=words.last)
     if words.json:
         say_json(found)
         return 0
@@ -33,7 +31,7 @@ def lines(found: Entry) -> Iterator[Line]:
     yield f"{found['name']}: {found['title']}", "bold"
     yield f"  runs on  {found['trigger']}", None
     yield f"  file     {where(found['file'], found['line'])}{version}", None
-    times = f"{found['fired']:,} time" + ("" if found["fired"] == 1 else "s")
+    times = counted(found["fired"], "time")
     fired = f"{times} since the gateway started" if found["fired"] else "not since the gateway started"
     last = f", last {found['fired_at']}" if found["fired_at"] else ""
     took = f", {found['call_us_median'] / 1000:.2f} ms a call" if found["call_us_median"] is not None else ""
