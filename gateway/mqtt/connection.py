@@ -42,7 +42,7 @@ STABLE_S: Final = 10.0  # a connection that lasted so long was a good one: the n
 ANSWERED_WAIT_S: Final = 0.1  # longest wait after one that took something: some brokers close after each refusal
 GOODBYE_S: Final = 2.0  # how long DISCONNECT may take to leave
 SILENT_TRIES: Final = 2  # with one version before the other is tried
-PUSHED_MAX: Final = 3  # connections in a row that ended soon, for nothing we said: somebody has our client id, too
+PUSHED_MAX: Final = 3  # connections that ended soon, for nothing we said: somebody has our client id, too
 _jitter = random.SystemRandom()
 
 
@@ -102,7 +102,7 @@ class Connection:
             useful, stable = self._answered and self._blamed, loop.time() - began >= STABLE_S
             if useful or stable:
                 backoff.reset()
-            self._pushed = self._pushed + 1 if ending.pushed and not (self._blamed or stable) else 0
+            self._pushed = 0 if stable else self._pushed + (ending.pushed and not self._blamed)
             taken = ending.reason_code == Reason.SESSION_TAKEN_OVER or self._pushed >= PUSHED_MAX
             wait_s = backoff.next_s()
             if ending.refused or taken:
