@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from gateway.importers.draft import ext, fits, number_argument, plain, unit_of, words
 from gateway.importers.exposes import ACTIONS, MODES
+from gateway.importers.shapes import NOTHING, as_sent
 from gateway.importers.templates import Path, Table, Unclear, pointer_of, shape_of
 from gateway.profiles.values import text_of
 from gateway.profiles.vocabulary import FIELDS
@@ -103,10 +104,16 @@ def _value(
 
 def _rules(shape: Path | Table, field: str, mapped: Mapping[str, Any] | None, rules: dict[str, Any]) -> dict[str, Any]:
     """Join what the template does with what the component's payloads mean."""
+    if isinstance(shape, Table) and shape.through and not mapped and {*map(str.lower, shape.map.values())} <= NOTHING:
+        return {**_rules(shape.path, field, None, rules), "null": [*rules.get("null", ()), *as_sent(shape.map)]}
     if isinstance(shape, Table):
         if shape.path.scale != 1.0 or shape.path.offset or not (mapped or rules.get("type") == "text"):
             raise Unclear("a table of numbers")
         meant = {raw: value for raw, text in shape.map.items() if (value := _meant(text, mapped)) is not None}
+        if shape.through:
+            if not mapped:
+                raise Unclear("an if whose other side is no word")
+            meant = {**{text: value for text, value in mapped.items() if text not in shape.map}, **meant}
         other = None if shape.otherwise is None else _meant(shape.otherwise, mapped)
         if not meant and other is None:
             raise Unclear("words that are none of its payloads")

@@ -1,7 +1,8 @@
 """Templates of Home Assistant's discovery, compiled to a pointer and what a profile can say about its value.
 
 Nine of ten are a bare path.  Understood beside it: quoted keys and indices, ``| float / n``, ``| int``, ``| round``,
-``| lower``, a look-up in a dictionary, ``a if x == y else b`` and its ``{% if %}`` form, also with ``elif``.
+``| lower``, a look-up in a dictionary, ``a if x == y else b`` and its ``{% if %}`` form, also with ``elif`` and ``or``,
+also when the other side is the value itself; ``if x is defined and x.y is defined`` around a value says nothing more.
 Nothing is evaluated: what is not one of these shapes is an `Unclear`, which names what was met, and is left out.
 
 A default that stands for a value (``| default(0)``) is unclear, too: a key that is missing would have to become news.
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import re
 
-from gateway.importers.expressions import TOKENS_MAX, Const, Parser, Path, Shape, Table, Unclear, Value, choice, shape
+from gateway.importers.expressions import TOKENS_MAX, Parser
+from gateway.importers.shapes import Const, Path, Shape, Table, Unclear, Value, choice, shape
 
 __all__ = ["Path", "Shape", "Table", "Unclear", "pointer_of", "shape_of"]
 

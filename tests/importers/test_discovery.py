@@ -14,6 +14,14 @@ from gateway.profiles.catalogue import BUILTIN, Catalogue
 from tests.importers.house import CATALOGUE, CONTACT, House, z2m, zigbee
 
 DEVICE = {"identifiers": ["node1"], "name": "Node one"}
+NUKI = {
+    "state_locked": "1", "state_unlocked": "3",
+    "value_template": "{% if value in ('5','6') %}3{% else %}{{value}}{% endif %}",
+}  # fmt: skip
+PROBE = {
+    "device_class": "temperature", "unit_of_measurement": "°C",
+    "value_template": "{{ value_json.t if value_json.t != 85 else 'unknown' }}",
+}  # fmt: skip
 ID = "ha:node1"
 
 
@@ -154,6 +162,10 @@ def test_climate() -> None:
     [
         ("lock", {}, b"UNLOCKED", {"locked": False, "jammed": False}),
         ("lock", {"state_jammed": "stuck"}, b"stuck", {"locked": None, "jammed": True}),
+        ("lock", NUKI, b"1", {"locked": True, "jammed": False}),
+        ("lock", NUKI, b"6", {"locked": False, "jammed": False}),
+        ("sensor", PROBE, b'{"t": 85}', {"temperature": None}),
+        ("sensor", PROBE, b'{"t": 21}', {"temperature": 21}),
         ("light", {"value_template": "{{value_json.POWER}}", "color_temp_state_topic": "n/x",
                    "color_temp_value_template": "{{value_json.CT}}"}, b'{"POWER":"ON","CT":153}',
          {"on": True, "color_temperature": 153}),
@@ -177,7 +189,9 @@ def test_components(component: str, config: dict[str, Any], payload: bytes, read
     assert house.read("n/x", payload) == {ID: read}
 
 
-@pytest.mark.parametrize("topic", ["flat", "a/b/c/d/e/f/g", "/".join("abcdefghijklmnopqrstuvw")])
+@pytest.mark.parametrize(
+    "topic", ["flat", "homeassistant/binary_sensor/hall/state", "a/b/c/d/e/f/g", "/".join("abcdefghijklmnopqrstuvw")]
+)
 def test_a_topic_of_any_depth_is_read(topic: str) -> None:
     """What is announced is read however many levels its topic has, and whoever else reads topics as deep."""
     house = said("binary_sensor", "x", state_topic=topic, device_class="door", availability={"topic": f"{topic}/lwt"})

@@ -53,6 +53,18 @@ from gateway.importers.templates import Path, Table, Unclear, pointer_of, shape_
             Table(Path(("x",)), {"2": "yes", "0": "no"}, None),
         ),
         (
+            "{% if value in ('5', '6') %}3{% else %}{{value}}{% endif %}",
+            Table(Path(None), {"5": "3", "6": "3"}, None, through=True),
+        ),
+        (
+            "{%set x=value_json.m%}{%if x=='a' or x=='b'%}heat{%elif x=='c'%}auto{%else%}off{%endif%}",
+            Table(Path(("m",)), {"c": "auto", "a": "heat", "b": "heat"}, "off"),
+        ),
+        (
+            "{{value_json.a.b if value_json.a is defined and value_json.a.b is defined else 0}}",
+            Path(("a", "b")),
+        ),
+        (
             "{% set v = {'a':'b'} %}{% set x = value_json.m %}{{ v[x] if x in v.keys() else 'off' }}",
             Table(Path(("m",)), {"a": "b"}, "off"),
         ),
@@ -69,6 +81,9 @@ def test_shapes(template: str | None, shape: Path | Table) -> None:
         "{{ value_json.x | default(0) }}",
         "{{ value_json.a + value_json.b }}",
         "{{ value_json.x > 3 }}",
+        "{{ value_json.a if value_json.b is defined }}",
+        "{{ 'x' if value_json.a == 1 or value_json.b == 1 else 'y' }}",
+        "{{ 'x' if value_json.a == 1 and value_json.a == 2 else 'y' }}",
         "{{ value_json.x / 0 }}",
         "{{ value.split(',')[0] }}",
         "{{ now() }}",
