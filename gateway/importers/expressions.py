@@ -123,9 +123,13 @@ class Parser:
     def _sum(self) -> Value:
         value = self._product()
         while mark := self._accept("+", "-"):
-            number = number_of(self._product())
+            right, sign = self._product(), 1 if mark == "+" else -1
+            if isinstance(value, Const) and isinstance(right, Path):  # 100 - x
+                path = numeric(right)
+                value = path._replace(scale=sign * path.scale, offset=number_of(value) + sign * path.offset)
+                continue
             path = numeric(value)
-            value = path._replace(offset=path.offset + (number if mark == "+" else -number))
+            value = path._replace(offset=path.offset + sign * number_of(right))
         return value
 
     def _product(self) -> Value:

@@ -26,6 +26,7 @@ from gateway.importers.templates import Path, Table, Unclear, pointer_of, shape_
         ("{{ value_json.x | float }}", Path(("x",), number=True)),
         ("{{ value_json.x | float(0) / 4 }}", Path(("x",), scale=0.25, number=True)),
         ("{{ (value | float * 2 + 1) | round(1) }}", Path(None, scale=2, offset=1, number=True)),
+        ("{{ 100 - (value_json.x | int) }}", Path(("x",), scale=-1, offset=100, number=True)),
         ("{{ value_json.s | lower }}", Path(("s",), folded=True)),
         ("{{ {'a': 1, 'b': 2}[value_json.x] }}", Table(Path(("x",)), {"a": "1", "b": "2"}, None)),
         ("{{ {'a': 'b'}.get(value_json.x, 'c') }}", Table(Path(("x",)), {"a": "b"}, "c")),
@@ -80,6 +81,7 @@ def test_shapes(template: str | None, shape: Path | Table) -> None:
     [
         "{{ value_json.x | default(0) }}",
         "{{ value_json.a + value_json.b }}",
+        "{{ 'a' + value_json.b }}",
         "{{ value_json.x > 3 }}",
         "{{ value_json.a if value_json.b is defined }}",
         "{{ 'x' if value_json.a == 1 or value_json.b == 1 else 'y' }}",
