@@ -67,8 +67,9 @@ topic = "{TOPIC}"
 FACTS = (
     "systemctl show edge-gateway -p ActiveState,NRestarts"
     " -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic;"
-    " grep VmRSS /proc/[0-9]*/status 2>/dev/null | sort -t: -k3 -n | tail -n 3;"
-    " ps -C python3 -o rss=,args=; free -k | grep Mem; systemd-analyze time | head -n 1"
+    " cat /sys/fs/cgroup/system.slice/edge-gateway.service/cgroup.procs |"
+    " while read pid; do grep VmRSS /proc/$pid/status; done;"
+    " free -k | grep Mem; systemd-analyze time | head -n 1"
 )
 
 Say = Callable[[str], None]
@@ -91,7 +92,7 @@ class Verdict:
     serial_received: int  # a serial line has no acknowledgement: what was on its way at a cut is gone
     first_reading_s: list[float]  # from power on to the first reading through, a boot
     ready: dict[str, float]  # of the last boot: seconds from its start to READY, and of the service's own start
-    memory_mb: dict[str, float]
+    memory_mb: dict[str, Any]
     service: str
     status: str
     seconds: float
@@ -236,7 +237,7 @@ class Rig:
         found = self._far_end.judge.findings(wanted)
         told = dict(re.findall(r"^(\w+)=(.*)$", facts, re.MULTILINE))
         active, start = (int(told.get(f"{name}TimestampMonotonic", 0)) for name in ("ActiveEnter", "ExecMainStart"))
-        resident = [int(line.split()[0]) / 1024 for line in facts.splitlines() if "edge-gateway" in line]
+        resident = [int(kb) / 1024 for kb in re.findall(r"^VmRSS:\s+(\d+) kB", facts, re.MULTILINE)]
         return Verdict(
             cuts=self._cuts,
             stuck=self._stuck,
@@ -251,7 +252,7 @@ class Rig:
             serial_received=self._serial_seen,
             first_reading_s=self._first_s,
             ready={"after_boot_s": round(active / 1e6, 1), "service_start_s": round((active - start) / 1e6, 1)},
-            memory_mb={"board": MEMORY_MB, "gateway_and_worker": round(sum(resident), 1)},
+            memory_mb={"board": MEMORY_MB, "processes": [round(each, 1) for each in resident]},
             service=told.get("ActiveState", "unknown"),
             status=status,
             seconds=round(seconds, 1),
