@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any
 
 from gateway import __version__
-from gateway.announcements import Announcements
 from gateway.answers import Answers
 from gateway.api.server import ApiServer
-from gateway.assembly import (
+from gateway.assembly.announcements import Announcements
+from gateway.assembly.outlet import Outlet
+from gateway.assembly.parts import (
     building_of,
     dead_letters_of,
     decoder_of,
@@ -49,7 +50,11 @@ from gateway.config.acting import acting
 from gateway.config.load import Config
 from gateway.config.startable import with_profiles
 from gateway.errors import GatewayError
-from gateway.heartbeat import Heartbeat
+from gateway.health.heartbeat import Heartbeat
+from gateway.health.outlook import left_out_event, line_of, marks_of, settled
+from gateway.health.restarts import Restarts
+from gateway.health.vitals import VitalSigns
+from gateway.health.watchdog import Watchdog, patient
 from gateway.history.query import Past
 from gateway.installation.live import Installation
 from gateway.installation.profiles import ProfileFiles
@@ -59,20 +64,15 @@ from gateway.logs.about import about
 from gateway.logs.output import set_up, tick
 from gateway.offers.hearing import HearingDecoder
 from gateway.offers.offers import Offers
-from gateway.outlet import Outlet
-from gateway.outlook import left_out_event, line_of, marks_of, settled
 from gateway.pipeline import Pipeline
 from gateway.profiles.units import everybody
 from gateway.reload.reload import Reload
 from gateway.replay.replay import Replays
 from gateway.replay.sender import Way
-from gateway.restarts import Restarts
 from gateway.rules.files.edits import version
 from gateway.service import AGAIN, Service
 from gateway.sources.source import Source
 from gateway.stages import Stages
-from gateway.vitals import VitalSigns
-from gateway.watchdog import Watchdog, patient
 
 log = logging.getLogger(__name__)
 

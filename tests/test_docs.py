@@ -13,7 +13,7 @@ import pytest
 
 from gateway.cli.main import parser
 from gateway.config.load import load
-from gateway.overlay import read_overlaid
+from gateway.config.overlay import read_overlaid
 
 ROOT = Path(__file__).parents[1]
 README_LINES_MAX = 100

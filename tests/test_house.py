@@ -28,8 +28,6 @@ LAYERS: list[set[str]] = [
         "units",
         "quantity",
         "document",
-        "overlay",
-        "texts",
         "secrets",
         "clock",
         "identity",
@@ -56,20 +54,13 @@ LAYERS: list[set[str]] = [
     {"service", "api", "stages"},
     {"bundles"},  # configurations that travel
     {
-        "building",
         "belonging",
         "clock_watch",
-        "heartbeat",
-        "outlet",
-        "outlook",
-        "watchdog",
         "bench",
-        "restarts",
         "installation",
-        "announcements",
     },
-    {"vitals"},
-    {"assembly"},
+    {"health"},  # how a running gateway is, and who is told
+    {"assembly"},  # the parts of a gateway, made from its config
     {"reload"},  # all of it made anew, part by part
     {"answers", "doctor"},
     {"daemon"},  # builds everything

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import watchdog
+from gateway.health import watchdog
 from gateway.service import STATUS_CHARS_MAX, Service
 
 

@@ -28,9 +28,9 @@ from gateway.bundles.ledger import CONFIG, ApplyError, Ledger, config_of, folder
 from gateway.bundles.manifest import Manifest, entry
 from gateway.config.installation import Part, named, parts
 from gateway.config.load import Config, read
+from gateway.config.overlay import Overlaid, read_overlaid
 from gateway.config.places import Places
 from gateway.errors import ConfigError, Fault
-from gateway.overlay import Overlaid, read_overlaid
 from gateway.owner import as_owner
 
 SITE_OVERLAY: Final = "gateway.d/zy-site.toml"

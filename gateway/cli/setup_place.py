@@ -51,7 +51,7 @@ def own_listener(config: Path, url: str) -> str:
 
 def overlay_of(config: Path) -> Path | None:
     """Return the file beside a config that names no source and no target, as a package brings it; None for another."""
-    from gateway.overlay import read_overlaid
+    from gateway.config.overlay import read_overlaid
 
     data, file = read_overlaid(config).data, config.parent / OVERLAY
     return None if data.get("sources") or data.get("targets") or file.exists() else file

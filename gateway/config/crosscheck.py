@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.config.options import EMBEDDED
+from gateway.config.texts import UNREADABLE
 from gateway.document import Document, Place
 from gateway.errors import ConfigError, Fault, probably_meant
 from gateway.secrets import Secret
-from gateway.texts import UNREADABLE
 
 if TYPE_CHECKING:
     from gateway.config.load import Config

@@ -20,8 +20,8 @@ from typing import Final
 import msgspec
 
 from gateway.config.load import Config, Reading
+from gateway.config.overlay import Overlaid
 from gateway.document import Document, raise_faults
-from gateway.overlay import Overlaid
 from gateway.profiles.devices import Devices
 
 NAME: Final = "last_good.json"  # in the state folder

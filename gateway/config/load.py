@@ -41,11 +41,11 @@ from gateway.config.options import (
     journal_table,
     options_of,
 )
+from gateway.config.overlay import Overlaid, read_overlaid
 from gateway.config.places import Places, places_of
+from gateway.config.texts import read_texts
 from gateway.document import Place, raise_faults
 from gateway.errors import ConfigError, Fault, GatewayError, probably_meant
-from gateway.overlay import Overlaid, read_overlaid
-from gateway.texts import read_texts
 
 if TYPE_CHECKING:
     from gateway.blobs.store import BlobOptions

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.config.options import STATE
-from gateway.overlay import as_far_as_it_goes
+from gateway.config.overlay import as_far_as_it_goes
 
 SOCKET_NAME = "api.sock"
 

@@ -32,10 +32,10 @@ from gateway.config.diff import Change, differences, needs_restart
 from gateway.config.load import Config, load
 from gateway.document import raise_faults
 from gateway.errors import ConfigError, DiskRefused, Fault
+from gateway.health.outlook import line_of
 from gateway.installation.profiles import FoundProfiles
 from gateway.journal.committer import State as DiskState
 from gateway.logs.about import about
-from gateway.outlook import line_of
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.lines import line_of as serial_line_of
 from gateway.profiles.units import units_of

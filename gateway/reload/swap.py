@@ -18,7 +18,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.assembly import (
+from gateway.assembly.parts import (
     dead_letters_of,
     decoder_of,
     forwarder_of,

@@ -11,11 +11,11 @@ import msgspec
 
 from gateway.codes.config import SECRET_UNUSABLE
 from gateway.config.named import secrets
+from gateway.config.texts import UNREADABLE
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.scene import SERVICE, Scene, User
 from gateway.secrets import SECRET_BYTES_MAX, Secret, credential_in
-from gateway.texts import UNREADABLE
 
 AREA = "credentials"
 CREDENTIALS = Path("credentials") / f"{SERVICE}.service"  # in /run: systemd's, of the running service

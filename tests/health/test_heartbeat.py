@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import heartbeat
 from gateway.api.status import AlertStatus, DiskStatus, LaneStatus, Quarantined, RouteStatus, RuleStatus, Status
 from gateway.api.vitals import CertificateDays, Vitals
 from gateway.clock import ClockState, SystemClock
 from gateway.config.load import load
 from gateway.daemon import Daemon
 from gateway.event import Event
-from gateway.heartbeat import Heartbeat, heartbeat_of
+from gateway.health import heartbeat
+from gateway.health.heartbeat import Heartbeat, heartbeat_of
 from tests.mqtt.authority import Authority
 
 BYTES_MAX = 4096  # of a heartbeat

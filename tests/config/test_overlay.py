@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.overlay import Overlaid, read_overlaid
 from gateway.document import Document
 from gateway.errors import ConfigError
-from gateway.overlay import Overlaid, read_overlaid
 
 
 def overlaid(*texts: str) -> Overlaid:

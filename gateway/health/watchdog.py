@@ -31,7 +31,7 @@ EXTEND_S: Final = 30.0  # asked for at a time, while a start is busy
 EXTEND_EVERY_S: Final = 5.0
 BUSY_BYTES: Final = 256 * 1024  # read and written in that time: it gets on
 START_S_MAX: Final = 3600.0  # after that a start is not excused any more
-ROOT: Final = Path(__file__).parent
+ROOT: Final = Path(__file__).parents[1]
 STAGE_OF_ROOM: Final[Mapping[str, str]] = {  # what an event loop that hangs was at
     **dict.fromkeys(("sources", "pipeline", "mqtt"), "inbox"),
     **dict.fromkeys(("profiles", "importers", "framing", "polling"), "decode"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.restarts import DELAY_S_MAX, LATELY_S, NAME, Restarts, delay_s
+from gateway.health.restarts import DELAY_S_MAX, LATELY_S, NAME, Restarts, delay_s
 
 
 def test_the_first_crashes_do_not_wait_and_no_wait_is_long() -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from gateway.api.dead_letters import DeadLetters
+from gateway.assembly.building import Building
 from gateway.blobs.store import FOLDER as BLOBS
 from gateway.blobs.store import read as read_blob
-from gateway.building import Building
 from gateway.bundles.ledger import trying
 from gateway.bundles.trial import Trying
 from gateway.commands.web_calls import WebCalls

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.config.texts import read_texts
 from gateway.document import Document
 from gateway.secrets import Secret
-from gateway.texts import read_texts
 
 
 class Inner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
