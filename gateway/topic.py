@@ -30,11 +30,6 @@ def is_filter(topic_filter: str) -> bool:
     return not any("+" in level and level != "+" for level in levels)
 
 
-def unshared(topic_filter: str) -> str:
-    """Return the filter without its ``$share/<group>/`` prefix (MQTT 5 section 4.8.2)."""
-    return topic_filter.split("/", 2)[2] if topic_filter.startswith("$share/") else topic_filter
-
-
 def matches(topic_filter: str, topic: str) -> bool:
     """Return whether a topic name matches a filter; wildcards at the start skip ``$`` topics."""
     if topic.startswith("$") and topic_filter[:1] in ("+", "#"):

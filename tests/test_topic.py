@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.topic import check_template, fill_template, is_filter, is_name, matches, unshared
+from gateway.topic import check_template, fill_template, is_filter, is_name, matches
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,8 @@ def test_what_is_no_filter(topic_filter: str) -> None:
 
 
 def test_shared_filters() -> None:
-    """A shared subscription matches by what is behind its group."""
+    """A shared subscription is a filter behind its group."""
     assert is_filter("$share/g/a/#")
-    assert unshared("$share/g/a/#") == "a/#"
-    assert unshared("a/#") == "a/#"
 
 
 def test_a_template_with_an_unknown_field_says_which_are_known() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.bundles import archive
-from gateway.bundles.manifest import MANIFEST_BYTES_MAX, NAME, BundleError, Entry, Manifest, decoded, entry, hash_of
+from gateway.bundles.manifest import MANIFEST_BYTES_MAX, NAME, BundleError, Entry, Manifest, decoded, entry
 from gateway.config.installation import named, parts
 from gateway.config.load import Config, read
 from gateway.errors import ConfigError, Fault, GatewayError, probably_meant
@@ -206,12 +206,3 @@ def changed_since(folder: Path, manifest: Manifest) -> list[str]:
         if not path.is_file() or entry(path.read_bytes()) != was:
             changed.append(name)
     return sorted(changed)
-
-
-def hash_of_folder(folder: Path) -> str:
-    """Return the hash of what its manifest names, as it is now; empty without a manifest."""
-    manifest = _manifest(folder)
-    if manifest is None:
-        return ""
-    there = {name: folder / name for name in manifest.files if (folder / name).is_file()}
-    return hash_of({name: entry(path.read_bytes()) for name, path in there.items()})

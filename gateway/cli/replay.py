@@ -109,7 +109,10 @@ def _found(words: argparse.Namespace, client: ApiClient, asked: Mapping[str, Any
         say_json({"route": words.route, **found})
         return OK
     span = f", {found['first']} to {found['last']}" if found["events"] else ""
-    say(f"{counted(found['events'], 'event')} would be sent by route {words.route}{span}, {found['bytes']:,} bytes", "bold")
+    say(
+        f"{counted(found['events'], 'event')} would be sent by route {words.route}{span}, {found['bytes']:,} bytes",
+        "bold",
+    )
     _tell_rest(found)
     return OK
 
@@ -176,7 +179,10 @@ def _tell(words: argparse.Namespace, row: dict[str, Any]) -> int:
             say(f"replay {number} is under way. How far it is: edge-gateway replay list")
             return OK
         why = f": {row['why']}" if row["why"] else ""
-        say(f"replay {number} is {state}{why}: {counted(row['sent'], 'event')} sent", "green" if state == "done" else "yellow")
+        say(
+            f"replay {number} is {state}{why}: {counted(row['sent'], 'event')} sent",
+            "green" if state == "done" else "yellow",
+        )
         if row["refused"]:
             say(f"{row['refused']:,} were refused: edge-gateway dead-letters list", "red")
         if row["gone"]:

@@ -72,7 +72,6 @@ class Committer:
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._gathering = False  # the timer is for events, not for rows alone
-        self._durable_batch = 0
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._worker = ThreadPoolExecutor(1, "gateway.journal")
 
@@ -242,7 +241,6 @@ class Committer:
 
     def _announce(self, batch: int) -> None:
         """Tell everybody who waits that batches up to this one are durable."""
-        self._durable_batch = batch
         self._on_durable(batch)
         if self._flushes:
             waiting = self._flushes

@@ -43,7 +43,6 @@ class Counters:
     connected: int = 0
     refused: int = 0
     received: int = 0
-    expired_sessions: int = 0
     dropped: int = 0  # messages that a subscriber did not get
 
 
@@ -266,7 +265,6 @@ class Broker:
             self._announce(client_id)
         gone = [s for s in self.sessions.values() if s.expires_at is not None and s.expires_at <= now]
         for session in gone:
-            self.counters.expired_sessions += 1
             self._end_session(session)
 
     # -- subscriptions --------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import msgspec
 from gateway.clock import NS_PER_S, rfc3339
 from gateway.event import derived_id
 from gateway.profiles.vocabulary import meaning
-from gateway.quantity import duration
+from gateway.quantity import counted, duration
 from gateway.rules.engine.engine import Engine
 from gateway.rules.engine.tables import RULE_STATE
 from gateway.rules.engine.trace import (
@@ -110,9 +110,9 @@ def _about(rule: Declared, look: Look, text: str) -> Told:
 
 
 def _did(part: str, outputs: int, rows: int, timers: int, us: float, late: bool) -> str:
-    done = [_count(outputs, "output")] if outputs else []
-    done += [_count(rows, "row") + " changed"] if rows else []
-    done += [_count(timers, "timer") + " set"] if timers else []
+    done = [counted(outputs, "output")] if outputs else []
+    done += [counted(rows, "row") + " changed"] if rows else []
+    done += [counted(timers, "timer") + " set"] if timers else []
     ran = "cleared up" if part == "engine" else f"ran in {us / 1000:.2f} ms"
     return f"{ran}: {', '.join(done) or 'nothing followed'}" + (", late: nothing was switched" if late else "")
 
@@ -217,7 +217,3 @@ def _of_interest(rule: Declared, event_type: str, fields: Sequence[str]) -> bool
 
 def _value(value: Any) -> str:
     return "not known" if value is None else str(value)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
