@@ -17,6 +17,7 @@ from gateway.cli.events import moment
 from gateway.cli.terminal import Colour, complain, printable, say, say_json, table
 from gateway.cli.verb import Verbs, add
 from gateway.clock import rfc3339, wall_ns_of
+from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.journal.inspection import Inspection
@@ -228,3 +229,5 @@ def say_counts(found: dict[str, Any]) -> None:
         where = f"{fault['file']}:{fault['line']}: " if fault["line"] else ""
         times = f" ({fault['times']:,} times, first {fault['first']})"
         say(f"{where}{fault['rule']}: {fault['what']}{times}", "red")
+    if found["more_faults"]:
+        say(f"and {counted(found['more_faults'], 'fault')} more, beyond the first {len(found['faults']):,}", "red")

@@ -14,12 +14,15 @@ import msgspec
 import pytest
 
 from gateway.cli import desk
+from gateway.cli.backtest import say_counts
 from gateway.cli.main import main
 from gateway.clock import NS_PER_S, wall_ns_of
 from gateway.event import Lane
 from gateway.journal.inspection import Inspection
 from gateway.journal.through import Through
-from gateway.rules.desk.backtest import Backtest, Window
+from gateway.quantity import counted
+from gateway.rules.desk import tally
+from gateway.rules.desk.backtest import Backtest, Window, summary
 from gateway.rules.desk.candidate import CallLimit, Installation
 from gateway.rules.desk.comparison import Comparison, Difference
 from gateway.rules.desk.following import LAG_NS, Following
@@ -241,6 +244,21 @@ def test_faults_are_counted_with_their_line(recorder: Recorder, tmp_path: Path) 
     (failing,) = found.faults.values()
     assert (failing.fault.file, failing.fault.line, failing.times > 3) == (str(file), 4, True)
     assert found.rules["bad"].kinds["failed"] >= 1
+
+
+def test_faults_beyond_the_limit_are_said(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of more different faults than are kept a backtest says that there were more, and how many."""
+    recorder.event(60, "door_opened", DOOR, open=True)
+    recorder.close()
+    monkeypatch.setattr(tally, "FAULTS_MAX", 1)
+    bad = '@rule("door_opened")\ndef {0}(event, ctx):\n    1 / 0\n'
+    found = summary(Run(recorder.folder, rules(tmp_path, bad.format("bad") + bad.format("worse"))).test)
+    assert len(found["faults"]) == 1
+    assert found["more_faults"] >= 1
+    say_counts(found)
+    assert f"and {counted(found['more_faults'], 'fault')} more, beyond the first 1" in capsys.readouterr().out
 
 
 def test_a_call_without_end_is_interrupted_and_named(recorder: Recorder, tmp_path: Path) -> None:

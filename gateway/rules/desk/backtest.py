@@ -235,4 +235,5 @@ def summary(test: Backtest) -> dict[str, Any]:
              "times": each.times, "first": each.time}
             for each in tally.faults.values()
         ],
+        "more_faults": tally.more_faults,
     }  # fmt: skip
