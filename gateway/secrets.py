@@ -15,10 +15,12 @@ Each call reads again: a rotated file is used at the next connection. systemd ta
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+import msgspec
 
 from gateway.errors import ConfigError, Fault, probably_meant
 
@@ -154,3 +156,18 @@ _ADVICE = {
     "credential": "put it into /etc/edge-gateway/credentials as root, then: sudo systemctl restart edge-gateway",
     "env": "set it for the service: systemctl edit edge-gateway",
 }
+
+
+def named_in(options: Any) -> Iterator[Secret | Path]:
+    """Yield the secrets and files that options name, in one order."""
+    if isinstance(options, (Secret, Path)):
+        yield options
+    elif isinstance(options, msgspec.Struct):
+        for field in options.__struct_fields__:
+            yield from named_in(getattr(options, field))
+    elif isinstance(options, Mapping):
+        for value in options.values():
+            yield from named_in(value)
+    elif isinstance(options, (list, tuple)):
+        for value in options:
+            yield from named_in(value)

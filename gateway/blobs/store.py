@@ -20,6 +20,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from gateway.durable import sync_folder
+
 FOLDER: Final = "blobs"  # in the state folder
 BLOBS_MAX: Final = 100_000  # files; beyond it the oldest make way
 DIGITS: Final = 2  # of the folders
@@ -101,7 +103,7 @@ class BlobStore:
                 beside.unlink()
             raise
         for folder in (path.parent, self.folder):
-            _sync(folder)
+            sync_folder(folder)
         self._kept[sha256] = len(content)
         self.bytes += len(content)
         return True
@@ -148,11 +150,3 @@ def blobs(folder: Path, *, tidy: bool = False) -> list[Kept]:
         elif tidy and path.name.endswith(_PART):
             path.unlink(missing_ok=True)
     return sorted(found, key=lambda kept: kept.mtime_ns)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -27,6 +27,7 @@ import msgspec
 from gateway.clock import NS_PER_S, Clock, rfc3339
 from gateway.codes.service import APPLY_CLOUD, APPLY_START
 from gateway.config.places import places
+from gateway.durable import sync_folder
 from gateway.errors import GatewayError
 from gateway.owner import as_owner
 
@@ -229,15 +230,6 @@ def write(state: Path, ledger: Ledger) -> None:
         os.fsync(raw.fileno())
     partial.replace(folder / NAME)
     sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on the medium."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -24,12 +24,13 @@ from typing import Final
 
 from gateway.bundles import archive, manifest
 from gateway.bundles.bundle import SITES, Bundle, Site, changed_since, contents
-from gateway.bundles.ledger import CONFIG, ApplyError, Ledger, config_of, folder_of, sync_folder
+from gateway.bundles.ledger import CONFIG, ApplyError, Ledger, config_of, folder_of
 from gateway.bundles.manifest import Manifest, entry
 from gateway.config.installation import Part, named, parts
 from gateway.config.load import Config, read
 from gateway.config.overlay import Overlaid, read_overlaid
 from gateway.config.places import Places
+from gateway.durable import sync_folder
 from gateway.errors import ConfigError, Fault
 from gateway.owner import as_owner
 

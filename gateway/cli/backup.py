@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from gateway import __version__
 from gateway.cli.terminal import complain, movable, say, say_json
 from gateway.cli.verb import Verbs, add
+from gateway.durable import sync_folder
 from gateway.errors import ConfigError, GatewayError
 from gateway.quantity import size
 
@@ -240,11 +241,7 @@ def _output(file: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)
 
 
 @contextmanager

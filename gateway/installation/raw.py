@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
 import orjson
 
 from gateway.api.line import ApiError
@@ -27,7 +26,7 @@ from gateway.event import Event
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
 from gateway.profiles.report import NOTES
-from gateway.secrets import Secret
+from gateway.secrets import Secret, named_in
 from gateway.sources.source import Delivery, Source
 from gateway.topic import is_filter, matches
 
@@ -190,20 +189,12 @@ class Raw:
         return ", ".join(profiles)
 
 
-def secrets_in(value: Any) -> Iterator[str]:
+def secrets_in(options: Any) -> Iterator[str]:
     """Yield every secret that options name and that can be read now."""
-    if isinstance(value, Secret):
-        with suppress(ConfigError):
-            yield value()
-    elif isinstance(value, msgspec.Struct):
-        for field in value.__struct_fields__:
-            yield from secrets_in(getattr(value, field))
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from secrets_in(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from secrets_in(inner)
+    for named in named_in(options):
+        if isinstance(named, Secret):
+            with suppress(ConfigError):
+                yield named()
 
 
 def _fields(decoded: Decoded) -> dict[str, Any]:

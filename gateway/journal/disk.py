@@ -16,6 +16,8 @@ import os
 from pathlib import Path
 from typing import Final, Protocol
 
+from gateway.durable import sync_folder
+
 DIRECT_BYTES: Final = 4096  # direct reads begin and end on multiples of this
 
 _fdatasync = getattr(os, "fdatasync", os.fsync)
@@ -165,11 +167,7 @@ class OsDisk:
 
     def sync_folder(self, folder: Path) -> None:
         """See `Disk.sync_folder`."""
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(folder)
 
     def make_folder(self, folder: Path) -> None:
         """See `Disk.make_folder`."""

@@ -13,13 +13,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from gateway.config.load import Config
 from gateway.errors import ConfigError, Fault
 from gateway.mqtt.options import TlsOptions
 from gateway.mqtt.tls import tls_context
-from gateway.secrets import Secret
+from gateway.secrets import Secret, named_in
 from gateway.sources.exposure import server_tls
 
 SECTIONS: Final = ("sources", "targets", "http", "notify")
@@ -35,7 +33,7 @@ def prints(config: Config) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for section in SECTIONS:
         for name, options in _parts(config, section).items():
-            named = list(_named(options))
+            named = list(named_in(options))
             if named:
                 whole = hashlib.blake2b(key=_KEY, digest_size=32)
                 for each in named:
@@ -57,7 +55,7 @@ def unusable(config: Config, parts: Collection[str]) -> Iterator[Fault]:
     for part in sorted(parts):
         section, _, name = part.partition(".")
         options = _parts(config, section).get(name)
-        for each in _named(options):
+        for each in named_in(options):
             if isinstance(each, Secret):
                 try:
                     each()
@@ -82,21 +80,6 @@ def _try_tls(options: Any) -> None:
         tls_context(tls)
     elif hasattr(options, "certificate"):
         server_tls(options.certificate, options.key, options.client_ca)
-
-
-def _named(options: Any) -> Iterator[Secret | Path]:
-    """Yield the secrets and files that options name, in one order."""
-    if isinstance(options, (Secret, Path)):
-        yield options
-    elif isinstance(options, msgspec.Struct):
-        for field in options.__struct_fields__:
-            yield from _named(getattr(options, field))
-    elif isinstance(options, Mapping):
-        for value in options.values():
-            yield from _named(value)
-    elif isinstance(options, (list, tuple)):
-        for value in options:
-            yield from _named(value)
 
 
 def _content(named: Secret | Path) -> bytes:

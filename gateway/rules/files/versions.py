@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.codes.rules import RULE_STORE_FAULT
+from gateway.durable import sync_folder
 from gateway.logs.about import about
 from gateway.rules.files.snapshot import content, read_file
 
@@ -126,8 +127,4 @@ def write(path: Path, source: bytes, mode: int = 0o644) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

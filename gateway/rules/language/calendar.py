@@ -21,17 +21,18 @@ from typing import Literal, NamedTuple, get_args
 
 from gateway.clock import NS_PER_S
 from gateway.errors import probably_meant
-from gateway.hours import minute_of
 from gateway.quantity import duration_s
 from gateway.rules.options import Location
 
 DAY_S = 86_400
+DAY_MINUTES = 24 * 60
 OFFSET_S_MAX = DAY_S // 2  # before or after the sun
 SUN_DAYS_KEPT_MAX = 64  # answers about the sun that are remembered
 PLACES_KEPT_MAX = 8
 SunEvent = Literal["dawn", "sunrise", "sunset", "dusk"]
 HEIGHTS: dict[str, float] = {"dawn": -6.0, "sunrise": -0.833, "sunset": -0.833, "dusk": -6.0}
 """Degrees of the sun's centre: refraction and half its disc make 0.833; civil twilight ends at 6."""
+_TIME = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)")
 _BETWEEN: dict[str, tuple[int, int]] = {"dawn": (1, 11), "sunrise": (3, 12), "sunset": (15, 22), "dusk": (15, 24)}
 """Hours in which each happens in most places: decides whether "22:00..sunrise" ends on the next day."""
 _CLOCK = re.compile(r"[\d:]+")
@@ -135,6 +136,15 @@ class Place:
 def place_of(timezone: tzinfo, location: Location | None) -> Place:
     """Return the place, with what is known of it: an engine that begins anew need not look at the sky again."""
     return Place(timezone, location)
+
+
+def minute_of(text: str) -> int:
+    """Read ``"06:30"`` as minutes after midnight, 24:00 included. ValueError says what to write."""
+    found = _TIME.fullmatch(text.strip())
+    minutes = int(found[1]) * 60 + int(found[2]) if found else DAY_MINUTES + 1
+    if minutes > DAY_MINUTES:
+        raise ValueError(f'{text!r} is no time of the day: write "06:30" or "22:00"')
+    return minutes
 
 
 @dataclass(frozen=True, slots=True)

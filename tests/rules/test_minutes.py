@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.hours import minute_of
+from gateway.rules.language.calendar import minute_of
 
 
 def test_times_of_the_day() -> None:
