@@ -108,7 +108,7 @@ def _secrets(scene: Scene) -> tuple[list[str], list[str]]:
 
     known: list[str] = []
     names: list[str] = []
-    environment = _environment(scene)
+    environment = scene.environment() or {}
     for _, secret in secrets(scene.config) if scene.config is not None else ():
         if secret.place == "env":
             names.append(secret.name)
@@ -116,18 +116,6 @@ def _secrets(scene: Scene) -> tuple[list[str], list[str]]:
         with contextlib.suppress(ConfigError):
             known.append(secret())
     return known, names
-
-
-def _environment(scene: Scene) -> dict[str, str]:
-    """Return the environment of the running gateway, where we may see it."""
-    if scene.status is None:
-        return {}
-    try:
-        raw = (scene.roots.proc / str(scene.status.pid) / "environ").read_bytes()
-    except OSError:
-        return {}
-    said = (each.decode("utf-8", "surrogateescape").partition("=") for each in raw.split(b"\0"))
-    return {name: value for name, _, value in said}
 
 
 def _people(scene: Scene) -> set[str]:

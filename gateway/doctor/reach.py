@@ -132,8 +132,7 @@ def _tls(found: Reach, connection: socket.socket, context: ssl.SSLContext, tls: 
 
 def _shown(found: Reach, name: str) -> tuple[Certificate, ...]:
     """Return the certificates a server shows, to say which of them it is: TLS 1.2, nothing is trusted or sent."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = _trusting()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = context.wrap_bio(incoming, outgoing, server_hostname=name)
@@ -157,17 +156,22 @@ def _shown(found: Reach, name: str) -> tuple[Certificate, ...]:
 
 
 def _own(found: Reach, name: str) -> tuple[Certificate, ...]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
             socket.create_connection((found.host, found.port), 1.0) as connection,
-            context.wrap_socket(connection, server_hostname=name) as secured,
+            _trusting().wrap_socket(connection, server_hostname=name) as secured,
         ):
             der = secured.getpeercert(binary_form=True)
             return _parsed([der] if der else [])
     except OSError:
         return ()
+
+
+def _trusting() -> ssl.SSLContext:
+    """Return a context that takes any server, to look at what it shows; nothing is sent over it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _parsed(ders: list[bytes]) -> tuple[Certificate, ...]:

@@ -77,6 +77,17 @@ class Scene:
             return None
         return done.stdout.decode(errors="replace")[:OUTPUT_CHARS_MAX] if done.returncode == 0 else None
 
+    def environment(self) -> dict[str, str] | None:
+        """Return the variables of the gateway that runs; None when none runs, or when they are not for who asks."""
+        if self.status is None:
+            return None
+        try:
+            raw = (self.roots.proc / str(self.status.pid) / "environ").read_bytes()
+        except OSError:
+            return None
+        said = (each.decode("utf-8", "surrogateescape").partition("=") for each in raw.split(b"\0"))
+        return {name: value for name, _, value in said}
+
     def processes(self, *names: str) -> dict[str, int]:
         """Return which of these programs run: name -> a process id."""
         found: dict[str, int] = {}

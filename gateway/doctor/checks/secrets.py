@@ -116,17 +116,13 @@ def judge(facts: Facts) -> Iterator[Finding]:
 def _variable(scene: Scene, secret: Secret) -> Facts:
     """Look for a variable in the environment of the running gateway, else in ours."""
     facts = Facts(where=secret.where, kind="env", user=scene.user.name)
-    content: bytes | None = None
-    if scene.status is not None:
-        try:
-            environment = (scene.roots.proc / str(scene.status.pid) / "environ").read_bytes()
-        except OSError:
-            return facts
-        name = secret.name.encode() + b"="
-        content = next((each[len(name) :] for each in environment.split(b"\0") if each.startswith(name)), None)
-        return msgspec.structs.replace(facts, there=False) if content is None else _shape(facts, content)
-    value = os.environ.get(secret.name)
-    return facts if value is None else _shape(facts, value.encode("utf-8", "surrogateescape"))
+    environment = os.environ if scene.status is None else scene.environment()
+    if environment is None:
+        return facts
+    value = environment.get(secret.name)
+    if value is not None:
+        return _shape(facts, value.encode("utf-8", "surrogateescape"))
+    return facts if scene.status is None else msgspec.structs.replace(facts, there=False)
 
 
 def _shape(facts: Facts, content: bytes) -> Facts:
