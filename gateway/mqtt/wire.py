@@ -122,10 +122,6 @@ class Reader:
         """Read a four byte integer."""
         return int(_U32.unpack_from(self.data, self._take(4))[0])
 
-    def u32(self) -> int:
-        """Read a four byte integer."""
-        return int(_U32.unpack_from(self.data, self._take(4))[0])
-
     def varint(self) -> int:
         """Read a variable byte integer, section 1.5.5: at most four bytes, as few as possible."""
         value = 0
