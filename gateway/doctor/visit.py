@@ -18,6 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.doctor.reach import Reach, reach
+from gateway.doctor.scene import NET_S_MAX
 from gateway.errors import ConfigError
 from gateway.mqtt import packet as p
 from gateway.mqtt.link import Ending, Link
@@ -38,6 +40,7 @@ SYS: Final = (
 SYS_S: Final = 0.3  # after SUBACK, for what the broker says about itself
 HEARD_MAX: Final = 50
 FILTERS_MAX: Final = 100  # that are tried
+VISIT_S_MIN: Final = 1.0
 TOPIC: Final = "edge-gateway/doctor/"  # below it: what --probe publishes
 
 
@@ -59,6 +62,19 @@ class Visited(msgspec.Struct, frozen=True, kw_only=True):
     published: int | None = None  # reason code of PUBACK to a message of our own; None: not tried, no answer
     came_back_s: float | None = None  # that message, by our own subscription
     seconds: float = 0.0
+
+
+def call_on(
+    options: ConnectionOptions, base: str, filters: tuple[str, ...] = (), *, session: bool = False, probe: bool = False
+) -> tuple[Reach | None, Visited | None]:
+    """Go to a broker and ask; how far one gets is not looked at over a proxy, and who is not reached is not asked."""
+    address, left, found = options.address, NET_S_MAX, None
+    if options.proxy is None:
+        found = reach(address.host, address.port, options.tls if address.tls else None, NET_S_MAX)
+        if found.failed:
+            return found, None
+        left = max(VISIT_S_MIN, NET_S_MAX - found.seconds)
+    return found, asyncio.run(visit(options, base, filters, left, session=session, probe=probe))
 
 
 async def visit(

@@ -59,8 +59,8 @@ def text_of(findings: list[Finding]) -> str:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait longer than a person would: the machine of a test may have a lot to do."""
     monkeypatch.setattr("gateway.doctor.examination.LOOK_S_MAX", 100.0)
-    for name in ("broker", "cloud"):
-        monkeypatch.setattr(f"gateway.doctor.checks.{name}.NET_S_MAX", 60.0)
+    for name in ("visit", "checks.cloud"):
+        monkeypatch.setattr(f"gateway.doctor.{name}.NET_S_MAX", 60.0)
 
 
 # ---- brokers -------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_an_old_broker_and_websockets(mosquitto: Callable[..., Broker], tmp_path
 
 def test_something_that_is_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port where nobody speaks MQTT is told from one where nobody is."""
-    monkeypatch.setattr("gateway.doctor.checks.broker.NET_S_MAX", 1.0)  # it waits so long
+    monkeypatch.setattr("gateway.doctor.visit.NET_S_MAX", 1.0)  # it waits so long
     with _web(200) as port:
         found = said(scene_of(tmp_path, f'[sources.house]\nurl = "mqtt://127.0.0.1:{port}"\n'), "broker")
     assert found[0].level == "bad"

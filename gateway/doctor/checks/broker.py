@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,14 +11,12 @@ from gateway.doctor.brokers import Facts, answered, not_let_in, settings
 from gateway.doctor.check import Subject
 from gateway.doctor.finding import Finding, note, ok
 from gateway.doctor.mosquitto import settings_of
-from gateway.doctor.reach import reach
-from gateway.doctor.scene import NET_S_MAX, Scene
+from gateway.doctor.scene import Scene
 from gateway.doctor.servers import unreached, worth_knowing
-from gateway.doctor.visit import visit
+from gateway.doctor.visit import call_on
 from gateway.mqtt.options import ConnectionOptions
 
 AREA = "broker"
-VISIT_S_MIN = 1.0
 
 
 def subjects(scene: Scene) -> list[Subject]:
@@ -35,18 +32,11 @@ def look(scene: Scene, subject: Subject) -> Facts:
     name, options = subject.about
     address = options.address
     facts = _known(scene, name, Facts(name=name, url=str(address)))
-    left = NET_S_MAX
-    if options.proxy is None:
-        found = reach(address.host, address.port, options.tls if address.tls else None, NET_S_MAX)
-        facts = msgspec.structs.replace(facts, reach=found)
-        if found.failed:
-            return facts
-        left = max(VISIT_S_MIN, NET_S_MAX - found.seconds)
-        if found.local:
-            facts = msgspec.structs.replace(facts, settings=settings_of(address.port, scene.roots))
     base = options.client_id or f"{scene.config.gateway.name if scene.config else 'gateway'}-{name}"
-    said = asyncio.run(visit(options, base, tuple(options.filters), left, session=True, probe=scene.probe))
-    return msgspec.structs.replace(facts, visited=said)
+    found, said = call_on(options, base, tuple(options.filters), session=True, probe=scene.probe)
+    here = found is not None and found.local and not found.failed
+    its = settings_of(address.port, scene.roots) if here else None
+    return msgspec.structs.replace(facts, reach=found, visited=said, settings=its)
 
 
 def judge(facts: Facts) -> Iterator[Finding]:

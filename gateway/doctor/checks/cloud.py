@@ -14,14 +14,13 @@ from gateway.doctor.finding import Finding, bad, note, ok
 from gateway.doctor.reach import Reach, reach
 from gateway.doctor.scene import NET_S_MAX, Scene
 from gateway.doctor.servers import unreached, worth_knowing
-from gateway.doctor.visit import Visited, visit
+from gateway.doctor.visit import VISIT_S_MIN, Visited, call_on
 from gateway.doctor.web import Answered, options_of
 from gateway.mqtt.options import ConnectionOptions
 from gateway.mqtt.packet import Reason
 from gateway.secrets import ONLY_ROOT
 
 AREA = "cloud"
-VISIT_S_MIN = 1.0
 OK_STATES = ("up", "starting")
 
 
@@ -75,16 +74,9 @@ def judge(facts: Facts) -> Iterator[Finding]:
 
 
 def _broker(scene: Scene, name: str, options: ConnectionOptions, facts: Facts) -> Facts:
-    address, left = options.address, NET_S_MAX
-    if options.proxy is None:
-        found = reach(address.host, address.port, options.tls if address.tls else None, NET_S_MAX)
-        facts = msgspec.structs.replace(facts, reach=found)
-        if found.failed:
-            return facts
-        left = max(VISIT_S_MIN, NET_S_MAX - found.seconds)
     base = options.client_id or f"{scene.config.gateway.name if scene.config else 'gateway'}-{name}"
-    said = asyncio.run(visit(options, base, (), left, session=False, probe=False))
-    return msgspec.structs.replace(facts, visited=said)
+    found, said = call_on(options, base)
+    return msgspec.structs.replace(facts, reach=found, visited=said)
 
 
 def _mqtt(facts: Facts) -> Iterator[Finding]:
