@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from gateway import __version__
 from gateway.cli.terminal import complain, movable, say, say_json
 from gateway.cli.verb import Verbs, add
-from gateway.durable import sync_folder
 from gateway.errors import ConfigError, GatewayError
 from gateway.quantity import size
 
@@ -222,6 +221,8 @@ def _files(placed: Placed, archive: ArchiveWriter, *, secrets: bool) -> tuple[li
 @contextmanager
 def _output(file: Path) -> Iterator[IO[bytes]]:
     """Open what a backup is written to; a file gets its name when all of it is on the disk."""
+    from gateway.durable import sync_folder
+
     if file == STDOUT:
         if sys.stdout.isatty():
             raise GatewayError("a backup is nothing to read: name a file, or pipe it somewhere")
