@@ -136,6 +136,8 @@ def _could_read(message: CompiledMessage, sample: Sample) -> Iterator[str]:
         if field.captured:
             continue
         try:
+            if field.read({}) is not ABSENT:
+                continue  # a value that is the same in any message
             raw = field.read(member)
             if raw is not ABSENT and field.convert(raw, document) is not None:
                 yield field.name.text
