@@ -31,6 +31,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from gateway import durable
 from gateway.errors import GatewayError
 
 NAME: Final = "identity.json"
@@ -124,12 +125,7 @@ def load(state: Path) -> Identity | None:
 def save(state: Path, identity: Identity) -> None:
     """Write it, whole or not at all. Raises OSError."""
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
-    beside = state / f".{NAME}.new"
-    with beside.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(state / NAME)
+    durable.replace(state / NAME, msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n")
 
 
 def first_boot(state: Path, made: str, root: Path = Path("/")) -> Identity:

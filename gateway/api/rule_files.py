@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from gateway import durable
 from gateway.api.line import ApiError
 from gateway.clock import NS_PER_S, Clock, rfc3339
 from gateway.errors import probably_meant
 from gateway.rules.files.edits import version
 from gateway.rules.files.snapshot import content
-from gateway.rules.files.versions import Version, write
+from gateway.rules.files.versions import Version
 from gateway.rules.records import DISABLED, ENABLED
 from gateway.rules.worker.supervisor import RuleWorker
 
@@ -157,4 +158,4 @@ def _is_number(text: str) -> bool:
 def _put(path: Path, source: bytes) -> None:
     """Save a rule file in one piece, with the permissions it had."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, source, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+    durable.replace(path, source, path.stat().st_mode & 0o777 if path.exists() else 0o644)

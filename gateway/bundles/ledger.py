@@ -24,10 +24,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from gateway import durable
 from gateway.clock import NS_PER_S, Clock, rfc3339
 from gateway.codes.service import APPLY_CLOUD, APPLY_START
 from gateway.config.places import places
-from gateway.durable import sync_folder
 from gateway.errors import GatewayError
 from gateway.owner import as_owner
 
@@ -222,14 +222,7 @@ def change(state: Path, what: Callable[[Ledger], Ledger]) -> Ledger:
 
 def write(state: Path, ledger: Ledger) -> None:
     """Replace the file. Raises OSError."""
-    folder = folder_of(state)
-    partial = folder / f".{NAME}.partial"
-    with partial.open("wb") as raw:
-        raw.write(msgspec.json.format(msgspec.json.encode(ledger), indent=1) + b"\n")
-        raw.flush()
-        os.fsync(raw.fileno())
-    partial.replace(folder / NAME)
-    sync_folder(folder)
+    durable.replace(folder_of(state) / NAME, msgspec.json.format(msgspec.json.encode(ledger), indent=1) + b"\n")
 
 
 @contextmanager
@@ -260,7 +253,7 @@ def _made(state: Path) -> Path:
     folder = folder_of(state)
     if not folder.is_dir():
         folder.mkdir(mode=0o750, exist_ok=True)
-        sync_folder(state)
+        durable.sync_folder(state)
     return folder
 
 

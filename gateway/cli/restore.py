@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from gateway import durable
 from gateway.actors import myself
 from gateway.audit import leave
 from gateway.bundles.ledger import folder_of
@@ -273,15 +274,7 @@ class _Placing:
 
     def _write(self, there: Path, content: bytes, mode: int) -> None:
         there.parent.mkdir(parents=True, exist_ok=True)
-        partial = there.with_name(f".{there.name}.restoring")
-        partial.unlink(missing_ok=True)
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with open(handle, "wb") as file:  # noqa: PTH123 - a handle, not a path
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-        partial.replace(there)
-        OsDisk().sync_folder(there.parent)
+        durable.replace(there, content, mode)
 
     def _swap(self, staging: Path) -> None:
         """Give the journal its name."""
@@ -289,7 +282,7 @@ class _Placing:
             self._keep(self._journal)
         with as_owner(self._journal.parent):
             staging.rename(self._journal)
-            OsDisk().sync_folder(self._journal.parent)
+            durable.sync_folder(self._journal.parent)
         if self._to is None:
             state = Path(self._manifest.places["state"])
             with as_owner(state):

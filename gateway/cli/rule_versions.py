@@ -142,10 +142,10 @@ def _rollback_alone(words: argparse.Namespace, file: str) -> dict[str, Any]:
 
 
 def _write(path: Path, source: bytes, why: str) -> None:
-    from gateway.rules.files.versions import write
+    from gateway import durable
 
     try:
-        write(path, source, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        durable.replace(path, source, path.stat().st_mode & 0o777 if path.exists() else 0o644)
     except OSError as error:
         also = f" (nor may the gateway: {why})" if why else ""
         raise GatewayError(f"{path}: {error.strerror}{also}") from None

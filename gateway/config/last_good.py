@@ -11,14 +11,12 @@ config, and places in faults name the files as they are called there.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gateway import durable
 from gateway.config.load import Config, Reading
 from gateway.config.overlay import Overlaid
 from gateway.document import Document, raise_faults
@@ -68,17 +66,7 @@ def keep(config: Config, time: str) -> bool:
         before is not None and msgspec.structs.replace(found, time=before.time) == before
     ):
         return False
-    descriptor, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=state)  # readable by the gateway alone
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.encode(found))
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(state / name_kept)
-    except OSError:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    durable.replace(state / name_kept, msgspec.json.encode(found), mode=0o600)
     return True
 
 

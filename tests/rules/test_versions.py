@@ -11,7 +11,7 @@ import pytest
 from gateway.rules.files import snapshot
 from gateway.rules.files.plan import Plan
 from gateway.rules.files.snapshot import content
-from gateway.rules.files.versions import INDEX, VERSIONS_MAX, Versions, write
+from gateway.rules.files.versions import INDEX, VERSIONS_MAX, Versions
 from gateway.rules.protocol import RuleFault
 
 FOLDER = Path("/rules")
@@ -81,14 +81,6 @@ def test_a_cut_leaves_the_old_index_or_the_new_one(tmp_path: Path, monkeypatch: 
             assert Versions(folder).current() == files[1]
             return
     pytest.fail("it never came to an end")
-
-
-def test_a_file_is_written_in_one_piece(tmp_path: Path) -> None:
-    """The new text is there with its permissions, and nothing beside it."""
-    write(tmp_path / "a.py", b"new", 0o640)
-    assert (tmp_path / "a.py").read_bytes() == b"new"
-    assert (tmp_path / "a.py").stat().st_mode & 0o777 == 0o640
-    assert os.listdir(tmp_path) == ["a.py"]  # noqa: PTH208 - names are what is looked at
 
 
 def test_a_plan_puts_back_what_failed_and_nothing_else() -> None:

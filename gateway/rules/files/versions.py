@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
+from gateway import durable
 from gateway.codes.rules import RULE_STORE_FAULT
-from gateway.durable import sync_folder
 from gateway.logs.about import about
 from gateway.rules.files.snapshot import content, read_file
 
@@ -102,8 +101,8 @@ class Versions:
         self._folder.mkdir(parents=True, exist_ok=True)
         for name, mark in current.items():
             if old.current.get(name) != mark or not (self._folder / mark).exists():
-                write(self._folder / mark, files[name])
-        write(self._folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
+                durable.replace(self._folder / mark, files[name])
+        durable.replace(self._folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
         self.index = index
         self._sweep({version.hash for versions in history.values() for version in versions})
 
@@ -113,18 +112,3 @@ class Versions:
             if path.suffix not in (".json", ".damaged") and path.name not in wanted:
                 with contextlib.suppress(OSError):
                     path.unlink()
-
-
-def write(path: Path, source: bytes, mode: int = 0o644) -> None:
-    """Write a file so that there is the old one or the new one, whatever happens. OSError."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:  # noqa: PTH123 - Path.open sets no mode
-            file.write(source)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
