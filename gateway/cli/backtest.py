@@ -14,6 +14,7 @@ import msgspec
 from gateway.cli import desk
 from gateway.cli.desk import BAD, INTERRUPTED, OK, USAGE, Progress, Stop
 from gateway.cli.events import moment
+from gateway.cli.rule_place import Place
 from gateway.cli.terminal import Colour, complain, printable, say, say_json, table
 from gateway.cli.verb import Verbs, add
 from gateway.clock import rfc3339, wall_ns_of
@@ -65,7 +66,7 @@ def backtest(words: argparse.Namespace) -> int:
     from gateway.rules.desk.comparison import Comparison
 
     desk.step_aside()
-    place = desk.Place(words)
+    place = Place(words)
     loaded = place.load(words.files)
     if loaded is None:
         return USAGE

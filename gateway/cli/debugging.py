@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli import desk
 from gateway.cli.desk import BAD, OK, USAGE
 from gateway.cli.events import line as event_line
+from gateway.cli.rule_place import Place
 from gateway.cli.terminal import complain, printable, say, say_json
 from gateway.cli.verb import Verbs, add
 
@@ -50,7 +51,7 @@ def debug(words: argparse.Namespace) -> int:
     """Run it; 1 when there is no such event or a rule failed."""
     from gateway.cli.offline import inspected
 
-    place = desk.Place(words)
+    place = Place(words)
     loaded = place.load([words.file])
     if loaded is None:
         return USAGE
@@ -99,7 +100,7 @@ class _Case:
 
     def __init__(
         self,
-        place: desk.Place,
+        place: Place,
         loaded: Loaded,
         inspection: Inspection,
         found: Found,

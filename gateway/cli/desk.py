@@ -1,4 +1,4 @@
-"""Rules on the desk: what `rules backtest`, `rules shadow` and `rules debug` have in common.
+"""What verbs that run rules on the desk have in common: their words, a bar of progress, Ctrl-C.
 
 All run a candidate in this process, on the side: nothing is executed, nothing of the gateway is written to.
 """
@@ -15,83 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final, TextIO
 
-from gateway.cli.rule_loading import run_by_its_owner
-from gateway.cli.terminal import complain, movable, printable
+from gateway.cli.terminal import movable, printable
 from gateway.quantity import duration_s
-
-if TYPE_CHECKING:
-    from gateway.config.load import Config
-    from gateway.rules.desk.candidate import Installation
-    from gateway.rules.files.loader import Loaded
 
 OK, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
 NICE: Final = 10  # the gateway beside comes first
 CALL_S_MAX: Final = 5.0  # for a call, when nothing else is said
 DRAW_S: Final = 0.1
 BAR_CHARS: Final = 30
-
-
-class Place:
-    """Where the rules are, and what the installation says."""
-
-    def __init__(self, words: argparse.Namespace) -> None:
-        from gateway.config.load import read
-
-        self.config: Config | None = read(words.config)[0] if words.config.exists() else None
-        given: Path | None = words.rules
-        self.folder: Path = given or (self.config.rules.folder if self.config is not None else Path("rules"))
-
-    def installation(self, log_id: str) -> Installation:
-        """Return what rules can notice of the installation."""
-        from gateway.rules.desk.candidate import Installation
-        from gateway.rules.files.loader import entries
-
-        if self.config is None:
-            return Installation(log_id=log_id)
-        rules = self.config.rules
-        return Installation(
-            gateway=self.config.gateway.name,
-            log_id=log_id,
-            devices=entries(self.config.devices),
-            modes=rules.modes,
-            timezone=rules.timezone,
-            location=rules.location,
-            late_s=rules.late_s,
-        )
-
-    def load(self, files: Sequence[Path]) -> Loaded | None:
-        """Load rule files of one folder, or all of the rules folder; None when it was said what is wrong."""
-        from gateway.config.acting import acting
-        from gateway.rules.files.loader import LOAD_S_MAX, load
-        from gateway.rules.language.house import House
-        from gateway.rules.language.recipients import Recipients
-
-        missing = [file for file in files if not file.is_file()]
-        folders = {file.parent for file in files} or {self.folder}
-        if missing or len(folders) > 1 or not (folder := folders.pop()).is_dir():
-            complain(f"there is no file {missing[0]}" if missing else "one folder with rules is wanted")
-            return None
-        installation = self.installation("")
-        if self.config is not None:
-            run_by_its_owner(self.config, folder)
-        loaded = load(
-            folder,
-            house=House(installation.devices, {}),
-            modes=installation.modes,
-            files=list(files) or None,
-            recipients=Recipients(self.config.notify.names) if self.config is not None else None,
-            acting=acting(self.config) if self.config is not None else None,
-            located=installation.location is not None or self.config is None,
-            limit_s=LOAD_S_MAX,
-        )
-        for fault in loaded.faults:
-            complain(str(fault))
-        if not loaded.definitions and not loaded.faults:
-            complain(f"there are no rules in {folder}")
-        wrong = bool(loaded.faults) if files else False  # of a folder the rest is run, as in the gateway
-        return None if wrong or not loaded.definitions else loaded
 
 
 def add_words(parser: argparse.ArgumentParser, *, several: bool) -> None:

@@ -143,7 +143,8 @@ def show(words: argparse.Namespace) -> int:
 
 def _rules(words: argparse.Namespace, device: str) -> list[str]:
     """Return the rules that look at a device; none when the rules can't be read now."""
-    from gateway.cli.rules import Place, looking_at
+    from gateway.cli.rule_place import Place
+    from gateway.cli.rules import looking_at
 
     try:
         return looking_at(argparse.Namespace(config=words.config, device=device), Place(words))

@@ -1,4 +1,4 @@
-"""Rules loaded in this process, as the worker does, against devices as a config has them: for `check` and its like."""
+"""Rules loaded in this process, on the desk of whoever types: where they are, and what has to be so before they run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rules_with(config: Config, devices: Devices, values: Values) -> Loaded:
     from gateway.rules.language.house import House
     from gateway.rules.language.recipients import Recipients
 
-    run_by_its_owner(config, config.rules.folder)
+    before_running(config, config.rules.folder)
     house = House(entries(devices), values)
     house.installed = house.installed or bool(values)  # what is in it can be misspelt
     with _alarm(config.rules.load_s_max) as rearm:
@@ -44,10 +44,15 @@ def rules_with(config: Config, devices: Devices, values: Values) -> Loaded:
         )  # fmt: skip
 
 
-def run_by_its_owner(config: Config, folder: Path) -> None:
-    """Let go of root for good before rules are run that were applied: they lie where the gateway's user may write."""
-    from gateway.owner import become_owner
+def before_running(config: Config, folder: Path) -> None:
+    """Let rules open what the installation grants, and let go of root for good before applied ones run.
 
+    Those lie where the gateway's user may write.
+    """
+    from gateway.owner import become_owner
+    from gateway.rules.walls.fence import grant
+
+    grant(config.rules.grants)
     if folder.is_relative_to(config.places.state):
         become_owner(config.places.state)
 

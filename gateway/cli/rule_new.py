@@ -17,7 +17,7 @@ NAME_CHARS_MAX = 64
 
 def new(words: argparse.Namespace) -> int:
     """Write the file, never over another one."""
-    from gateway.cli.rules import Place
+    from gateway.cli.rule_place import Place
 
     name = words.name.removesuffix(".py").replace("-", "_")
     wrong = _wrong(name)

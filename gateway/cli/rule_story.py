@@ -94,12 +94,11 @@ class Authors:
             return {rule["name"]: rule for rule in self._records.ask("rules_list")["rules"]}
         except ApiError:
             pass
-        from gateway.cli.rules import Place
-        from gateway.rules.files.loader import inspect
+        from gateway.cli.rule_place import Place
 
         try:
             place = Place(self._words)
-            loaded = inspect(place.folder, place.devices, place.modes) if place.folder.is_dir() else None
+            loaded = place.inspect() if place.folder.is_dir() else None
         except GatewayError:
             return {}
         rules = loaded.definitions if loaded is not None else []

@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import msgspec
 
 from gateway.cli.desk import Progress
-from gateway.cli.rules import BAD, OK, USAGE, Place
+from gateway.cli.rule_place import Place
+from gateway.cli.rules import BAD, OK, USAGE
 from gateway.cli.terminal import complain, fault_json, say, say_json
 from gateway.errors import Fault
 from gateway.quantity import counted
@@ -32,6 +33,8 @@ def test(words: argparse.Namespace) -> int:
     if missing or not files:
         complain(f"there is no file {missing[0]}" if missing else f"there are no rule files in {place.folder}")
         return USAGE
+    for folder in {file.parent for file in files}:
+        place.prepare(folder)
     chosen = chooser(words.chosen)
     progress, results = Progress(), []
     for number, file in enumerate(files):

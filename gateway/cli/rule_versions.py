@@ -68,7 +68,7 @@ def add_verbs(verbs: Verbs) -> None:
 def history(words: argparse.Namespace) -> int:
     """Print versions, newest first."""
     from gateway.api.line import NotRunning
-    from gateway.cli.rules import Place
+    from gateway.cli.rule_place import Place
 
     file = _name(words.file)
     try:
@@ -123,7 +123,7 @@ def rollback(words: argparse.Namespace) -> int:
 
 def _rollback_alone(words: argparse.Namespace, file: str) -> dict[str, Any]:
     """Do it without the gateway."""
-    from gateway.cli.rules import Place
+    from gateway.cli.rule_place import Place
 
     store, folder = _store(words.config), Place(words).folder
     there = (folder / file).read_bytes() if (folder / file).is_file() else b""

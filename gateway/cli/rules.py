@@ -1,57 +1,25 @@
 """`rules list`: what the rule files declare, and how the running gateway's rules do.
 
-It runs the files' top level in this process, on the desk of whoever types it; only the gateway runs rules in a process
-of their own.  Exit codes: 0 all well, 1 a fault, 2 there is no such folder.
+Exit codes: 0 all well, 1 a fault, 2 there is no such folder.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gateway.api.line import ApiError, NotRunning
 from gateway.cli.asking import connected
 from gateway.cli.rule_names import declared
+from gateway.cli.rule_place import Place
 from gateway.cli.terminal import complain, fault_json, say, say_json, table, where
-from gateway.config.acting import acting
-from gateway.config.load import read
 from gateway.errors import GatewayError
-from gateway.rules.files.loader import Loaded, entries, inspect
-from gateway.rules.language.acting import Acting
-from gateway.rules.language.recipients import Recipients
-from gateway.rules.protocol import DeviceEntry, RuleInfo
-from gateway.rules.walls.fence import grant
+from gateway.rules.files.loader import Loaded
+from gateway.rules.protocol import RuleInfo
 
 OK, BAD, USAGE = 0, 1, 2
-FOLDER = Path("rules")  # where there is neither --rules nor a config
-
-
-class Place:
-    """Where the rules are, and what the installation says of devices and modes."""
-
-    def __init__(self, words: argparse.Namespace) -> None:
-        self.folder: Path = getattr(words, "rules", None) or FOLDER
-        self.devices: Sequence[Any] = ()
-        self.modes: tuple[str, ...] = ()
-        self.located = True
-        self.acting: Acting | None = None
-        self.recipients: Recipients | None = None
-        config = read(words.config)[0] if words.config.exists() else None
-        if config is not None:
-            self.folder = getattr(words, "rules", None) or config.rules.folder
-            self.devices = list(config.devices)
-            self.modes = config.rules.modes
-            self.located = config.rules.location is not None
-            self.acting = acting(config)
-            self.recipients = Recipients(config.notify.names)
-            grant(config.rules.grants)
-
-    @property
-    def entries(self) -> list[DeviceEntry]:
-        """The devices of devices.toml as rules get them."""
-        return entries(self.devices)
 
 
 def listing(words: argparse.Namespace) -> int:
@@ -63,7 +31,7 @@ def listing(words: argparse.Namespace) -> int:
     if not place.folder.is_dir():
         complain(f"there is no folder {place.folder}: name one with --rules")
         return USAGE
-    loaded = inspect(place.folder, place.devices, place.modes, place.recipients, place.located, place.acting)
+    loaded = place.inspect()
     otherwise = {"state": "not live"} if live else {}
     rules = {rule.name: {**_rule(rule), **live.pop(rule.name, otherwise)} for rule in loaded.rules} | live
     if words.device:
@@ -175,7 +143,7 @@ def looking_at(words: argparse.Namespace, place: Place, loaded: Loaded | None = 
         if isinstance(error, ApiError):
             raise
     if loaded is None:
-        loaded = inspect(place.folder, place.devices, place.modes)
+        loaded = place.inspect()
     try:
         device = House(place.entries, values).device(words.device)
     except LookupError as error:

@@ -13,6 +13,7 @@ from gateway.cli import desk
 from gateway.cli.asking import connected
 from gateway.cli.backtest import MARKS, VERDICTS, say_counts, tell
 from gateway.cli.desk import BAD, OK, USAGE, Stop
+from gateway.cli.rule_place import Place
 from gateway.cli.terminal import complain, say, say_json
 from gateway.cli.verb import Verbs, add
 from gateway.clock import NS_PER_S
@@ -54,7 +55,7 @@ def shadow(words: argparse.Namespace) -> int:
     from gateway.rules.desk.comparison import Comparison
 
     desk.step_aside()
-    place = desk.Place(words)
+    place = Place(words)
     loaded = place.load([words.file])
     if loaded is None:
         return USAGE
@@ -93,7 +94,7 @@ def _past(ends: float | None) -> bool:
 def _beside(
     client: ApiClient,
     standing: dict[str, Any],
-    place: desk.Place,
+    place: Place,
     loaded: Any,
     comparison: Comparison,
     limit: Any,

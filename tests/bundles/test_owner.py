@@ -79,8 +79,9 @@ def test_whose_it_is(site: Path) -> None:
     assert os.geteuid() == (site / "bundle").stat().st_uid
 
 
-def test_rules_that_were_applied_are_not_run_as_root(site: Path) -> None:
-    """Who checks as root runs rules of an applied version as the gateway's user, for good."""
+@pytest.mark.parametrize("verb", ["check", "rules list", "rules test", "rules backtest"])
+def test_rules_that_were_applied_are_not_run_as_root(site: Path, verb: str) -> None:
+    """Who types a verb as root that runs rules runs those of an applied version as the gateway's user, for good."""
     rules = site / "state" / "rules"
     with as_owner(site / "state"):
         rules.mkdir()
@@ -88,7 +89,7 @@ def test_rules_that_were_applied_are_not_run_as_root(site: Path) -> None:
         (rules / "who.py").write_text(said)
     text = (site / "gateway.toml").read_text() + f'[rules]\nfolder = "{rules}"\n'
     (site / "gateway.toml").write_text(text)
-    command = [sys.executable, "-m", "gateway", "check", "--config", str(site / "gateway.toml")]
+    command = [sys.executable, "-m", "gateway", *verb.split(), "--config", str(site / "gateway.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     owner = (site / "state").stat().st_uid
     assert f"as {owner} {owner} {owner}" in done.stdout + done.stderr

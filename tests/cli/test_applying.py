@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import durable
 from gateway.bundles import ledger as ledgers
 from gateway.cli.main import main
 
@@ -48,14 +49,14 @@ def test_two_at_once_are_one(site: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_what_has_come_to_count_stays(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended between the rename that counts and its sync, an apply leaves the version there, not a name without it."""
-    real = ledgers.sync_folder
+    real = durable.sync_folder
 
     def interrupted(folder: Path) -> None:
         real(folder)
         if folder.name == "applied" and (folder / "now.json").exists():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ledgers, "sync_folder", interrupted)
+    monkeypatch.setattr(durable, "sync_folder", interrupted)
     with contextlib.suppress(KeyboardInterrupt):
         apply(site)
     assert ledgers.counting(site / "state", "00000001")

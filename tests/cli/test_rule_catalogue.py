@@ -9,7 +9,7 @@ import pytest
 from gateway.cli.rule_catalogue import shipped
 from gateway.cli.rule_templates import DRAFTS
 from gateway.rules.desk.trials import Suite
-from gateway.rules.files.loader import inspect
+from gateway.rules.files.loader import known_types, load
 from tests.cli.site import Site
 
 
@@ -30,7 +30,7 @@ def test_a_rule_is_taken_by_its_name(site: Site) -> None:
     assert (taken.code, f"it needs   {shipped()['frost_guard'].needs}" in taken.out) == (0, True)
     assert site.run("rules", "new", "night_watch").code == 0
     assert site.run("rules", "new", "cellar", "--template", "night_watch").code == 0
-    loaded = inspect(site.folder / "rules")
+    loaded = load(site.folder / "rules", types=known_types())
     assert [str(fault) for fault in loaded.faults] == []
     names = {rule.name for rule in loaded.rules}
     assert {"frost_guard", "night_watch_alarm", "cellar", "cellar_alarm"} <= names

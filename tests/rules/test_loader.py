@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rules.files.loader import inspect, known_types, load
+from gateway.rules.files.loader import known_types, load
 from gateway.rules.language.house import House
 from gateway.rules.language.recipients import Recipients
 from gateway.rules.protocol import DeviceEntry
@@ -117,7 +117,7 @@ def test_without_an_installation_names_are_not_judged(tmp_path: Path) -> None:
     """On a desk without devices.toml any device name may be right."""
     source = '@rule("door_opened", device="door-front", room="hall")\ndef one(event, ctx): ctx.device("x")\n'
     assert loaded(tmp_path, source).faults == []
-    assert inspect(tmp_path / "rules").faults == []
+    assert load(tmp_path / "rules", types=known_types()).faults == []
 
 
 def test_modules_in_lib_are_imported_and_counted_in_the_hash(tmp_path: Path) -> None:

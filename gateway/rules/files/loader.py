@@ -303,28 +303,6 @@ def entries(devices: Iterable[_Installed]) -> list[DeviceEntry]:
     return [DeviceEntry(d.id, d.name, d.room, d.kind or "", tuple(d.labels)) for d in devices]
 
 
-def inspect(
-    folder: Path,
-    devices: Iterable[_Installed] = (),
-    modes: Sequence[str] = (),
-    recipients: Recipients | None = None,
-    located: bool = True,
-    acting: Acting | None = None,
-) -> Loaded:
-    """Load a folder to see what is wrong with it: `check`, `rules list`. Runs the files' top level in this process."""
-    house = House(entries(devices), {})
-    return load(
-        folder,
-        house=house,
-        modes=modes,
-        types=known_types(),
-        recipients=recipients,
-        acting=acting,
-        limit_s=LOAD_S_MAX,
-        located=located,
-    )
-
-
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError in what runs longer: on the main thread of a Unix, and as far as it lets itself be stopped."""
