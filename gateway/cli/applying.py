@@ -85,6 +85,7 @@ def make(words: argparse.Namespace) -> int:
     """Pack a bundle."""
     from gateway.bundles import archive, manifest
     from gateway.bundles.bundle import contents, opened
+    from gateway.durable import replacing
 
     if not words.folder.is_dir():
         raise GatewayError(f"{words.folder} is no folder")
@@ -96,12 +97,8 @@ def make(words: argparse.Namespace) -> int:
                 raise ConfigError(faults)
             files = contents(bundle)
             said = manifest.Manifest(files=bundle.manifest.files, program=words.program or __version__)
-            partial = file.with_name(f".{file.name}.partial")
-            with partial.open("wb") as raw:
+            with replacing(file, among=f".{os.getpid()}") as raw:
                 archive.write(raw, file.name, {**files, manifest.NAME: manifest.encoded(said)})
-                raw.flush()
-                os.fsync(raw.fileno())
-            partial.replace(file)
     except OSError as error:
         raise GatewayError(f"{error.filename or file}: {error.strerror or error}") from None
     sites = [site.name for site in bundle.sites if site.name]

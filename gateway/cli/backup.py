@@ -221,7 +221,7 @@ def _files(placed: Placed, archive: ArchiveWriter, *, secrets: bool) -> tuple[li
 @contextmanager
 def _output(file: Path) -> Iterator[IO[bytes]]:
     """Open what a backup is written to; a file gets its name when all of it is on the disk."""
-    from gateway.durable import sync_folder
+    from gateway.durable import replacing
 
     if file == STDOUT:
         if sys.stdout.isatty():
@@ -231,18 +231,8 @@ def _output(file: Path) -> Iterator[IO[bytes]]:
         return
     if file.exists() and not file.is_file():
         raise GatewayError(f"{file} is not a file")
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(handle, "wb") as raw:  # noqa: PTH123 - a handle, not a path
-            yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        partial.replace(file)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(file.parent)
+    with replacing(file, 0o600, among=f".{os.getpid()}") as raw:
+        yield raw
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from gateway.forward.held import forget_cursors, lead, way_of
 from gateway.profiles.devices import Device
@@ -86,13 +87,13 @@ def test_by_what_a_route_goes() -> None:
     door = Device(id="house/z2m:door", name="door", room="hall")
 
     def way(
-        folder: str = "/a", room: str = "hall", url: str = "mqtt://cloud", key: str = "password", **route: object
+        folder: str = "/a", room: str = "hall", url: str = "mqtt://cloud", key: str = "password", **route: Any
     ) -> str:
         """Write it as the config in a folder has it."""
         password = Secret("file", f"{folder}/{key}", Path(folder) / "gateway.toml", 7)
         target = MqttTargetOptions(url=url, username="gw", password=password)
         moved = Device(id=door.id, name=door.name, room=room)
-        return way_of(Route(to="cloud", **route), target, [moved], folder)  # type: ignore[arg-type]
+        return way_of(Route(to="cloud", **route), target, [moved], folder)
 
     assert way() == way("/b") == way(room="attic")
     assert len({way(), way(url="mqtt://other"), way(key="b"), way(types=("opened",)), way(rooms=("hall",))}) == 5

@@ -163,7 +163,7 @@ def test_what_another_cloud_got_in_a_try_is_sent_to_the_one_before(rig: Rig, mos
         rig.read(1)
         until(lambda: counted(cloud))
         assert rig.apply(elsewhere, "--confirm", "10m", "--no-wait").code == 0
-        until(lambda: rig.applied() == rig.ledger.current.bundle)  # type: ignore[union-attr]
+        until(lambda: rig.ledger.current is not None and rig.applied() == rig.ledger.current.bundle)
         rig.read(2)
         until(lambda: counted(there), lambda: there.arrived)
         until(lambda: not sum(route["backlog"] for route in house.status()["routes"] if route["name"] == "cloud"))
