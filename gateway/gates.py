@@ -10,7 +10,7 @@ Rows of the table "gates":
 
     declared    the gates of the rules that ran last: events are held from the start on
     after       sequence up to which all that was held is decided
-    count:NAME  {held, dropped, changed, late} of a gate
+    count:NAME  {held, dropped, changed, late} of a gate: what is decided, so that a kill counts nothing twice or never
 
 A gate whose file is left out (it does not load, and no good version of it runs) decides nothing: what waited for it
 goes.  But one with ``fail="closed"`` stays declared, over restarts, too, and what it is about is dropped and counted,
@@ -38,6 +38,7 @@ HELD_MAX: Final = 10_000  # events; beyond it the oldest are decided as if their
 MATCHES_MAX: Final = 20_000  # pairs of a type and a device whose gates are remembered
 AFTER_STEP: Final = 5_000  # records: how far the row `after` may lag while nothing is held
 READ_RECORDS: Final = 1_000  # at a time, at the start
+NEVER: Final = -1  # the row `after` where no gate was ever declared
 OPEN, LATE = "open", "late"  # what let a copy go, where no gate changed it
 TABLE = "gates"
 
@@ -106,7 +107,8 @@ class Gates:
         self._installed, self._values, self._disabled = installed, values, disabled
         self._waiting: deque[_Waiting] = deque()
         self._matches: dict[tuple[str, str], tuple[GateInfo, ...]] = {}
-        self._after = self._kept_after = int(rows.get("after", 0))
+        self._kept_after = int(rows.get("after", NEVER))
+        self._after = max(self._kept_after, 0)
         self._counts = {key.partition(":")[2]: Counter(row) for key, row in rows.items() if key.startswith("count:")}
         self._counted: set[str] = set()  # since the rows were written
         self._selectors: dict[GateInfo, Selector] = {}
@@ -164,8 +166,6 @@ class Gates:
             if event.held:
                 gates = self._of(event.type, event.subject)
                 self._waiting.append(_Waiting(int(event.sequence), raw, due_ns, gates))
-                for gate in gates:
-                    self._count(gate.name, "held")
 
     def _of(self, event_type: str, subject: str) -> tuple[GateInfo, ...]:
         """Return the gates that decide about events of a type about a device."""
@@ -226,6 +226,8 @@ class Gates:
 
     def _decide(self, held: _Waiting, verdict: bool | dict[str, Any], by: str) -> list[Event]:
         self._after = held.sequence
+        for gate in held.gates:
+            self._count(gate.name, "held")
         if verdict is False:
             self._count(by, "dropped")
             return []
@@ -262,7 +264,7 @@ class Gates:
     def restore(self, read: Read, through: int) -> None:
         """Find what was held and not decided when the gateway ended. BLOCKING, some thousand records at most."""
         after, due_ns = self._after, self._clock.boot_ns() + self._limit_ns
-        while self._kept_after and after < through:
+        while self._kept_after != NEVER and after < through:
             records, reached = read(after, READ_RECORDS)
             for sequence, raw in records:
                 head = decode_head(raw)
@@ -274,5 +276,10 @@ class Gates:
 
     def report(self) -> dict[str, dict[str, int]]:
         """Say of each gate how many events were held, dropped, changed, or decided by time."""
-        names = {gate.name for gate in self._gates}.union(self._counts)
-        return {name: dict(self._counts.get(name, {})) for name in sorted(names)}
+        counts = {gate.name: Counter[str]() for gate in self._gates}
+        for name, kept in self._counts.items():
+            counts[name] = Counter(kept)
+        for held in self._waiting:
+            for gate in held.gates:
+                counts.setdefault(gate.name, Counter())["held"] += 1
+        return {name: dict(counts[name]) for name in sorted(counts)}

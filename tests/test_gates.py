@@ -135,6 +135,17 @@ def test_a_restart_finds_what_was_held_and_not_decided(log: Log) -> None:
     assert first[0].id != before[0].id
 
 
+def test_what_was_held_is_counted_once_over_a_kill(log: Log) -> None:
+    """What waits counts as held at once; a kill before or behind its decision changes no number, the first included."""
+    log.append(opened(), opened(BATH))
+    assert log.gates.report() == {"people": {"held": 2}, "secret": {"held": 1}}
+    again = log.start()
+    assert again.report() == {"people": {"held": 2}, "secret": {"held": 1}}, "nothing was noted before the kill"
+    again.judge(2, [(1, True, ""), (2, False, "secret")])
+    again.note()
+    assert log.start().report() == {"people": {"held": 2}, "secret": {"held": 1, "dropped": 1}}
+
+
 def test_events_are_held_from_the_first_moment_of_a_start(log: Log) -> None:
     """Nobody has loaded a rule yet: the gates of the last run count."""
     log.start()
