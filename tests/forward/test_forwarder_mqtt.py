@@ -23,7 +23,7 @@ def target_at(broker: Mosquitto) -> MqttTarget:
 
 
 class Payloads(Keep):
-    """Keeps what arrived as bytes; what the broker hands over again by itself, and had arrived, is not the gateway's."""
+    """Keeps what arrived as bytes; what had arrived and the broker hands over again is not the gateway's."""
 
     def __init__(self) -> None:
         super().__init__()
