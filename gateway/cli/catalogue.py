@@ -1,11 +1,12 @@
-"""The words of `profiles` and `rules`; what they do is in `cli/profiles.py` and `cli/rules.py`."""
+"""The words of `profiles` and `rules`; what they do is in `cli/profiles/` and `cli/rules/`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from gateway.cli import backtest, debugging, rule_verbs, rule_versions, shadow
+from gateway.cli.rules import backtest, debugging, shadow, versions
+from gateway.cli.rules import verbs as rule_verbs
 from gateway.cli.verb import Verbs, add, group
 
 
@@ -18,7 +19,7 @@ def add_verbs(verbs: Verbs) -> None:
     backtest.add_verbs(rules)
     shadow.add_verbs(rules)
     debugging.add_verbs(rules)
-    rule_versions.add_verbs(rules)
+    versions.add_verbs(rules)
 
 
 def _profiles(verbs: Verbs) -> None:
@@ -98,22 +99,22 @@ def _rules(verbs: Verbs) -> None:
 
 def profiles_list(words: argparse.Namespace) -> int:
     """List profiles."""
-    from gateway.cli.profiles import listing
+    from gateway.cli.profiles.reading import listing
 
     return listing(words)
 
 
 def profiles_decode(words: argparse.Namespace) -> int:
     """Decode messages."""
-    from gateway.cli.profiles import decode
+    from gateway.cli.profiles.reading import decode
 
     return decode(words)
 
 
 def profiles_schema(_words: argparse.Namespace) -> int:
     """Print the schema."""
-    from gateway.cli.profile_schema import profile_schema
-    from gateway.cli.terminal import say
+    from gateway.cli.profiles.schema import profile_schema
+    from gateway.cli.terminal.printing import say
 
     say(profile_schema().rstrip())
     return 0
@@ -121,20 +122,20 @@ def profiles_schema(_words: argparse.Namespace) -> int:
 
 def profiles_test(words: argparse.Namespace) -> int:
     """Test profiles."""
-    from gateway.cli.profiles import test
+    from gateway.cli.profiles.reading import test
 
     return test(words)
 
 
 def rules_list(words: argparse.Namespace) -> int:
     """List rules."""
-    from gateway.cli.rules import listing
+    from gateway.cli.rules.listing import listing
 
     return listing(words)
 
 
 def rules_test(words: argparse.Namespace) -> int:
     """Run rules' own tests."""
-    from gateway.cli.rule_tests import test
+    from gateway.cli.rules.tests import test
 
     return test(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from gateway.cli.terminal import say
+from gateway.cli.terminal.printing import say
 from gateway.cli.verb import Verbs, add
 
 

@@ -17,37 +17,37 @@ from pathlib import Path
 
 import gateway
 from gateway.cli import verb
-from gateway.cli.terminal import complain
+from gateway.cli.terminal.printing import complain
 from gateway.cli.verb import Parser
 from gateway.errors import ConfigError, GatewayError, NewerFormat
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # modules, and the verbs that each declares
-    "setup": ("setup",),
+    "config.setup": ("setup",),
     "run": ("run", "demo"),
-    "reloading": ("reload", "config"),
-    "check": ("check",),
-    "status": ("status",),
-    "doctor": ("doctor",),
-    "support": ("support",),
-    "events": ("events",),
-    "explain": ("explain",),
+    "config.reloading": ("reload", "config"),
+    "config.check": ("check",),
+    "health.status": ("status",),
+    "health.doctor": ("doctor",),
+    "health.support": ("support",),
+    "events.listing": ("events",),
+    "events.explain": ("explain",),
     "catalogue": ("profiles", "rules"),
-    "devices": ("devices",),
-    "importing": ("import",),
-    "dead_letters": ("dead-letters",),
-    "replay": ("replay",),
-    "alerts": ("alerts",),
-    "audit": ("audit",),
-    "notifications": ("notify", "notifications"),
-    "blobs": ("blobs",),
-    "journal": ("journal",),
-    "applying": ("bundle", "apply"),
-    "backup": ("backup", "restore"),
-    "send": ("send",),
-    "house": ("mode", "input"),
-    "identity": ("identity",),
-    "serial": ("serial",),
-    "simulate": ("simulate", "verify"),
+    "devices.listing": ("devices",),
+    "devices.importing": ("import",),
+    "events.dead_letters": ("dead-letters",),
+    "events.replay": ("replay",),
+    "house.alerts": ("alerts",),
+    "events.audit": ("audit",),
+    "house.notifications": ("notify", "notifications"),
+    "events.blobs": ("blobs",),
+    "events.journal": ("journal",),
+    "bundles.applying": ("bundle", "apply"),
+    "backup.backup": ("backup", "restore"),
+    "devices.send": ("send",),
+    "house.inputs": ("mode", "input"),
+    "backup.identity": ("identity",),
+    "config.serial": ("serial",),
+    "simulation.simulate": ("simulate", "verify"),
     "completion": ("completion",),
 }
 OF_ALL = "completion"  # is made of the whole command line

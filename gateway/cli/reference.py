@@ -197,9 +197,9 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 def main() -> None:
     """Write the pages into a folder."""
-    from gateway.cli.faults import CATALOG, catalog, faults_page
-    from gateway.cli.profile_schema import profile_schema
-    from gateway.cli.rule_pages import rules_page
+    from gateway.cli.health.faults import CATALOG, catalog, faults_page
+    from gateway.cli.profiles.schema import profile_schema
+    from gateway.cli.rules.pages import rules_page
 
     folder = Path(sys.argv[1])
     if (units := folder.absolute().parents[1] / CATALOG).parent.is_dir():  # what packages install, beside the pages

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from gateway.cli.terminal import complain
+from gateway.cli.terminal.printing import complain
 from gateway.cli.verb import Verbs, add
 
 if TYPE_CHECKING:
@@ -113,6 +113,6 @@ def _say(error: GatewayError) -> None:
 
 def demo(words: argparse.Namespace) -> int:
     """Run the demonstration."""
-    from gateway.cli.demo import run as run_demo
+    from gateway.cli.simulation.demo import run as run_demo
 
     return run_demo(words)

@@ -66,7 +66,7 @@ def explain(letters: Iterable[Mapping[str, Any]], damaged: Sequence[Damaged]) ->
 
 def letters_of(config: Path) -> Iterator[dict[str, Any]]:
     """Yield the dead letters of a gateway that has stopped, oldest first."""
-    from gateway.cli.records import opened
+    from gateway.cli.asking.records import opened
     from gateway.history.query import EventFilter
 
     with opened(config) as records:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.offline import inspected
-from gateway.cli.rule_place import Place
+from gateway.cli.asking.offline import inspected
+from gateway.cli.rules.place import Place
 from gateway.journal.through import Through
 from gateway.rules.desk.backtest import Backtest, Window
 from gateway.rules.desk.coverage import Coverage

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gateway.cli.desk import DRAW_S, Progress, Stop
+from gateway.cli.rules.desk import DRAW_S, Progress, Stop
 
 
 class Terminal(io.StringIO):

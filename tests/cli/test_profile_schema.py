@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.comments import comments
-from gateway.cli.profile_schema import profile_schema
+from gateway.cli.profiles.schema import profile_schema
 from gateway.profiles.catalogue import BUILTIN
 from gateway.profiles.language import Field
 

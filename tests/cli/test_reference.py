@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.cli.faults import CATALOG, catalog, faults_page
+from gateway.cli.health.faults import CATALOG, catalog, faults_page
 from gateway.cli.reference import cli_page, comments, config_page, tables
-from gateway.cli.rule_pages import rules_page
+from gateway.cli.rules.pages import rules_page
 from gateway.sources.listener import ListenerOptions
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"

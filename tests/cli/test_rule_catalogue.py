@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.rule_catalogue import shipped
-from gateway.cli.rule_templates import DRAFTS
+from gateway.cli.rules.catalogue import shipped
+from gateway.cli.rules.templates import DRAFTS
 from gateway.rules.desk.trials import Suite
 from gateway.rules.files.loader import known_types, load
 from tests.cli.site import Site

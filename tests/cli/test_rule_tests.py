@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from gateway.cli.main import main
-from gateway.cli.rule_tests import chooser
+from gateway.cli.rules.tests import chooser
 
 RULES = """from gateway.rules import rule, timer, when
 @rule("button_pressed", where={"button": "single"}, cooldown="1m")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.rule_templates import DRAFTS
-from gateway.cli.rule_verbs import TEMPLATES
+from gateway.cli.rules.templates import DRAFTS
+from gateway.cli.rules.verbs import TEMPLATES
 from gateway.rules.desk.trials import Suite
 from tests.cli.site import Site
 from tests.cli.test_running import DEVICES, DOOR, Running, until

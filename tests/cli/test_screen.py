@@ -12,7 +12,7 @@ import termios
 
 LINES = ["a title that is longer than a narrow terminal has columns", "two", "three"]
 SHOW = f"""
-from gateway.cli.screen import Screen
+from gateway.cli.terminal.screen import Screen
 screen = Screen()
 for _ in range(3):
     screen.show({LINES!r})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import serial
+from gateway.cli.config import serial
 from gateway.cli.main import main
 from tests.sources.plugs import Plug, Sockets
 

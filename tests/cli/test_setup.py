@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import setup_place
+from gateway.cli.config import place
 from gateway.cli.main import main
 from gateway.config.load import load
 from gateway.errors import GatewayError
@@ -204,13 +204,13 @@ def test_beside_a_service_setup_writes_for_the_service_or_not_at_all(monkeypatch
     """Who may not write where the service looks is told to use sudo; only without a service it is written here."""
     with shared_folder() as folder:
         config = folder / "etc" / "gateway.toml"
-        monkeypatch.setattr(setup_place, "CONFIG", config)
-        assert setup_place.config_place(config, shown=False) == Path("gateway.toml")
+        monkeypatch.setattr(place, "CONFIG", config)
+        assert place.config_place(config, shown=False) == Path("gateway.toml")
         config.parent.mkdir()
         config.touch()
-        assert setup_place.config_place(config, shown=False) == config
+        assert place.config_place(config, shown=False) == config
         with with_few_rights(config.parent, 0o555):
-            assert setup_place.config_place(config, shown=True) == config
+            assert place.config_place(config, shown=True) == config
             with pytest.raises(GatewayError, match="Type: sudo edge-gateway setup"):
-                setup_place.config_place(config, shown=False)
-            assert setup_place.config_place(folder / "own.toml", shown=False) == folder / "own.toml"
+                place.config_place(config, shown=False)
+            assert place.config_place(folder / "own.toml", shown=False) == folder / "own.toml"

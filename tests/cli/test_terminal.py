@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.cli.events import line, moment
-from gateway.cli.send import value_of
-from gateway.cli.terminal import printable, table
+from gateway.cli.devices.send import value_of
+from gateway.cli.events.listing import line, moment
+from gateway.cli.terminal.printing import printable, table
 from gateway.errors import GatewayError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.cli.profile_schema import structs
+from gateway.cli.profiles.schema import structs
 from gateway.profiles.language import Profile
 
 ROOT = Path(__file__).parents[2]

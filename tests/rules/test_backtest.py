@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.cli import desk
-from gateway.cli.backtest import say_counts
 from gateway.cli.main import main
+from gateway.cli.rules import desk
+from gateway.cli.rules.backtest import say_counts
 from gateway.clock import NS_PER_S, wall_ns_of
 from gateway.event import Lane
 from gateway.journal.inspection import Inspection
