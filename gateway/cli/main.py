@@ -23,7 +23,7 @@ from gateway.errors import ConfigError, GatewayError, NewerFormat
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # modules, and the verbs that each declares
     "config.setup": ("setup",),
-    "run": ("run", "demo"),
+    "run": ("run",),
     "config.reloading": ("reload", "config"),
     "config.check": ("check",),
     "health.status": ("status",),
@@ -31,7 +31,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # modules, and the verbs that each de
     "health.support": ("support",),
     "events.listing": ("events",),
     "events.explain": ("explain",),
-    "catalogue": ("profiles", "rules"),
+    "profiles.verbs": ("profiles",),
+    "rules.verbs": ("rules",),
     "devices.listing": ("devices",),
     "devices.importing": ("import",),
     "events.dead_letters": ("dead-letters",),
@@ -47,16 +48,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # modules, and the verbs that each de
     "house.inputs": ("mode", "input"),
     "backup.identity": ("identity",),
     "config.serial": ("serial",),
-    "simulation.simulate": ("simulate", "verify"),
+    "simulation.verbs": ("demo", "simulate", "verify"),
     "completion": ("completion",),
 }
-OF_ALL = "completion"  # is made of the whole command line
+OF_ALL, OF_NONE = "completion", "--version"  # made of the whole command line; of no verb at all
 OK, BAD, USAGE, CONFIG = 0, 1, 2, 78
 INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
 def parser(word: str = "") -> argparse.ArgumentParser:
-    """Build the command line; of one verb alone when its word is given: nobody waits for the others' modules."""
+    """Build the command line; of what a first word needs alone when it is given: nobody waits for other modules."""
     top = Parser(
         prog="edge-gateway",
         description="IoT edge gateway: an acknowledged event is on the disk, and stays until the cloud has it.",
@@ -65,7 +66,7 @@ def parser(word: str = "") -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"edge-gateway {gateway.__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
     wanted = [name for name, declared in GROUPS.items() if word in declared and word != OF_ALL]
-    for name in wanted or GROUPS:
+    for name in wanted or (() if word == OF_NONE else GROUPS):
         import_module(f"gateway.cli.{name}").add_verbs(verbs)
     top.set_defaults(program=top)  # for `completion`, which is made of it
     return top

@@ -16,7 +16,7 @@ BAD, CONFIG = 1, 78
 
 
 def add_verbs(verbs: Verbs) -> None:
-    """Declare `run` and `demo`."""
+    """Declare it."""
     parser = add(
         verbs,
         "run",
@@ -29,17 +29,6 @@ def add_verbs(verbs: Verbs) -> None:
         ],
     )
     parser.add_argument("--log", default="", metavar="WORDS", help="how much and how: debug, json, or debug,json")
-    parser = add(
-        verbs,
-        "demo",
-        "devices, rules, an outage and a cloud in one process tree; no hardware, nothing to set up",
-        demo,
-        examples=["edge-gateway demo", "edge-gateway demo --seconds 30 --json"],
-        json=True,
-        config=False,
-    )
-    parser.add_argument("--seconds", type=float, default=60.0, metavar="N", help="how long (default: 60)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same devices and outage")
 
 
 def run(words: argparse.Namespace) -> int:
@@ -109,10 +98,3 @@ def _say(error: GatewayError) -> None:
     else:
         of_journal = JOURNAL_UNUSABLE if isinstance(error, JournalError) else None
         log.critical("%s", error, extra=about(JOURNAL_NEWER if isinstance(error, NewerFormat) else of_journal))
-
-
-def demo(words: argparse.Namespace) -> int:
-    """Run the demonstration."""
-    from gateway.cli.simulation.demo import run as run_demo
-
-    return run_demo(words)

@@ -86,6 +86,12 @@ def test_a_verb_is_found_where_it_is_declared(name: str) -> None:
     assert tuple(declared.choices) == GROUPS[name]
 
 
+@pytest.mark.parametrize(("word", "declared"), [("--version", set()), ("reload", {"reload", "config"})])
+def test_nobody_waits_for_another_verb(word: str, declared: set[str]) -> None:
+    """Of the command line only what the first word needs is made."""
+    assert {path.split()[1] for path, _ in verbs(parser(word))} == declared
+
+
 def test_a_config_with_faults_is_78(site: Site) -> None:
     """A verb that needs the config prints its faults on standard error and ends with 78."""
     site.write({"gateway.toml": "[gateway]\nnmae = 1\nsate = 2\n"})

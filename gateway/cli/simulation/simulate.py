@@ -15,7 +15,6 @@ import msgspec
 
 from gateway.cli.terminal.printing import complain, printable, say, say_json
 from gateway.cli.terminal.screen import Screen
-from gateway.cli.verb import Verbs, add
 from gateway.errors import GatewayError, probably_meant
 
 if TYPE_CHECKING:
@@ -25,78 +24,9 @@ if TYPE_CHECKING:
     from simulators.house.show import Options, Ran
 
 OK, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
-BROKER = "mqtt://127.0.0.1:1883"
 SPEED_MAX = 100_000.0
 SHIPPED = Path(__file__).resolve().parents[3] / "simulators" / "scenarios"
 T = TypeVar("T")
-
-
-def add_verbs(verbs: Verbs) -> None:
-    """Declare both."""
-    parser = add(
-        verbs,
-        "simulate",
-        "a simulated house from a scenario file: devices, people, faults; alone, or with a gateway that is judged",
-        simulate,
-        examples=[
-            "edge-gateway simulate flat --gateway --speed 1200",
-            "edge-gateway simulate house.toml --broker mqtt://127.0.0.1:1883 --fault silent@kitchen*@10m",
-            "edge-gateway simulate house.toml --gateway --junit results.xml --evidence evidence.json --json",
-            "edge-gateway simulate --from-config --gateway --speed 600",
-            "edge-gateway simulate --record monday.ndjson --broker mqtt://127.0.0.1:1883",
-            "edge-gateway simulate --play monday.ndjson --speed 10",
-        ],
-        json=True,
-    )
-    parser.add_argument("scenario", nargs="?", metavar="SCENARIO", help="a TOML file, or the name of a shipped one")
-    _where(parser)
-    _how(parser)
-    _results(parser)
-    parser = add(
-        verbs,
-        "verify",
-        "compare what arrived at the far end with what a simulated house sent, without the gateway's own books",
-        verify,
-        examples=["edge-gateway verify --far-end received.ndjson --sent sent.ndjson --json"],
-        json=True,
-        config=False,
-    )
-    parser.add_argument("--far-end", type=Path, required=True, metavar="FILE", help="CloudEvents, one a line")
-    parser.add_argument("--sent", type=Path, metavar="FILE", help="default: sent.ndjson beside it")
-
-
-def _where(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where devices connect to")
-    group.add_argument("--broker", metavar="URL", help=f"a broker, or a gateway's listener (default: {BROKER})")
-    group.add_argument("--listener", action="store_true", help="the listener of the gateway of --config")
-    group.add_argument("--gateway", action="store_true", help="run a gateway beside it, on the house's clock")
-    group.add_argument("--mosquitto", action="store_true", help="with --gateway: a real broker between them")
-    group.add_argument("--ports", type=Path, metavar="FOLDER", help="where serial ports appear (default: a new one)")
-
-
-def _how(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how")
-    group.add_argument("--from-config", action="store_true", help="my house: made of gateway.toml and devices.toml")
-    group.add_argument("--seed", type=int, metavar="N", help="same scenario and seed, same messages and times")
-    group.add_argument("--speed", type=float, default=1.0, metavar="X", help="60: an hour in a minute (default: 1)")
-    group.add_argument("--for", dest="lasts", metavar="TIME", help="how long, of the house's time: 90m, 2d")
-    group.add_argument("--fault", action="append", default=[], metavar="FAULT", help=FAULT_HELP)
-    group.add_argument("--qos", type=int, choices=(0, 1), default=1, help="of what devices publish (default: 1)")
-    group.add_argument("--print", action="store_true", help="print the messages and send nothing")
-
-
-def _results(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("files")
-    group.add_argument("--record", type=Path, metavar="FILE", help="write a capture; without SCENARIO of a broker")
-    group.add_argument("--port", metavar="DEVICE", help="with --record: of a serial port, as /dev/ttyUSB0:57600")
-    group.add_argument("--play", type=Path, metavar="FILE", help="say a capture again")
-    group.add_argument("--sent", type=Path, metavar="FILE", help="what was sent and answered for, for `verify`")
-    group.add_argument("--junit", type=Path, metavar="FILE", help="expectations as JUnit XML")
-    group.add_argument("--evidence", type=Path, metavar="FILE", help="seed, versions, hashes, what happened when")
-    group.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the gateway's folder here")
-
-
-FAULT_HELP = "KIND[@DEVICE[@AT[@LASTS]]][,share=0.3][,by=2]; may be repeated; `help` lists them"
 
 
 def simulate(words: argparse.Namespace) -> int:
@@ -148,7 +78,7 @@ def _options(words: argparse.Namespace, file: Path, folder: Path) -> Options:
     from simulators.wire import address_of
 
     scenario = read(file)
-    broker = address_of(_listener(words) if words.listener else words.broker or BROKER)
+    broker = address_of(_listener(words) if words.listener else words.broker)
     try:
         if words.lasts:
             seconds(words.lasts)
@@ -279,7 +209,7 @@ def _capture(words: argparse.Namespace) -> int:
     from simulators.house import capture
     from simulators.wire import address_of
 
-    broker = address_of(_listener(words) if words.listener else words.broker or BROKER)
+    broker = address_of(_listener(words) if words.listener else words.broker)
 
     async def work(stopping: asyncio.Event, screen: Screen) -> dict[str, Any]:
         def show(said: dict[str, Any]) -> None:
