@@ -39,8 +39,10 @@ STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
 STACK_BYTES_MAX = 8192
 PIPE_BYTES = 64 * 1024  # pipe(7)
 ENGINE_S_MAX = 10.0  # between two calls, or behind the last one
+LOOK_S_MAX = 0.2  # of the time between two looks that counts: if it is longer, the machine stood still or was too busy
 STARVED_SHARE = 5  # a call that had less than this part of its limit of the processor, and wants more,
-STARVED_FACTOR = 3  # may take this many limits of wall time
+STARVED_FACTOR = 20  # may take this many limits of wall time
+WAITS_FOR_THE_MACHINE = frozenset("RD")  # proc(5): for the processor, or for pages from the disk
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -80,7 +82,8 @@ class WorkerProcess(asyncio.Protocol):
             theirs.close()
             os.close(stacks)
         self.pid = self._process.pid
-        self._watched = (0, 0.0, 0.0)  # calls, since (monotonic), processor seconds then
+        self._looked_at, self._watched_s = time.monotonic(), 0.0  # last, and how long it was watched
+        self._at: tuple[object, float, float] = (None, 0.0, 0.0)  # what, since (watched), processor seconds then
 
     async def connect(self) -> None:
         """Attach to the event loop."""
@@ -167,29 +170,30 @@ class WorkerProcess(asyncio.Protocol):
         With `since_s`, when it was sent something, being at nothing has a limit, too: it owes an answer.
         """
         blame, now = self._slot.read(), time.monotonic()
-        calls, since, cpu_then = self._watched
+        self._watched_s += min(now - self._looked_at, LOOK_S_MAX)
+        self._looked_at = now
         if blame.activity is Activity.FORGED:
             return blame
         idle = blame.activity is Activity.ENGINE
-        if blame.calls != calls or (idle and since_s is None):
-            self._watched = (blame.calls, now, self._cpu_s()[1])
+        what, (before, since, cpu_then) = (blame.calls, since_s if idle else None), self._at
+        if what != before or (idle and since_s is None):
+            self._at = (what, self._watched_s, self._cpu_s()[1])
             return None
-        if idle and since_s is not None:
-            return blame if now - max(since, since_s) > ENGINE_S_MAX else None
-        limit = limit_s if blame.activity is Activity.CALL else load_s
-        if now - since < limit:
+        took_s = self._watched_s - since
+        limit = ENGINE_S_MAX if idle else limit_s if blame.activity is Activity.CALL else load_s
+        if took_s < limit:
             return None
-        runnable, cpu_s = self._cpu_s()
-        starved = runnable and cpu_s - cpu_then < limit / STARVED_SHARE and now - since < limit * STARVED_FACTOR
+        waits, cpu_s = self._cpu_s()
+        starved = waits and cpu_s - cpu_then < limit / STARVED_SHARE and took_s < limit * STARVED_FACTOR
         return None if starved else blame
 
     def _cpu_s(self) -> tuple[bool, float]:
-        """Return whether the process wants the processor, and how much of it it had (proc(5))."""
+        """Return whether the process waits for the machine, and how much of the processor it had (proc(5))."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return False, 0.0
-        return fields[0] == "R", (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return fields[0] in WAITS_FOR_THE_MACHINE, (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
     async def stack(self) -> str:
         """Make the worker write its stack and return it; works while Python code hangs."""
