@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from gateway.cli.terminal.printing import say
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import OK, Verbs, add
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -29,7 +29,7 @@ def add_verbs(verbs: Verbs) -> None:
 def completion(words: argparse.Namespace) -> int:
     """Print the script."""
     say({"bash": bash, "zsh": zsh, "fish": fish}[words.shell](words.program))
-    return 0
+    return OK
 
 
 def commands(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[str, list[str], str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import gateway
 from gateway.cli import verb
 from gateway.cli.terminal.printing import complain
-from gateway.cli.verb import Parser
+from gateway.cli.verb import BAD, CONFIG_FAULT, INTERRUPTED, PIPE_CLOSED, Parser
 from gateway.errors import ConfigError, GatewayError, NewerFormat
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # modules, and the verbs that each declares
@@ -52,8 +52,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # modules, and the verbs that each de
     "completion": ("completion",),
 }
 OF_ALL, OF_NONE = "completion", "--version"  # made of the whole command line; of no verb at all
-OK, BAD, USAGE, CONFIG = 0, 1, 2, 78
-INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
 def parser(word: str = "") -> argparse.ArgumentParser:
@@ -97,10 +95,10 @@ def _main(arguments: Sequence[str] | None) -> int:
     except ConfigError as error:
         for fault in error.faults:
             complain(str(fault))
-        return CONFIG
+        return CONFIG_FAULT
     except NewerFormat as error:
         complain(f"edge-gateway: {error}")
-        return CONFIG  # starting it again changes nothing
+        return CONFIG_FAULT  # starting it again changes nothing
     except GatewayError as error:
         complain(f"edge-gateway: {error}{_other_config(words, error)}")
         return BAD

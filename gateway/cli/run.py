@@ -7,12 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 from gateway.cli.terminal.printing import complain
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, CONFIG_FAULT, Verbs, add
 
 if TYPE_CHECKING:
     from gateway.errors import GatewayError
-
-BAD, CONFIG = 1, 78
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -42,7 +40,7 @@ def run(words: argparse.Namespace) -> int:
         if not is_the_journal(os.environ):
             raise  # to a person as one line
         _say(error)
-        return CONFIG if isinstance(error, ConfigError | NewerFormat) else BAD
+        return CONFIG_FAULT if isinstance(error, ConfigError | NewerFormat) else BAD
 
 
 def _serve(words: argparse.Namespace) -> int:

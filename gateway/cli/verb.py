@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.errors import probably_meant
 
+OK, BAD, USAGE, CONFIG_FAULT = 0, 1, 2, 78  # exit codes, see main.py
+INTERRUPTED, PIPE_CLOSED = 130, 141
+
 CONFIG = Path("/etc/edge-gateway/gateway.toml")
 HERE = "gateway.toml"  # what is asked about when the config is missing and this lies in the working directory
 

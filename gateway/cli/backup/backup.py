@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from gateway import __version__
 from gateway.cli.terminal.printing import complain, movable, say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import OK, Verbs, add
 from gateway.errors import ConfigError, GatewayError
 from gateway.quantity import size
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gateway.identity import How
     from gateway.journal.archive import ArchiveWriter, Kept, Manifest
 
-OK = 0
 STDOUT = Path("-")
 RULE_VERSIONS = "rules"  # in the state folder: good versions of rule files, what `rules rollback` goes back to
 NICE = 10  # the gateway goes first

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import say, say_json
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import OK, Verbs, add, group
 
 _STATES: Final = {
     "bound": "bound to this machine",
@@ -89,14 +89,14 @@ def adopt(words: argparse.Namespace) -> int:
         found = {**identity.said(decided), "restart": False}
     if words.json:
         say_json(found)
-        return 0
+        return OK
     if words.how == "replace":
         say(f"this machine is gateway {found['id']} from now on", "green")
     else:
         say(f"this is gateway {found['id']} from its next start on, a copy of {found['copied_from']}", "green")
         say("the journal it came with is kept beside the new one; what waits in it for the cloud stays there")
     _say_restart(found)
-    return 0
+    return OK
 
 
 def _say_restart(found: Mapping[str, Any]) -> None:

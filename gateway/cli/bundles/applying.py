@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
 from gateway.cli.terminal.printing import complain, fault_json, say, say_json
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import BAD, CONFIG_FAULT, OK, USAGE, Verbs, add, group
 from gateway.errors import ConfigError, Fault, GatewayError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gateway.bundles.ledger import Ledger, Version
     from gateway.config.places import Places
 
-OK, BAD, USAGE, CONFIG_FAULT = 0, 1, 2, 78
 CONFIRM = "10m"
 CONFIRM_S_MIN, CONFIRM_S_MAX = 5.0, 86_400.0
 LOOK_S = 0.3

@@ -17,6 +17,7 @@ import msgspec
 from gateway.bundles.bundle import Bundle, Site, opened
 from gateway.cli.rules.loading import never_observed, rules_with
 from gateway.cli.terminal.printing import complain, fault_json, say, say_json
+from gateway.cli.verb import CONFIG_FAULT, OK
 from gateway.config.acting import acting
 from gateway.config.crosscheck import unknown_prefixes, unknown_profiles
 from gateway.config.installation import named
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from gateway.config.load import Config
     from gateway.rules.files.loader import Loaded
 
-CONFIG_FAULT = 78
 SITES_SHOWN_MAX = 5
 
 
@@ -70,7 +70,7 @@ def check_bundle(words: argparse.Namespace) -> int:
         say_json(summary(bundle, reports))
     else:
         _print(bundle, reports)
-    return 0 if all(report.ok for report in reports) else CONFIG_FAULT
+    return OK if all(report.ok for report in reports) else CONFIG_FAULT
 
 
 class Looking:

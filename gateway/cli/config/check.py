@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.terminal.printing import complain, fault_json, say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import CONFIG_FAULT, OK, USAGE, Verbs, add
 from gateway.errors import ConfigError, Fault, probably_meant
 from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.cli.asking.heard import Values
     from gateway.config.load import Config
-
-USAGE, CONFIG_FAULT = 2, 78
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -72,7 +70,7 @@ def check(words: argparse.Namespace) -> int:
         _print_json(words, config, faults, warnings, counts)
     else:
         _print(words, config, faults, warnings, counts)
-    return CONFIG_FAULT if faults else 0
+    return CONFIG_FAULT if faults else OK
 
 
 def _counts(config: Config) -> dict[str, int]:

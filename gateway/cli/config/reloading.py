@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import complain, say, say_json
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import CONFIG_FAULT, OK, USAGE, Verbs, add, group
 
 if TYPE_CHECKING:
     from gateway.config.load import Config
 
-OK, DIFFERENT, CONFIG = 0, 1, 78
+DIFFERENT = 1
 RESTART = "sudo systemctl restart edge-gateway"
 
 
@@ -60,7 +60,7 @@ def reload(words: argparse.Namespace) -> int:
         _say_refused(outcome)
     if outcome["applied"]:
         return OK
-    return DIFFERENT if outcome.get("restart") else CONFIG
+    return DIFFERENT if outcome.get("restart") else CONFIG_FAULT
 
 
 def diff(words: argparse.Namespace) -> int:
@@ -68,7 +68,7 @@ def diff(words: argparse.Namespace) -> int:
     bundles = any(map(_is_bundle, words.files))
     if len(words.files) not in (0, 2) and not (len(words.files) == 1 and bundles):
         complain("name two configs, or none: then the running gateway is compared with its files")
-        return 2
+        return USAGE
     if bundles:
         from gateway.cli.bundles.diff import of_bundles
 
@@ -89,7 +89,7 @@ def diff(words: argparse.Namespace) -> int:
         elif outcome.get("restart") and not words.files:
             say(f"needs a restart: {', '.join(outcome['restart'])}. Type: {RESTART}", "yellow")
     if outcome.get("faults"):
-        return CONFIG
+        return CONFIG_FAULT
     return DIFFERENT if changes else OK
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.terminal.printing import printable, say, say_json, table
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import OK, Verbs, add, group
 
 if TYPE_CHECKING:
     from gateway.sources.ports import Found, Ports
@@ -34,10 +34,10 @@ def listing(words: argparse.Namespace, ports: Ports | None = None) -> int:
     found = [_row(port, looking) for port in looking.all()]
     if words.json:
         say_json(found)
-        return 0
+        return OK
     if not found:
         say("no serial port. Is it plugged in? The kernel says so in: sudo dmesg | tail")
-        return 0
+        return OK
     rows = [[f'"{port["identity"]}"', port["path"], port["title"], _state(port)] for port in found]
     table(["serial =", "now", "device", ""], rows)
     first = printable(found[0]["identity"])
@@ -45,7 +45,7 @@ def listing(words: argparse.Namespace, ports: Ports | None = None) -> int:
         f'\nIn gateway.toml, under [sources.NAME]: serial = "{first}" and profile = "...": edge-gateway profiles list',
         "dim",
     )
-    return 0
+    return OK
 
 
 def _row(port: Found, ports: Ports) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli.config.place import config_place, overlay_of, own_listener
 from gateway.cli.devices.strangers import NAMED_MAX, fitting
 from gateway.cli.terminal.printing import complain, printable, say, say_json
-from gateway.cli.verb import CONFIG, Verbs, add
+from gateway.cli.verb import BAD, CONFIG, OK, Verbs, add
 from gateway.errors import GatewayError, probably_meant
 from gateway.quantity import counted, duration_s
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gateway.installation.around import Broker, SerialPort
     from gateway.profiles.catalogue import Catalogue
 
-OK, BAD, USAGE = 0, 1, 2
 LOCAL = "mqtt://localhost"
 SOURCE = "house"
 PASSWORD_FILE = "broker.password"  # noqa: S105 - its name

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.asking.heard import called, heard
 from gateway.cli.terminal.printing import complain, say, say_json
-from gateway.cli.verb import DEVICE_NAMES, NEW_NAMES, Verbs, add, completed
+from gateway.cli.verb import BAD, DEVICE_NAMES, NEW_NAMES, OK, Verbs, add, completed
 from gateway.errors import ConfigError, Fault, GatewayError, probably_meant
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gateway.installation.edit import DevicesText
     from gateway.profiles.devices import Devices
 
-OK, BAD = 0, 1
 KEYS = (
     "name",
     "room",

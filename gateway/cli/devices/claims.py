@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import say, say_json
-from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed
+from gateway.cli.verb import DEVICE_NAMES, OK, Verbs, add, completed
 
 
 def add_release(words: Verbs) -> None:
@@ -34,7 +34,7 @@ def release(words: argparse.Namespace) -> int:
         say_json(found)
     else:
         say(f"{found['device']}: {', '.join(found['fields'])} let go; what counts now: edge-gateway devices show")
-    return 0
+    return OK
 
 
 def acting(records: Any, device: str) -> dict[str, Any]:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.terminal.printing import Colour, printable, say, say_json
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import OK, Verbs, add, group
 
 if TYPE_CHECKING:
     from gateway.cli.devices.adopting import Work
     from gateway.installation.edit import DevicesText
     from gateway.installation.home_assistant import Match, Unmatched
 
-OK = 0
 UNMATCHED_SHOWN_MAX = 20
 _COLOURS: Mapping[str, Colour] = {"+": "green", "-": "red", "@": "blue"}
 

@@ -14,13 +14,11 @@ from gateway.cli.devices import adopting
 from gateway.cli.devices.claims import acting, add_release, lines
 from gateway.cli.devices.strangers import LISTEN_S, unknown
 from gateway.cli.terminal.printing import complain, printable, say, say_json, table
-from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed, group
+from gateway.cli.verb import BAD, DEVICE_NAMES, OK, Verbs, add, completed, group
 from gateway.errors import GatewayError, probably_meant
 
 if TYPE_CHECKING:
     from gateway.profiles.devices import Device
-
-BAD = 1
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -69,14 +67,14 @@ def listing(words: argparse.Namespace) -> int:
     if words.names:
         for name in adopting.names([device["id"] for device in known], [device["name"] for device in known]):
             say(name)
-        return 0
+        return OK
     if words.json:
         say_json(known)
-        return 0
+        return OK
     if not known:
         none = "every device that was heard is adopted" if words.new else "nothing in devices.toml, nothing heard"
         say(f"no device: {none}. Type: edge-gateway events --follow")
-        return 0
+        return OK
     rows = [
         [
             d["id"],
@@ -99,7 +97,7 @@ def listing(words: argparse.Namespace) -> int:
             f"\n{len(new)} not adopted; give one a name and a room: edge-gateway devices adopt {shlex.quote(new[0])}",
             "dim",
         )
-    return 0
+    return OK
 
 
 def show(words: argparse.Namespace) -> int:
@@ -116,7 +114,7 @@ def show(words: argparse.Namespace) -> int:
     found |= {"not_read": _not_read(words, found["id"]) if found["described_by"] else []}
     if words.json:
         say_json(found)
-        return 0
+        return OK
     from gateway.cli.rules.why import not_counting
 
     claims, told = found.pop("claims"), {key: found.pop(key) for key in ("not_taken", "awaited", "observed")}
@@ -138,7 +136,7 @@ def show(words: argparse.Namespace) -> int:
         say(f"held       {claim['field']}={held} by {claim['by']} as {claim['priority']}{why}{until}{counts}")
     for line in lines(told):
         say(line)
-    return 0
+    return OK
 
 
 def _rules(words: argparse.Namespace, device: str) -> list[str]:

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import say, say_json
-from gateway.cli.verb import DEVICE_NAMES, Verbs, add, completed
+from gateway.cli.verb import DEVICE_NAMES, OK, Verbs, add, completed
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -40,7 +40,7 @@ def send(words: argparse.Namespace) -> int:
         say(f"recorded as {said}; what became of it: edge-gateway explain {said}")
         if isinstance(answer, dict) and answer.get("claimed"):
             say(f"it wins over rules for a time; let go: edge-gateway devices release {words.device}", "dim")
-    return 0
+    return OK
 
 
 def value_of(text: str | None) -> Any:

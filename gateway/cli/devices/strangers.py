@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import complain, printable, say, say_json
+from gateway.cli.verb import BAD, OK
 from gateway.errors import GatewayError
 from gateway.quantity import counted, duration_s
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 LISTEN_S = 3.0  # what a broker keeps comes at once, what devices send when they do
 NAMED_MAX = 5  # that `setup` names
-OK, BAD = 0, 1
 
 Stranger = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from gateway.cli.terminal.printing import say, say_json, table
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import OK, Verbs, add
 
 LIMIT = 50  # changes shown when nothing is said
 
@@ -50,7 +50,7 @@ def audit(words: argparse.Namespace) -> int:
         table(("time", "actor", "what", "of", "event"), [_row(event) for event in found])
     else:
         say("nothing was changed, as far as the journal goes back")
-    return 0
+    return OK
 
 
 def _is_a_change(event: dict[str, Any], actor: str | None) -> bool:

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from gateway.cli.terminal.printing import complain, say, say_json, table
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import BAD, OK, USAGE, Verbs, add, group
 
-BAD, USAGE = 1, 2
 PREFIX_MIN = 6  # digits that name a blob
 
 
@@ -40,7 +39,7 @@ def listing(words: argparse.Namespace) -> int:
         table(("sha256", "bytes", "time"), [(each.sha256, each.size, rfc3339(each.mtime_ns)) for each in found])
     else:
         say("none is kept")
-    return 0
+    return OK
 
 
 def get(words: argparse.Namespace) -> int:
@@ -61,14 +60,14 @@ def get(words: argparse.Namespace) -> int:
         return BAD
     if words.output is None:
         sys.stdout.buffer.write(content)
-        return 0
+        return OK
     try:
         with words.output.open("xb") as file:
             file.write(content)
     except OSError as error:
         complain(f"{words.output}: {error.strerror}")
         return BAD
-    return 0
+    return OK
 
 
 def _folder(words: argparse.Namespace) -> Path:

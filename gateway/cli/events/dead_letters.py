@@ -11,10 +11,9 @@ from typing import Any
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import Colour, complain, printable, say, say_json, table
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import BAD, OK, USAGE, Verbs, add, group
 from gateway.quantity import counted
 
-OK, BAD, USAGE = 0, 1, 2
 HEAD_CHARS = 60  # of a payload, in the list
 HEX_BYTES = 16  # of a payload that is no text, on a line
 HEX_LINES_MAX = 64  # of these lines; --json has it whole

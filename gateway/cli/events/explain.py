@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.events.listing import line
 from gateway.cli.terminal.printing import complain, printable, say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, OK, Verbs, add
 
 if TYPE_CHECKING:
     from gateway.cli.asking.records import Records
     from gateway.config.load import Config
 
-BAD = 1
 RULE_LANES = ("alarm", "telemetry", "timer")
 CAUSES_MAX = 8  # steps back: a timer set by a rule set off by an event …
 Event = dict[str, Any]
@@ -86,7 +85,7 @@ def explain(words: argparse.Namespace) -> int:
         say_json(story)
     else:
         _tell(event, story)
-    return 0
+    return OK
 
 
 def _tell(event: Event, story: Mapping[str, Any]) -> None:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.cli.terminal.printing import say, say_json, table
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import BAD, OK, Verbs, add, group
 from gateway.quantity import size
 
 if TYPE_CHECKING:
     from gateway.journal.inspection import Inspection
-
-OK, BAD = 0, 1
 
 
 def add_verbs(verbs: Verbs) -> None:

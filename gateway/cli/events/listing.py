@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.cli.terminal.printing import Colour, printable, say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import OK, Verbs, add
 from gateway.clock import NS_PER_S, rfc3339, wall_ns_of
 from gateway.errors import GatewayError
 from gateway.quantity import duration_s
@@ -72,7 +72,7 @@ def events(words: argparse.Namespace) -> int:
                 say(f"{printable(str(event.get('id', '')))}  {line(event)}", _COLOURS.get(event.get("lane", "")))
             if words.follow:
                 sys.stdout.flush()
-    return 0
+    return OK
 
 
 def _filter(words: argparse.Namespace) -> EventFilter:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import printable, say, say_json
+from gateway.cli.verb import OK
 from gateway.errors import GatewayError
 from gateway.quantity import duration_s
 
@@ -37,7 +38,7 @@ def raw(words: argparse.Namespace) -> int:
             f"nothing came within {seconds:g} s: a broker brings what profiles ask for, a port what its device says",
             "dim",
         )
-    return 0
+    return OK
 
 
 def show(item: dict[str, Any]) -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import complain, say, say_json, table
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, OK, USAGE, Verbs, add
 from gateway.errors import GatewayError
 from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.api.client import ApiClient
 
-OK, BAD, USAGE = 0, 1, 2
 LOOK_S = 0.2  # between two looks at how far it is
 UNDER_WAY = ("counting", "sending")
 

@@ -8,13 +8,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.terminal.printing import Colour, printable, say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, CONFIG_FAULT, OK, Verbs, add
 
 if TYPE_CHECKING:
     from gateway.doctor.examination import Line
     from gateway.doctor.scene import Scene
 
-OK, BAD, CONFIG_FAULT = 0, 1, 78
 MARKS: dict[str, tuple[str, Colour]] = {"ok": ("ok  ", "green"), "warning": ("note", "yellow"), "bad": ("BAD ", "red")}
 AREAS_HELP = "config, service, clock, credentials, disk, serial, broker, cloud, devices, system; default: all"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli.terminal.printing import complain, say, say_json
+from gateway.cli.verb import BAD, OK
 from gateway.codes.table import CODES, HUNDREDS, constants, find
 
 if TYPE_CHECKING:
     from gateway.codes.code import Code
 
-BAD = 1
 CATALOG = Path("packaging/systemd/edge-gateway.catalog")  # in the checkout
 WIDTH_CHARS = 100
 PAGE_HEAD = """# Fault codes
@@ -37,7 +37,7 @@ def show(words: argparse.Namespace) -> int:
         return BAD
     if words.json:
         say_json(described(code))
-        return 0
+        return OK
     say(f"{code}  {code.title}", "bold")
     for line in textwrap.wrap(code.means, WIDTH_CHARS):
         say(f"  {line}")
@@ -46,7 +46,7 @@ def show(words: argparse.Namespace) -> int:
     say(f"  Type: {code.type}")
     if code.gone:
         say(f"  Since version {code.gone} it does not happen any more.")
-    return 0
+    return OK
 
 
 def described(code: Code) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.cli.terminal.printing import Colour, say, say_json, table
-from gateway.cli.verb import CONFIG, HERE, Verbs, add
+from gateway.cli.verb import BAD, CONFIG, HERE, OK, Verbs, add
 from gateway.quantity import duration, size
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def status(words: argparse.Namespace) -> int:
         say_json({"level": level, "sentence": sentence, "codes": codes, **raw})
     else:
         show(now, level, sentence)
-    return 1 if level == "bad" else 0
+    return BAD if level == "bad" else OK
 
 
 def _not_running(words: argparse.Namespace, why: str) -> int:
@@ -66,7 +66,7 @@ def _not_running(words: argparse.Namespace, why: str) -> int:
         say_json({"level": "bad", "sentence": sentence})
     else:
         say(sentence, "red")
-    return 1
+    return BAD
 
 
 def show(now: Status, level: Level, sentence: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gateway import __version__
 from gateway.cli.health.doctor import report, scene_of
 from gateway.cli.terminal.printing import say, say_json, table
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import OK, Verbs, add
 from gateway.errors import ConfigError
 from gateway.quantity import size
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.doctor.examination import Line
     from gateway.doctor.scene import Scene
 
-OK = 0
 ID_PART_CHARS_MIN = 5  # of a device's id that is looked for by itself
 
 

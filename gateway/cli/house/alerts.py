@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import say, say_json, table
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import OK, Verbs, add, group
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -42,7 +42,7 @@ def listing(words: argparse.Namespace) -> int:
         table(headers, [_row(each) for each in found], ["red" if _loud(each) else None for each in found])
     else:
         say("nothing is raised", "green")
-    return 0
+    return OK
 
 
 def acknowledge(words: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def acknowledge(words: argparse.Namespace) -> int:
             say(f"acknowledged by {each['acknowledged_by']}: {each['text']}")
         else:
             say(f"recorded: {each['text']}; the rules have not looked at it yet, see: edge-gateway status", "yellow")
-    return 0
+    return OK
 
 
 def _row(each: dict[str, Any]) -> tuple[Any, ...]:

@@ -10,10 +10,8 @@ import msgspec
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import complain, say, say_json, table
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, OK, Verbs, add
 from gateway.errors import GatewayError, probably_meant
-
-BAD = 1
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -44,7 +42,7 @@ def mode(words: argparse.Namespace) -> int:
     found = _read(words)["mode"] if words.mode is None else ask(words, "mode_set", mode=words.mode)
     if words.json:
         say_json(found)
-        return 0
+        return OK
     if words.mode is None:
         others = [each for each in found["modes"] if each != found["mode"]]
         since = f" since {found['since']}" if found["since"] else ""
@@ -53,7 +51,7 @@ def mode(words: argparse.Namespace) -> int:
         was = f", was {found['was']}" if found["was"] != found["mode"] else ""
         say(f"{found['mode']}{was}")
         _say_taken_over(found)
-    return 0
+    return OK
 
 
 def inputs(words: argparse.Namespace) -> int:
@@ -65,7 +63,7 @@ def inputs(words: argparse.Namespace) -> int:
         else:
             say(f"{found['name']} = {_shown(found)}")
             _say_taken_over(found)
-        return 0
+        return OK
     known = _read(words)["inputs"]
     if words.name is not None:
         known = [each for each in known if each["name"] == words.name]
@@ -81,7 +79,7 @@ def inputs(words: argparse.Namespace) -> int:
         table(headers, rows)
     else:
         say('no inputs are declared: write [inputs.guests] and type = "boolean" in gateway.toml', "dim")
-    return 0
+    return OK
 
 
 def _shown(found: Mapping[str, Any]) -> str:

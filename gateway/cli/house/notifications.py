@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import Colour, say, say_json, table
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import BAD, OK, Verbs, add, group
 
 WAIT_S = 30.0
 _COLOURS: dict[str, Colour] = {"sent": "green", "waits": "yellow"}
@@ -48,7 +48,7 @@ def notify(words: argparse.Namespace) -> int:
     for each in [] if words.json else found:
         why = f": {each['why']}" if each.get("why") else ""
         say(f"{each['to']}: {each['outcome']}{why}", _COLOURS.get(each["outcome"], "red"))
-    return 0 if all(each["outcome"] == "sent" for each in found) else 1
+    return OK if all(each["outcome"] == "sent" for each in found) else BAD
 
 
 def listing(words: argparse.Namespace) -> int:
@@ -56,7 +56,7 @@ def listing(words: argparse.Namespace) -> int:
     found = ask(words, "notifications", limit=words.limit)
     if words.json:
         say_json(found)
-        return 0
+        return OK
     for each in found["recipients"]:
         if each["error"]:
             say(f"{each['name']} cannot be reached: {each['error']}", "red")
@@ -76,7 +76,7 @@ def listing(words: argparse.Namespace) -> int:
             if found["recipients"]
             else "nobody can be told: add a [notify.NAME] to the config"
         )
-    return 0
+    return OK
 
 
 def _row(event: dict[str, Any]) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from gateway.cli.terminal.printing import complain, say, say_json, table
+from gateway.cli.verb import BAD, OK, USAGE
 from gateway.errors import DecodeError, probably_meant
 from gateway.importers.importer import Description
 from gateway.importers.imports import Imports, names
@@ -31,8 +32,6 @@ from gateway.profiles import samples
 from gateway.profiles.catalogue import BUILTIN, Catalogue, load_profile
 from gateway.profiles.context import Decoded
 from gateway.profiles.language import Link
-
-OK, BAD, USAGE = 0, 1, 2
 
 
 def listing(words: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.cli.verb import Verbs, add, group
+from gateway.cli.verb import OK, Verbs, add, group
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -83,4 +83,4 @@ def _schema(_words: argparse.Namespace) -> int:
     from gateway.cli.terminal.printing import say
 
     say(profile_schema().rstrip())
-    return 0
+    return OK

@@ -13,10 +13,10 @@ import msgspec
 
 from gateway.cli.events.listing import moment
 from gateway.cli.rules import desk
-from gateway.cli.rules.desk import BAD, INTERRUPTED, OK, USAGE, Progress, Stop
+from gateway.cli.rules.desk import Progress, Stop
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import Colour, complain, printable, say, say_json, table
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, INTERRUPTED, OK, USAGE, Verbs, add
 from gateway.clock import rfc3339, wall_ns_of
 from gateway.quantity import counted
 

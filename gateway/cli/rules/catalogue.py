@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.cli.terminal.printing import say, say_json, table
+from gateway.cli.verb import OK
 
 FOLDER = Path(__file__).resolve().parents[3] / "rules" / "catalogue"
 
@@ -51,16 +52,16 @@ def catalogue(words: argparse.Namespace) -> int:
     if words.names:
         for name in (*DRAFTS, *found):
             say(name)
-        return 0
+        return OK
     if words.json:
         drafts = [{"name": name, "title": draft.what_for} for name, draft in DRAFTS.items()]
         ready = [{**each._asdict(), "file": str(each.file)} for each in found.values()]
         say_json({"catalogue": ready, "templates": drafts})
-        return 0
+        return OK
     table(("rule", "what it does"), [(each.name, each.title) for each in found.values()])
     say()
     table(("template", "to begin with"), [(name, draft.what_for) for name, draft in DRAFTS.items()])
     say()
     say("edge-gateway rules new frost_guard                       puts a copy into your rules: it is yours to change")
     say("edge-gateway rules new cellar_dry --template humidity_fan    the same under a name of your own")
-    return 0
+    return OK

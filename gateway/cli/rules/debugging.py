@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.events.listing import line as event_line
 from gateway.cli.rules import desk
-from gateway.cli.rules.desk import BAD, OK, USAGE
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import complain, printable, say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, OK, USAGE, Verbs, add
 
 if TYPE_CHECKING:
     from gateway.journal.inspection import Inspection

@@ -20,7 +20,6 @@ from typing import Any, Final, TextIO
 from gateway.cli.terminal.printing import movable, printable
 from gateway.quantity import duration_s
 
-OK, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
 NICE: Final = 10  # the gateway beside comes first
 CALL_S_MAX: Final = 5.0  # for a call, when nothing else is said
 DRAW_S: Final = 0.1

@@ -15,11 +15,10 @@ from gateway.cli.asking.running import connected
 from gateway.cli.rules.names import declared
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import complain, fault_json, say, say_json, table, where
+from gateway.cli.verb import BAD, OK, USAGE
 from gateway.errors import GatewayError
 from gateway.rules.files.loader import Loaded
 from gateway.rules.protocol import RuleInfo
-
-OK, BAD, USAGE = 0, 1, 2
 
 
 def listing(words: argparse.Namespace) -> int:

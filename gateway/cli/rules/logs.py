@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import printable, say, say_json, where
+from gateway.cli.verb import OK
 
 
 def logs(words: argparse.Namespace) -> int:
@@ -20,7 +21,7 @@ def logs(words: argparse.Namespace) -> int:
                 _say(line)
             if words.follow:
                 sys.stdout.flush()
-    return 0
+    return OK
 
 
 def _say(line: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from gateway.cli.rules.catalogue import Shipped, shipped
 from gateway.cli.rules.templates import DRAFTS
 from gateway.cli.terminal.printing import complain, say, say_json
+from gateway.cli.verb import BAD, OK, USAGE
 from gateway.errors import probably_meant
 
-OK, BAD, USAGE = 0, 1, 2
 NAME_CHARS_MAX = 64
 
 

@@ -12,10 +12,10 @@ import msgspec
 from gateway.cli.asking.running import connected
 from gateway.cli.rules import desk
 from gateway.cli.rules.backtest import MARKS, VERDICTS, say_counts, tell
-from gateway.cli.rules.desk import BAD, OK, USAGE, Stop
+from gateway.cli.rules.desk import Stop
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import complain, say, say_json
-from gateway.cli.verb import Verbs, add
+from gateway.cli.verb import BAD, OK, USAGE, Verbs, add
 from gateway.clock import NS_PER_S
 from gateway.errors import GatewayError
 from gateway.quantity import duration

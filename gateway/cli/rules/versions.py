@@ -15,11 +15,10 @@ import msgspec
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import complain, say, say_json, table
-from gateway.cli.verb import RULE_NAMES, Verbs, add, completed
+from gateway.cli.verb import BAD, OK, RULE_NAMES, USAGE, Verbs, add, completed
 from gateway.errors import GatewayError
 from gateway.quantity import duration_s
 
-OK, BAD = 0, 1
 SEEN_S_MAX = 5.0  # for a switched rule to be so
 
 
@@ -174,7 +173,7 @@ def disable(words: argparse.Namespace) -> int:
             for_s = duration_s(words.time)
         except ValueError as error:
             complain(f"--for {words.time}: {error}")
-            return 2
+            return USAGE
     return _switch(words, "rules_disable", rule=words.name, for_s=for_s)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.cli.asking.running import ask
 from gateway.cli.terminal.printing import Colour, printable, say, say_json, where
+from gateway.cli.verb import OK
 from gateway.quantity import counted, duration
 
 Entry = Mapping[str, Any]
@@ -19,10 +20,10 @@ def why(words: argparse.Namespace) -> int:
     found = ask(words, "rules_why", name=words.name, device=words.device or "", last=words.last)
     if words.json:
         say_json(found)
-        return 0
+        return OK
     for text, colour in lines(found):
         say(printable(text), colour)
-    return 0
+    return OK
 
 
 def lines(found: Entry) -> Iterator[Line]:

@@ -27,6 +27,7 @@ from gateway.api.client import ApiClient
 from gateway.api.line import ApiError, NotRunning
 from gateway.cli.terminal.printing import complain, say, say_json
 from gateway.cli.terminal.screen import Screen
+from gateway.cli.verb import BAD, OK
 from gateway.errors import GatewayError
 from gateway.profiles.catalogue import Catalogue
 from gateway.profiles.decode import Decoder
@@ -104,7 +105,7 @@ def run(words: argparse.Namespace) -> int:
         result = asyncio.run(demo.play())
     except GatewayError as error:
         complain(f"the demo could not run: {error}\n{demo.gateway_log()}")
-        return 1
+        return BAD
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None  # SIGTERM, or the terminal was closed: as Ctrl-C
     finally:
@@ -115,7 +116,7 @@ def run(words: argparse.Namespace) -> int:
     else:
         for line in closing(result):
             say(line)
-    return 0 if result["balanced"] else 1
+    return OK if result["balanced"] else BAD
 
 
 class Demo:

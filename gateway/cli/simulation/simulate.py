@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.cli.terminal.printing import complain, printable, say, say_json
 from gateway.cli.terminal.screen import Screen
+from gateway.cli.verb import BAD, INTERRUPTED, OK, USAGE
 from gateway.errors import GatewayError, probably_meant
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from simulators.house.scenario import FaultTable
     from simulators.house.show import Options, Ran
 
-OK, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
 SPEED_MAX = 100_000.0
 SHIPPED = Path(__file__).resolve().parents[3] / "simulators" / "scenarios"
 T = TypeVar("T")
