@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simulators.processes import Session, free_port, listening, wait_until
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0  # generous: a loaded machine
 INFLIGHT_MAX = 100  # messages; Mosquitto's default of 20 would pace every subscriber by its round trip
 
 

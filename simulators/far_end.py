@@ -204,7 +204,7 @@ class FarEnd:
         self._subscribed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"far-end[{client_id}]", daemon=True)
 
-    def start(self, timeout_s: float = 10.0) -> FarEnd:
+    def start(self, timeout_s: float = 60.0) -> FarEnd:
         """Subscribe; return when the broker has said so. TimeoutError otherwise."""
         self._thread.start()
         if not self._subscribed.wait(timeout_s):

@@ -50,6 +50,7 @@ class Link:
         """Forward to `host`:`port`; every chunk arrives `delay_s` late."""
         self._far, self._listen_port = (host, port), listen_port
         self.delay_s = delay_s
+        self.delay_up_s: float | None = None  # towards the far side, where that is another one
         self.port = listen_port
         self.connections = 0  # accepted since the start
         self.bytes_up = 0  # towards the far side
@@ -162,7 +163,9 @@ class _End(asyncio.Protocol):
             self.peer.pump()
 
     def data_received(self, data: bytes) -> None:
-        self._waiting.append((time.monotonic() + self._link.delay_s, data))
+        link = self._link
+        delay_s = link.delay_s if link.delay_up_s is None or not self._up else link.delay_up_s
+        self._waiting.append((time.monotonic() + delay_s, data))
         self._waiting_bytes += len(data)
         self.pump()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 60.0  # generous: a loaded machine
+PORT_MIN = 10_000
+PORTS_OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_CHANCE = random.SystemRandom()  # two who choose at once, with the same seed, must not choose the same
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _SESSION, _USER_TIME, _CHILD_SYSTEM_TIME = 3, 11, 15  # fields of /proc/PID/stat behind the command's name
 
@@ -181,11 +185,21 @@ def listening(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that was free a moment ago, and that no connection is given as its own end meanwhile.
+
+    Whoever is killed and started again leaves its port for seconds: one that the system gives to connections might be
+    taken then, even by those who dial it.
+    """
+    try:
+        end = int(PORTS_OF_CONNECTIONS.read_text().split()[0])
+    except (OSError, ValueError):
+        end = 32_768
+    while True:
+        port = _CHANCE.randrange(PORT_MIN, end) if end > 2 * PORT_MIN else 0
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            found: int = probe.getsockname()[1]
+            return found
 
 
 def machine_busy_s() -> float:

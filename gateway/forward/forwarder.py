@@ -25,6 +25,7 @@ Bounds: `window_max` events exposed to a repeat (a tenth of it kept for alarms),
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, Protocol
 
@@ -45,8 +46,11 @@ from gateway.forward.progress import Progress
 from gateway.forward.sending import Sending
 from gateway.logs import chain
 from gateway.progress import Mark
+from gateway.quantity import counted
 from gateway.routes import Lookup, Route, Selection
 from gateway.targets.target import Target
+
+log = logging.getLogger(__name__)
 
 State = Literal["starting", "sending", "idle", "waiting", "refused", "backing off"]
 
@@ -186,7 +190,10 @@ class Forwarder:
                     self._quiet.clear()
                     await self._quiet.wait()
         except TimeoutError:
-            return  # what is still in flight is sent again after the restart, under the same id
+            sends = counted(sum(len(lane.in_flight) for lane in self._lanes), "send")
+            log.info(
+                "route %s: %s without an answer at the end: again after a start, under the same ids", self.name, sends
+            )
 
     @property
     def caught_up(self) -> bool:

@@ -19,7 +19,7 @@ from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
 
 SMALL = JournalOptions(bytes_max=1024 * 1024, segment_bytes=128 * 1024, preallocate=False, max_delay_ms=1)
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class House:

@@ -24,7 +24,7 @@ from gateway.secrets import Secret
 from simulators.processes import free_port
 from tests.commands.test_commands import SMALL, Jumping
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 Reply = tuple[int, dict[str, str], bytes]
 
 

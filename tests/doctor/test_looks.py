@@ -28,8 +28,9 @@ from gateway.doctor.reach import Reach, reach
 from gateway.doctor.scene import Roots, Scene, User, user_of
 from gateway.doctor.servers import unreached
 from gateway.mqtt.options import TlsOptions
+from simulators.processes import free_port
 from tests.mqtt.authority import Authority
-from tests.mqtt.broker import Broker, free_port
+from tests.mqtt.broker import Broker
 from tests.test_certificates import Dated
 
 ORDER = ("ok", "warning", "bad")

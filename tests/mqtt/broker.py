@@ -12,16 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-START_S = 20.0  # generous: a loaded machine
+from simulators.processes import free_port
+
+START_S = 60.0  # generous: a loaded machine
 
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    """Ask the system for a port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Broker:

@@ -16,8 +16,9 @@ from gateway.mqtt.options import MessageOptions, TlsOptions
 from gateway.mqtt.session import token_of
 from gateway.mqtt.window import LOST
 from gateway.secrets import Secret
+from simulators.processes import free_port
 from tests.mqtt.authority import Authority
-from tests.mqtt.broker import Broker, free_port
+from tests.mqtt.broker import Broker
 from tests.mqtt.owner import Mark, Recorder, play, running, until
 
 NONE = b"\0"  # no properties

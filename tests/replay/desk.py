@@ -17,7 +17,7 @@ from gateway.routes import Route, Selection
 from tests.forward.scripted import ScriptedTarget
 
 OPTIONS = JournalOptions(bytes_max=4 * 1024 * 1024, segment_bytes=256 * 1024, preallocate=False)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class LiveRoute:

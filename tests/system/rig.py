@@ -28,6 +28,7 @@ from tests.cli.site import Result, command
 PATIENCE_S = 60.0
 SESSION_S = 3600
 REDIAL_S = 0.1
+UP = ("connected", "listening")  # states of a source that takes messages
 IN_FLIGHT_MAX = 500  # less than the listener's receive maximum, which paho does not keep to by itself
 
 
@@ -47,9 +48,9 @@ class House(Gateway):
         return self.folder / "state"
 
     def begin(self) -> House:
-        """Start it and return when it is ready."""
+        """Start it and return when it is ready: each source is there, and subscribed, or has tried in vain."""
         session = self.start()
-        ready = wait_until(lambda: self._answers() or not session.alive(), PATIENCE_S)
+        ready = wait_until(lambda: self._ready() or not session.alive(), PATIENCE_S)
         assert ready, session.tail()
         assert session.alive(), session.tail()
         return self
@@ -94,9 +95,9 @@ class House(Gateway):
         """Return its log."""
         return self.log.read_text(errors="replace")
 
-    def _answers(self) -> bool:
+    def _ready(self) -> bool:
         try:
-            return bool(self.status())
+            return all(each["state"] in UP or each["last_error"] for each in self.status()["sources"])
         except (ApiError, OSError):
             return False
 
@@ -249,9 +250,13 @@ class SlowLink:
         """Reset every connection; what was on its way is gone."""
         self._loop.call_soon_threadsafe(self._link.cut)
 
+    def withhold(self) -> None:
+        """Let nothing arrive that the gateway says, until `restore`; what it is told does."""
+        self._link.delay_up_s = SESSION_S
+
     def restore(self) -> None:
         """Be whole again, without delay."""
-        self._link.delay_s = 0.0
+        self._link.delay_s, self._link.delay_up_s = 0.0, None
         self._loop.call_soon_threadsafe(self._link.restore)
 
     def close(self) -> None:
@@ -286,6 +291,11 @@ def until(true: Callable[[], Any], what: object = "", timeout_s: float = PATIENC
         assert time.monotonic() < end, what() if callable(what) else what
         time.sleep(0.02)
     return found
+
+
+def delivered(house: House) -> None:
+    """Wait until the gateway knows that all has arrived: the cloud has an event before its answer is back."""
+    until(lambda: not any(route["backlog"] for route in house.status()["routes"]), house.status)
 
 
 def readings(events: list[dict[str, Any]], *, repeats: bool = False) -> dict[str, list[int]]:

@@ -14,6 +14,7 @@ from tests.system.rig import (
     House,
     acknowledged,
     broker_target,
+    delivered,
     device,
     own_listener,
     readings,
@@ -46,7 +47,7 @@ def test_a_replay_survives_kill_and_start_and_moves_no_cursor(tmp_path: Path, mo
     with watching(broker.port) as cloud, running(house), device(port) as sender:
         assert acknowledged([info for name in ("hall", "attic") for info in sender.count(name, range(400))])
         until(lambda: sum(map(len, readings(cloud.arrived).values())) == 800)
-        until(lambda: house.status()["routes"][0]["backlog"] == 0)
+        delivered(house)
         house.ask("flush")  # the route's cursor is on the disk: the kill repeats nothing of its own
         query = ("--route", "cloud", "--since", "1h", "--device", "hall")
         found = house.json("replay", *query, "--dry-run")
@@ -69,7 +70,7 @@ def test_a_replay_survives_kill_and_start_and_moves_no_cursor(tmp_path: Path, mo
         assert {event["subject"] for event in again} == {"house/load:hall"}
         live = Counter(event["id"] for event in arrived if not event.get("replayed"))
         assert len(live) == 820
-        assert house.status()["routes"][0]["backlog"] == 0
+        delivered(house)
 
         past = house.events("--device", "hall", "--since", "1h")
         house.kill()
@@ -94,6 +95,8 @@ def test_a_mended_profile_decodes_what_was_set_aside(tmp_path: Path, mosquitto: 
             sender.tell("mended/stove", "22.5")
         (letter,) = until(lambda: house.json("dead-letters", "list"))
         assert house("dead-letters", "retry", letter["id"]).code == 1
+        delivered(house)
+        house.ask("flush")  # as above
         house.kill()
         (profiles / "mended.toml").write_text(PROFILE.replace("@MAP@", ', map = { "warm" = 40 }'))
         house.begin()

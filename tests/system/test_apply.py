@@ -18,7 +18,7 @@ from simulators.processes import free_port, listening
 from simulators.subject import PROFILES
 from tests.cli.site import Result
 from tests.mqtt.broker import Broker
-from tests.system.rig import Cloud, House, broker_target, device, own_listener, running, until, watching
+from tests.system.rig import Cloud, House, broker_target, delivered, device, own_listener, running, until, watching
 
 COUNTING = '''\
 """Counts doors."""
@@ -162,6 +162,7 @@ def test_what_another_cloud_got_in_a_try_is_sent_to_the_one_before(rig: Rig, mos
     with running(rig.house) as house, watching(rig.cloud.port, "gw/#") as cloud, watching(other.port, "gw/#") as there:
         rig.read(1)
         until(lambda: counted(cloud))
+        delivered(house)
         assert rig.apply(elsewhere, "--confirm", "10m", "--no-wait").code == 0
         until(lambda: rig.ledger.current is not None and rig.applied() == rig.ledger.current.bundle)
         rig.read(2)

@@ -12,7 +12,7 @@ from simulators.subject import PROGRAM
 from tests.cli.site import command
 from tests.system.rig import PATIENCE_S, Device, House, acknowledged, device, own_listener, readings, running, until
 
-SMALL = "[journal]\nbytes_max = '8MB'\nsegment_bytes = '64kB'\n"
+SMALL = "[journal]\nbytes_max = '128MB'\nsegment_bytes = '64kB'\n"
 MESSAGES = 1500
 BULK_BYTES = 400
 BURST = 200

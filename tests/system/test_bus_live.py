@@ -22,7 +22,7 @@ device_class = "thermostat"
 kind = "serial"
 baud = 115200
 framing = { type = "modbus-rtu" }
-timeout = "300ms"
+timeout = "1s"
 retries = 1
 
 [device]
@@ -61,7 +61,7 @@ name = "set_setpoint"
 field = "setpoint.heat"
 arg = { type = "number", unit = "Cel", min = 5, max = 90 }
 write = { function = 6, register = 10 }
-confirm = { readback = "settings/10", within = "10s" }
+confirm = { readback = "settings/10", within = "60s" }
 """
 ADDRESSES = range(1, 21)
 DEAD, GARBAGE, FAHRENHEIT = 7, 13, 4

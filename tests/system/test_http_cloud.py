@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from simulators.cloud_http import CloudHttp
-from tests.system.rig import House, acknowledged, device, own_listener, readings, running, until
+from tests.system.rig import PATIENCE_S, House, acknowledged, device, own_listener, readings, running, until
 
 BAD_DAYS = ("429:1", "500", "silent", "reset", "partial", "garbage")
 DEVICES = ("hall", "attic", "cellar")
 NUMBERS = 20  # of each device in a round
 
 
-def target(cloud: CloudHttp, mode: str) -> str:
-    """Write the target and its route, quick to try again and short of patience."""
+def target(cloud: CloudHttp, mode: str, answer_timeout_s: float = PATIENCE_S) -> str:
+    """Write the target and its route, quick to try again."""
     return (
         f'[targets.cloud]\ntype = "http"\nurl = "{cloud.url}"\nmode = "{mode}"\n'
-        "answer_timeout_s = 0.5\nreconnect_first_s = 0.1\nreconnect_max_s = 0.3\n"
+        f"answer_timeout_s = {answer_timeout_s}\n"
+        "reconnect_first_s = 0.1\nreconnect_max_s = 0.3\n"
         "[routes.all]\nto = 'cloud'\nretry_first_s = 0.1\nretry_longest_s = 0.5\n"
     )
 
@@ -39,7 +40,7 @@ def test_bad_answers_lose_nothing(tmp_path: Path, mode: str) -> None:
     """429, 500, silence, a reset, 413 for one event, then 200: what was not refused arrives, in order, under its id."""
     port, source = own_listener()
     with CloudHttp(poison={"house/load:fat": "413"}) as cloud:
-        house = House(tmp_path / "gw", source, target(cloud, mode))
+        house = House(tmp_path / "gw", source, target(cloud, mode, answer_timeout_s=0.5))
         with running(house), device(port) as sender:
             assert acknowledged(sender.count("hall", range(1)))
             until(lambda: cloud.arrived())

@@ -139,6 +139,7 @@ def test_no_secret_is_ever_logged(tmp_path: Path, form: str, mosquitto: Any) -> 
         post(web, f"/zigbee2mqtt/{token}", b"{ no JSON", f"Bearer {token}")  # a device that gives it away
         until(lambda: all(word in house.said() for word in SAID), lambda: house.said()[-3000:])
         house.ask("status")
+        assert house.stop() == 0
     log = house.said()
     assert not [text for text in hidden if text in log]
     if form == "json":

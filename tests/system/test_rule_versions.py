@@ -68,6 +68,7 @@ def test_a_person_sees_and_moves_versions(tmp_path: Path) -> None:
         change = events("rules_changed")[-1]
         assert (change["actor"], change["data"]["files"]) == (history[0]["actor"], {"answers.py": first})
 
+        until(lambda: len(events("was_answered")) == len(events("reading_taken")), "all of them are answered")
         assert house("rules", "disable", "answrs").code == 1
         assert house("rules", "disable", "answers", "--for", "1h").code == 0
         assert list(house.status()["rules"]["disabled"]) == ["answers"]

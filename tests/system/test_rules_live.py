@@ -140,7 +140,7 @@ def test_an_alarm_leaves_and_a_command_arrives_whatever_other_rules_do(
     for name, text in files.items():
         (rules / f"{name}.py").write_text(text)
     (tmp_path / "gw" / "devices.toml").write_text(DEVICES)
-    limits = "[rules]\ncall_s_max = 0.5\nload_s_max = 0.5\n"
+    limits = "[rules]\ncall_s_max = 2\nload_s_max = 2\n"
     house = House(tmp_path / "gw", broker_source(edge.url), broker_target(cloud_broker.url), limits)
     with (
         watching(cloud_broker.port) as cloud,
@@ -170,12 +170,12 @@ def test_an_alarm_leaves_and_a_command_arrives_whatever_other_rules_do(
 
         status = until(lambda: found if len((found := house.status())["rules"]["quarantined"]) == 2 else None)
         reasons = {each["name"]: each["reason"] for each in status["rules"]["quarantined"]}
-        assert re.search(r"did not return within 0.5 s \(.*loops.py:[56]\)", reasons["loops"]), reasons
+        assert re.search(r"did not return within 2 s \(.*loops.py:[56]\)", reasons["loops"]), reasons
         assert re.search(r"exit status 3 \(.*exits.py:4\)", reasons["exits"]), reasons
         faults = "\n".join(status["rules"]["faults"])
         assert re.search(r"broken.py:4: not Python", faults), faults
         assert re.search(r"leaves.py:1: loading it ended the worker with exit status 0", faults), faults
-        assert re.search(r"hangs.py:3: loading it did not return within 0.5 s", faults), faults
+        assert re.search(r"hangs.py:3: loading it did not return within 2 s", faults), faults
         for name in ("leaves", "hangs"):
             (rules / f"{name}.py").unlink()  # `rules list` would run them, too
         listed = house.json("rules", "list")
