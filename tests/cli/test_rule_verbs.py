@@ -64,7 +64,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (folder / "rules" / "broken.py").write_text(BROKEN)
     running = Running(folder, DEVICES + 'kind = "door"\n')
     try:
-        until(lambda: (running.config.parent / "state" / "api.sock").exists())
+        running.ready()
         until(lambda: running.json("status")["rules"]["loaded"] == 6)
         for state in ("open", "close", "open"):
             running.publish(DOOR, state)

@@ -18,7 +18,7 @@ from paho.mqtt import publish
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from simulators.processes import Session, free_port
+from simulators.processes import Session, free_port, listening
 from tests.cli.site import Result, command
 
 DEVICES = """\
@@ -52,6 +52,11 @@ class Running:
         argv = [sys.executable, "-m", "gateway", "run", "--config", str(self.config)]
         self.session = Session(argv, folder / "gateway.log")
 
+    def ready(self) -> None:
+        """Wait until it answers, and takes what devices send."""
+        until((self.config.parent / "state" / "api.sock").exists)
+        until(lambda: listening("127.0.0.1", self.port))
+
     def __call__(self, *words: str, stdin: str | None = None) -> Result:
         """Run a verb on it."""
         return command(*words, "--config", str(self.config), stdin=stdin)
@@ -69,7 +74,7 @@ class Running:
         return [json.loads(line) for line in self("events", "--json", *words).out.splitlines()]
 
 
-def until(true: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+def until(true: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Wait until something is so and return it."""
     end = time.monotonic() + timeout_s
     while not (found := true()):
@@ -83,7 +88,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a gateway with a door that opened, a message nobody understands, and a cloud that is not there."""
     running = Running(tmp_path_factory.mktemp("site"))
     try:
-        until(lambda: (running.config.parent / "state" / "api.sock").exists())
+        running.ready()
         running.publish(DOOR, "open")
         running.publish("shellies/shellydw-1/sensor/battery", "nonsense")
         running.publish(DOOR, "close")
