@@ -113,12 +113,14 @@ class SystemClock:
         """Ask timesyncd's flag first, then the kernel (adjtimex), which chrony and ntpd set; at most once a second.
 
         A clock that was right stays believed until it is set: the kernel gives up its flag after hours without a
-        network, while the clock is off by seconds a day.
+        network, while the clock is off by seconds a day. One that was just set is believed from the next `settle` on:
+        until then our wall clock is the one that was wrong.
         """
         now = time.monotonic_ns()
         if not self._synced and now - self._asked_ns >= _ASK_EVERY_NS:
             self._asked_ns = now
-            self._synced = _flagged() != self._doubted or _kernel_synced()
+            said = _flagged() != self._doubted or _kernel_synced()
+            self._synced = said and abs(_offset_ns() - self._offset_ns) < _SETTLED_NS
         return self._synced
 
 

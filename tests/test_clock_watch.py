@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway import clock as clocks
-from gateway.clock import NS_PER_S, RELEASED_NS, SystemClock, rfc3339, state_of
+from gateway.clock import NS_PER_S, RELEASED_NS, SystemClock, rfc3339, state_of, wall_ns_of
 from gateway.clock_watch import STEPS_TOLD_MAX, ClockWatch
 from gateway.event import Event, Lane, decode
 from gateway.journal.journal import Journal
@@ -20,9 +20,9 @@ class Machine:
     """What a machine says of its clock; put in the place of the kernel's words."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        true = clocks._offset_ns
+        true_ns = wall_ns_of("2027-02-03T04:05:06Z") - SystemClock().boot_ns()
         self.ahead_ns, self.kernel, self.flag = 0, False, 0
-        monkeypatch.setattr(clocks, "_offset_ns", lambda: true() + self.ahead_ns)
+        monkeypatch.setattr(clocks, "_offset_ns", lambda: true_ns + self.ahead_ns)
         monkeypatch.setattr(clocks, "_kernel_synced", lambda: self.kernel)
         monkeypatch.setattr(clocks, "_flagged", lambda: self.flag)
         monkeypatch.setattr(clocks, "_ASK_EVERY_NS", 0)
@@ -95,6 +95,16 @@ def test_a_believed_clock_that_is_set_is_doubted(machine: Machine) -> None:
     clock.settle()
     assert not clock.synced()
     machine.kernel = True
+    assert clock.synced()
+
+
+def test_a_clock_that_is_set_is_believed_when_it_is_settled(machine: Machine) -> None:
+    """Who asks between the moment it is set and the next look does not take the old time for a true one."""
+    clock = SystemClock()
+    assert not clock.synced()
+    machine.ahead_ns, machine.kernel = 3600 * NS_PER_S, True
+    assert not clock.synced()
+    clock.settle()
     assert clock.synced()
 
 
