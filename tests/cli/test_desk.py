@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from gateway.cli.rules.desk import DRAW_S, Progress, Stop
+from gateway.cli.rules.desk import Stop
+from gateway.cli.terminal.progress import DRAW_S, Progress
 
 
 class Terminal(io.StringIO):

@@ -63,7 +63,7 @@ def test_nobody_to_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr().err
     assert "source house: " in said
     assert "no gateway answers" in said
-    with pytest.raises(SystemExit):
-        main(["devices", "list", "--unknown", "--config", file, "--for"])
-    assert main(["devices", "list", "--unknown", "--config", file, "--for", "soon"]) == 1
-    assert "--for soon" in capsys.readouterr().err
+    for wrong, said in ([], "expected one argument"), (["soon"], "'soon' is not a duration"):
+        with pytest.raises(SystemExit):
+            main(["devices", "list", "--unknown", "--config", file, "--for", *wrong])
+        assert f"argument --for: {said}" in capsys.readouterr().err

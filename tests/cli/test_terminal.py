@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+
 import pytest
 
 from gateway.cli.devices.send import value_of
-from gateway.cli.events.listing import line, moment
+from gateway.cli.events.listing import line
 from gateway.cli.terminal.printing import printable, table
-from gateway.errors import GatewayError
+from gateway.cli.times import moment
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,10 +42,7 @@ def test_a_commands_value(text: str | None, value: object) -> None:
 def test_moments() -> None:
     """A time is a moment with its zone, or how long ago."""
     assert moment("2026-11-23T07:00:00+01:00") == "2026-11-23T06:00:00.000Z"
-    assert moment(None) is None
-    before = moment("2h")
-    assert before is not None
-    assert before < (moment("1h") or "")
+    assert moment("2h") < moment("1h")
     for wrong in ("yesterday", "2026-11-23T07:00:00", ""):
-        with pytest.raises(GatewayError, match="is not a time"):
+        with pytest.raises(ArgumentTypeError, match="is not a time"):
             moment(wrong)

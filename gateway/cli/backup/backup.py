@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from gateway import __version__
-from gateway.cli.terminal.printing import complain, movable, say, say_json
+from gateway.cli.terminal.printing import complain, say, say_json
+from gateway.cli.terminal.progress import Progress
 from gateway.cli.verb import OK, Verbs, add
 from gateway.errors import ConfigError, GatewayError
 from gateway.quantity import size
@@ -175,8 +177,9 @@ def _archive(placed: Placed, raw: IO[bytes], *, secrets: bool) -> Manifest:
     config = placed.config
     now_ns = SystemClock().wall_ns()
     archive = ArchiveWriter(raw, now_ns // NS_PER_S)
-    with _progress() as progress:
-        part, segments = JournalCopy(config.places.journal, config.journal, archive, progress).run()
+    bar = Progress()
+    part, segments = JournalCopy(config.places.journal, config.journal, archive, partial(_show, bar)).run()
+    bar.clear()
     files, left_out = _files(placed, archive, secrets=secrets)
     manifest = Manifest(
         made=rfc3339(now_ns),
@@ -195,6 +198,11 @@ def _archive(placed: Placed, raw: IO[bytes], *, secrets: bool) -> Manifest:
     )
     archive.finish(manifest)
     return manifest
+
+
+def _show(bar: Progress, done: int, total: int) -> None:
+    """Show how far a copy is."""
+    bar.draw(done / max(1, total), f"{size(done)} of {size(total)}")
 
 
 def _files(placed: Placed, archive: ArchiveWriter, *, secrets: bool) -> tuple[list[Kept], list[str]]:
@@ -232,20 +240,6 @@ def _output(file: Path) -> Iterator[IO[bytes]]:
         raise GatewayError(f"{file} is not a file")
     with replacing(file, 0o600, among=f".{os.getpid()}") as raw:
         yield raw
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how far a copy is."""
-    if not movable(sys.stderr):
-        yield lambda _done, _total: None
-        return
-
-    def show(done: int, total: int) -> None:
-        print(f"\r{size(done)} of {size(total)}  ", end="", file=sys.stderr, flush=True)
-
-    yield show
-    print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
 
 
 def _report(words: argparse.Namespace, manifest: Manifest) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
 from gateway.cli.terminal.printing import complain, fault_json, say, say_json
+from gateway.cli.times import seconds
 from gateway.cli.verb import BAD, CONFIG_FAULT, OK, USAGE, Verbs, add, group
 from gateway.errors import ConfigError, Fault, GatewayError
 
@@ -68,6 +69,7 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--confirm",
+        type=seconds,
         default=CONFIRM,
         metavar="TIME",
         help=f"until the cloud is reached; default: {CONFIRM}",
@@ -143,13 +145,8 @@ def _apply(words: argparse.Namespace, where: Places) -> int:
     from gateway.bundles.placing import Placing, chosen, edited, prune, remove
     from gateway.clock import SystemClock, rfc3339
     from gateway.owner import as_owner
-    from gateway.quantity import duration_s
 
-    try:
-        confirm_s = min(max(duration_s(words.confirm), CONFIRM_S_MIN), CONFIRM_S_MAX)
-    except ValueError as error:
-        complain(f"--confirm: {error}")
-        return USAGE
+    confirm_s = min(max(words.confirm, CONFIRM_S_MIN), CONFIRM_S_MAX)
     if not where.state.is_dir():
         raise GatewayError(
             f"there is no folder {where.state}: start the gateway once, or name its config with --config"

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli.config.place import config_place, overlay_of, own_listener
 from gateway.cli.devices.strangers import NAMED_MAX, fitting
 from gateway.cli.terminal.printing import complain, printable, say, say_json
+from gateway.cli.times import seconds
 from gateway.cli.verb import BAD, CONFIG, OK, Verbs, add
 from gateway.errors import GatewayError, probably_meant
-from gateway.quantity import counted, duration_s
+from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.installation.around import Broker, SerialPort
@@ -73,7 +74,12 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("--name", default="", help="of the gateway (default: the host's)")
     parser.add_argument(
-        "--for", dest="seconds", metavar="TIME", help=f"listen to a broker so long (default: {SECONDS:g}s)"
+        "--for",
+        type=seconds,
+        dest="seconds",
+        default=SECONDS,
+        metavar="TIME",
+        help=f"listen to a broker so long (default: {SECONDS:g}s)",
     )
     parser.add_argument("--yes", action="store_true", help="ask nothing, write")
     parser.add_argument("--dry-run", action="store_true", help="only show what would be written")
@@ -268,14 +274,13 @@ class Setup:
 
         words, plan = self._words, self._plan
         try:
-            seconds = SECONDS if words.seconds is None else duration_s(words.seconds)
             password = Secret("file", str(plan.password)) if plan.password else None
             options = ConnectionOptions(url=url, username=plan.username or None, password=password)
         except ValueError as error:
             raise GatewayError(str(error)) from None
         if not words.json:
-            say(f"listening to {url} for {seconds:g} s ...", "dim")
-        return asyncio.run(listen_to(options, catalogue, SOURCE, seconds))
+            say(f"listening to {url} for {words.seconds:g} s ...", "dim")
+        return asyncio.run(listen_to(options, catalogue, SOURCE, words.seconds))
 
     def _with_password(self, url: str, catalogue: Catalogue) -> Broker:
         """Ask who we are for a broker; the password goes to a file that only its owner reads."""

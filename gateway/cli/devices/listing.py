@@ -14,6 +14,7 @@ from gateway.cli.devices import adopting
 from gateway.cli.devices.claims import acting, add_release, lines
 from gateway.cli.devices.strangers import LISTEN_S, unknown
 from gateway.cli.terminal.printing import complain, printable, say, say_json, table
+from gateway.cli.times import seconds
 from gateway.cli.verb import BAD, DEVICE_NAMES, OK, Verbs, add, completed, group
 from gateway.errors import GatewayError, probably_meant
 
@@ -40,6 +41,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--unknown", action="store_true", help="what no profile reads, and which profile may fit")
     parser.add_argument(
         "--for",
+        type=seconds,
         dest="seconds",
         metavar="TIME",
         default=f"{LISTEN_S:g}s",

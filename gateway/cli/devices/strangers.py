@@ -14,7 +14,7 @@ from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import complain, printable, say, say_json
 from gateway.cli.verb import BAD, OK
 from gateway.errors import GatewayError
-from gateway.quantity import counted, duration_s
+from gateway.quantity import counted
 
 if TYPE_CHECKING:
     from gateway.config.load import Config
@@ -29,10 +29,6 @@ def unknown(words: argparse.Namespace) -> int:
     """List what no profile reads, of the running gateway and on its brokers. 1: nobody could be asked."""
     from gateway.config.load import read
 
-    try:
-        seconds = duration_s(words.seconds)
-    except ValueError as error:
-        raise GatewayError(f"--for {words.seconds}: {error}") from None
     config, _ = read(words.config)
     found: list[Stranger] = []
     silent: list[str] = []
@@ -42,7 +38,8 @@ def unknown(words: argparse.Namespace) -> int:
     except GatewayError as error:
         silent.append(str(error))
     asked = not silent
-    for name, refused, strangers in _on_brokers(config, seconds, quiet=words.json) if config and seconds else ():
+    on_brokers = _on_brokers(config, words.seconds, quiet=words.json) if config and words.seconds else ()
+    for name, refused, strangers in on_brokers:
         seen = {each["device"] for each in found if each["source"] == name}
         found += [each for each in strangers if each["device"] not in seen]
         asked = asked or not refused

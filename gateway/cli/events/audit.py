@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from gateway.cli.terminal.printing import say, say_json, table
+from gateway.cli.times import add_range
 from gateway.cli.verb import OK, Verbs, add
 
 LIMIT = 50  # changes shown when nothing is said
@@ -25,8 +26,7 @@ def add_verbs(verbs: Verbs) -> None:
         ],
         json=True,
     )
-    parser.add_argument("--since", metavar="TIME", help="10m, 2h, 7d, or a time as 2026-11-23T06:00:00Z")
-    parser.add_argument("--until", metavar="TIME", help="what happened before this time, written as for --since")
+    add_range(parser)
     parser.add_argument("--actor", metavar="WHO", help="only by person:NAME, file:NAME, cloud or gateway")
     parser.add_argument("--limit", type=int, metavar="N", help=f"the newest N (default: {LIMIT}, or all with --since)")
 
@@ -35,10 +35,9 @@ def audit(words: argparse.Namespace) -> int:
     """Print changes, oldest first; each begins with its time, `--json` has the events whole."""
     from gateway.audit import TYPES
     from gateway.cli.asking.records import opened
-    from gateway.cli.events.listing import moment
     from gateway.history.query import EVERY_LANE, EventFilter
 
-    wanted = EventFilter(types=list(TYPES), since=moment(words.since), until=moment(words.until), lanes=EVERY_LANE)
+    wanted = EventFilter(types=list(TYPES), since=words.since, until=words.until, lanes=EVERY_LANE)
     with opened(words.config) as records:
         found = [event for event in records.events(wanted) if _is_a_change(event, words.actor)]
     limit = LIMIT if words.limit is None and words.since is None else words.limit

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import Colour, complain, printable, say, say_json, table
+from gateway.cli.times import add_since
 from gateway.cli.verb import BAD, OK, USAGE, Verbs, add, group
 from gateway.quantity import counted
 
@@ -94,7 +95,7 @@ def _filters(parser: argparse.ArgumentParser, route: str = "--route") -> None:
     parser.add_argument("--reason", metavar="TEXT", help="part of the reason, or a pattern with * and ?")
     parser.add_argument("--device", metavar="ID", help="id or its name part, with * and ?; of a message its topic")
     parser.add_argument("--rule", metavar="NAME", help="of this rule")
-    parser.add_argument("--since", metavar="TIME", help="10m, 2h, 7d, or a time as 2026-11-23T06:00:00Z")
+    add_since(parser)
     parser.add_argument(route, dest="of_route", metavar="NAME", help="that this route could not deliver")
 
 
@@ -190,12 +191,11 @@ def _letters(words: argparse.Namespace, *, everything: bool) -> Iterator[Letter]
 def _every(words: argparse.Namespace, since: str | None = None) -> Iterator[Letter]:
     """Yield dead letters with what became of them: their state, newest reason and number of attempts."""
     from gateway.cli.asking.records import opened
-    from gateway.cli.events.listing import moment
     from gateway.history.query import EventFilter
 
     with opened(words.config) as records:
         rows = records.table("dead_letters")
-        for event in records.events(EventFilter(lanes=("dead_letter",), since=moment(since))):
+        for event in records.events(EventFilter(lanes=("dead_letter",), since=since)):
             row, data = rows.get(event["id"], {}), event["data"]
             reason, attempts = row.get("reason", data.get("reason")), row.get("attempts", data.get("attempts", 1))
             yield {**event, "state": row.get("state", ""), "reason": reason, "attempts": attempts}

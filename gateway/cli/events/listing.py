@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gateway.cli.terminal.printing import Colour, printable, say, say_json
+from gateway.cli.times import add_range, seconds
 from gateway.cli.verb import OK, Verbs, add
-from gateway.clock import NS_PER_S, rfc3339, wall_ns_of
 from gateway.errors import GatewayError
-from gateway.quantity import duration_s
 
 if TYPE_CHECKING:
     from gateway.history.query import EventFilter
@@ -43,15 +41,16 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--follow", "-f", action="store_true", help="go on with what happens from now on")
     parser.add_argument("--type", action="append", default=[], metavar="TYPE", help="event type, with * and ?")
     parser.add_argument("--device", action="append", default=[], metavar="ID", help="id or its name part, with * and ?")
-    parser.add_argument("--since", metavar="TIME", help="10m, 2h, 7d, or a time as 2026-11-23T06:00:00Z")
-    parser.add_argument("--until", metavar="TIME", help="what happened before this time, written as for --since")
+    add_range(parser)
     parser.add_argument("--limit", type=int, metavar="N", help=f"the newest N (default: {LIMIT}, or all with --since)")
     parser.add_argument(
         "--raw", action="store_true", help="messages as they come, who reads them, and what they become"
     )
     parser.add_argument("--topic", default="", metavar="FILTER", help="with --raw: of these topics, as 'zigbee2mqtt/#'")
     parser.add_argument("--source", default="", metavar="NAME", help="with --raw: of this source")
-    parser.add_argument("--for", dest="seconds", metavar="TIME", help="with --raw: for so long (default: 10s)")
+    parser.add_argument(
+        "--for", type=seconds, dest="seconds", metavar="TIME", help="with --raw: for so long (default: 10s)"
+    )
     parser.add_argument("--lane", action="append", default=[], choices=LANES, help="default: alarm and telemetry")
 
 
@@ -80,26 +79,12 @@ def _filter(words: argparse.Namespace) -> EventFilter:
 
     limit = LIMIT if words.limit is None and words.since is None else words.limit
     lanes = {"lanes": words.lane} if words.lane else {}
-    times = {"since": moment(words.since), "until": moment(words.until)}
+    times = {"since": words.since, "until": words.until}
     table = {"types": words.type, "devices": words.device, "limit": limit, "follow": words.follow, **lanes}
     try:
         return msgspec.convert({**table, **times}, EventFilter)
     except msgspec.ValidationError as error:
         raise GatewayError(f"events: {error}") from None
-
-
-def moment(text: str | None) -> str | None:
-    """Read a time a person wrote, a moment or how long ago, as RFC 3339 in UTC."""
-    if text is None:
-        return None
-    try:
-        return rfc3339(time.time_ns() - int(duration_s(text) * NS_PER_S))
-    except ValueError:
-        pass
-    try:
-        return rfc3339(wall_ns_of(text))
-    except ValueError:
-        raise GatewayError(f"{text!r} is not a time: write 10m, 2h, 7d or 2026-11-23T06:00:00Z") from None
 
 
 def line(event: dict[str, Any], *, whole: str = "") -> str:

@@ -9,19 +9,13 @@ from typing import Any
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import printable, say, say_json
 from gateway.cli.verb import OK
-from gateway.errors import GatewayError
-from gateway.quantity import duration_s
 
 SECONDS = 10.0  # without --follow
 
 
 def raw(words: argparse.Namespace) -> int:
     """Print what comes until it has been long enough, or --limit messages came."""
-    try:
-        seconds = SECONDS if words.seconds is None else duration_s(words.seconds)
-    except ValueError as error:
-        raise GatewayError(f"--for {words.seconds}: {error}") from None
-    seconds = 0.0 if words.follow else seconds
+    seconds = 0.0 if words.follow else SECONDS if words.seconds is None else words.seconds
     count = 0
     with connected(words.config) as client:
         for item in client.stream("raw", topic=words.topic, source=words.source, seconds=seconds):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import complain, say, say_json, table
+from gateway.cli.times import add_range
 from gateway.cli.verb import BAD, OK, USAGE, Verbs, add
 from gateway.errors import GatewayError
 from gateway.quantity import counted
@@ -39,8 +40,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("what", nargs="?", choices=("list", "stop"), help="replays so far; end one that is under way")
     parser.add_argument("number", nargs="?", type=int, metavar="NUMBER", help="of the replay to stop")
     parser.add_argument("--route", metavar="NAME", help="by which route it is sent")
-    parser.add_argument("--since", metavar="TIME", help="10m, 2h, 7d, or a time as 2026-11-23T06:00:00Z")
-    parser.add_argument("--until", metavar="TIME", help="what happened before this time, written as for --since")
+    add_range(parser)
     parser.add_argument("--device", action="append", default=[], metavar="ID", help="id or its name part, with * and ?")
     parser.add_argument("--type", action="append", default=[], metavar="TYPE", help="event type, with * and ?")
     parser.add_argument(
@@ -88,10 +88,8 @@ def _wrong(words: argparse.Namespace) -> str | None:
 
 
 def _asked(words: argparse.Namespace) -> dict[str, Any]:
-    from gateway.cli.events.listing import moment
-
     asked: dict[str, Any] = {"route": words.route, "types": words.type, "devices": words.device, "lanes": words.lane}
-    asked |= {"since": moment(words.since), "until": moment(words.until), "unselected": words.unselected}
+    asked |= {"since": words.since, "until": words.until, "unselected": words.unselected}
     if words.per_second is not None and not words.dry_run:
         asked["per_s"] = words.per_second
     return asked

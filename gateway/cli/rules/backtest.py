@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.cli.events.listing import moment
 from gateway.cli.rules import desk
-from gateway.cli.rules.desk import Progress, Stop
+from gateway.cli.rules.desk import Stop
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import Colour, complain, printable, say, say_json, table
+from gateway.cli.terminal.progress import Progress
+from gateway.cli.times import add_range
 from gateway.cli.verb import BAD, INTERRUPTED, OK, USAGE, Verbs, add
 from gateway.clock import rfc3339, wall_ns_of
 from gateway.quantity import counted
@@ -46,8 +47,7 @@ def add_verbs(verbs: Verbs) -> None:
         json=True,
     )
     desk.add_words(parser, several=True)
-    parser.add_argument("--since", metavar="TIME", help="10m, 2h, 7d, or a time as 2026-11-23T06:00:00Z; default: all")
-    parser.add_argument("--until", metavar="TIME", help="what was written before this time, written as for --since")
+    add_range(parser, what="what was written", default="all")
     parser.add_argument("--device", action="append", default=[], metavar="ID", help="id or its name part, with * and ?")
     parser.add_argument("--type", action="append", default=[], metavar="TYPE", help="event type, with * and ?")
     parser.add_argument("--journal", type=Path, metavar="FOLDER", help="default: as the config says")
@@ -97,11 +97,7 @@ def backtest(words: argparse.Namespace) -> int:
 
 def _run(test: Backtest, progress: Progress, inspection: Inspection, words: argparse.Namespace, stop: Stop) -> None:
     begin = test.now_ns
-    end = (
-        wall_ns_of(moment(words.until) or "")
-        if words.until
-        else max((e.wall_last for e in inspection.entries), default=0)
-    )
+    end = wall_ns_of(words.until) if words.until else max((e.wall_last for e in inspection.entries), default=0)
     for _ in test.run():
         progress.draw((test.now_ns - begin) / max(1, end - begin), f"{test.records:,} records")
         if stop.wanted:
@@ -116,8 +112,8 @@ def _window(words: argparse.Namespace, inspection: Inspection) -> Window:
 
     chain = [entry for entry in inspection.entries if not entry.survivors]
     oldest_ns = min((entry.wall_first for entry in inspection.entries if entry.wall_first), default=0)
-    since_ns = wall_ns_of(moment(words.since) or "") if words.since else oldest_ns
-    until_ns = wall_ns_of(moment(words.until) or "") if words.until else None
+    since_ns = wall_ns_of(words.since) if words.since else oldest_ns
+    until_ns = wall_ns_of(words.until) if words.until else None
     found = as_of(inspection, since_ns)
     if words.since and found.tables is None and not words.empty and chain and chain[0].first > 1:
         complain(f"the journal does not reach back to {rfc3339(since_ns)}: it begins with no state")

@@ -1,4 +1,4 @@
-"""What verbs that run rules on the desk have in common: their words, a bar of progress, Ctrl-C.
+"""What verbs that run rules on the desk have in common: their words, Ctrl-C.
 
 All run a candidate in this process, on the side: nothing is executed, nothing of the gateway is written to.
 """
@@ -8,22 +8,17 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from gateway.cli.terminal.printing import movable, printable
-from gateway.quantity import duration_s
+from gateway.cli.times import seconds
 
 NICE: Final = 10  # the gateway beside comes first
 CALL_S_MAX: Final = 5.0  # for a call, when nothing else is said
-DRAW_S: Final = 0.1
-BAR_CHARS: Final = 30
 
 
 def add_words(parser: argparse.ArgumentParser, *, several: bool) -> None:
@@ -47,14 +42,6 @@ def call_limit(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help=f"interrupt a call of a rule that takes longer (default: {CALL_S_MAX:g}s; 0s: never)",
     )
-
-
-def seconds(text: str) -> float:
-    """Read a duration, for argparse."""
-    try:
-        return duration_s(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def step_aside() -> None:
@@ -86,33 +73,6 @@ class Stop:
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True
-
-
-class Progress:
-    """A bar on a terminal's last line, on standard error; nothing elsewhere."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._live = movable(self._stream)
-        self._drawn_at = 0.0
-        self._drawn = False
-
-    def draw(self, share: float, text: str) -> None:
-        """Show how much is done; now and then, however often it is called."""
-        now = time.monotonic()
-        if not self._live or now - self._drawn_at < DRAW_S:
-            return
-        self._drawn_at, self._drawn = now, True
-        full = round(min(1.0, max(0.0, share)) * BAR_CHARS)
-        self._stream.write(f"\r[{'#' * full}{'.' * (BAR_CHARS - full)}] {min(share, 1):4.0%}  {printable(text)}\x1b[K")
-        self._stream.flush()
-
-    def clear(self) -> None:
-        """Take it away: something else is printed."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._drawn = False
 
 
 def names_of(entries: Sequence[Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from gateway.cli.rules.backtest import MARKS, VERDICTS, say_counts, tell
 from gateway.cli.rules.desk import Stop
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import complain, say, say_json
+from gateway.cli.times import seconds
 from gateway.cli.verb import BAD, OK, USAGE, Verbs, add
 from gateway.clock import NS_PER_S
 from gateway.errors import GatewayError
@@ -43,9 +44,7 @@ def add_verbs(verbs: Verbs) -> None:
         json=True,
     )
     desk.add_words(parser, several=False)
-    parser.add_argument(
-        "--for", type=desk.seconds, dest="for_s", metavar="TIME", help="such as 10m; default: to Ctrl-C"
-    )
+    parser.add_argument("--for", type=seconds, dest="for_s", metavar="TIME", help="such as 10m; default: to Ctrl-C")
     desk.call_limit(parser)
 
 

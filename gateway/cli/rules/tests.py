@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from gateway.cli.rules.desk import Progress
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import complain, fault_json, say, say_json
+from gateway.cli.terminal.progress import Progress
 from gateway.cli.verb import BAD, OK, USAGE
 from gateway.errors import Fault
 from gateway.quantity import counted

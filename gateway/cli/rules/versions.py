@@ -15,9 +15,9 @@ import msgspec
 
 from gateway.cli.asking.running import connected
 from gateway.cli.terminal.printing import complain, say, say_json, table
-from gateway.cli.verb import BAD, OK, RULE_NAMES, USAGE, Verbs, add, completed
+from gateway.cli.times import seconds
+from gateway.cli.verb import BAD, OK, RULE_NAMES, Verbs, add, completed
 from gateway.errors import GatewayError
-from gateway.quantity import duration_s
 
 SEEN_S_MAX = 5.0  # for a switched rule to be so
 
@@ -52,7 +52,9 @@ def add_verbs(verbs: Verbs) -> None:
         json=True,
     )
     completed(words.add_argument("name", metavar="NAME", help="of the rule"), RULE_NAMES)
-    words.add_argument("--for", dest="time", metavar="TIME", help="such as 30m or 2h (default: until it is enabled)")
+    words.add_argument(
+        "--for", type=seconds, dest="for_s", metavar="TIME", help="such as 30m or 2h (default: until it is enabled)"
+    )
     words = add(
         verbs,
         "enable",
@@ -167,14 +169,7 @@ def _name(file: str) -> str:
 
 def disable(words: argparse.Namespace) -> int:
     """Disable a rule."""
-    for_s = None
-    if words.time is not None:
-        try:
-            for_s = duration_s(words.time)
-        except ValueError as error:
-            complain(f"--for {words.time}: {error}")
-            return USAGE
-    return _switch(words, "rules_disable", rule=words.name, for_s=for_s)
+    return _switch(words, "rules_disable", rule=words.name, for_s=words.for_s)
 
 
 def enable(words: argparse.Namespace) -> int:
