@@ -19,7 +19,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """Give a service manager's end of the socket."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listening.bind(str(tmp_path / "notify"))
-    listening.settimeout(5)
+    listening.settimeout(60)
     yield listening
     listening.close()
 
@@ -53,7 +53,7 @@ def test_abstract_address() -> None:
     name = f"edge-gateway-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name)
-        listening.settimeout(5)
+        listening.settimeout(60)
         service = Service("@" + name)
         service.alive()
         assert listening.recv(100) == b"WATCHDOG=1"

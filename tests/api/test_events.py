@@ -150,7 +150,7 @@ def test_a_follower_gets_the_past_and_then_the_present(journal: Journal) -> None
         await stream.aclose()  # type: ignore[attr-defined]  # an async generator has it
         return [msgspec.json.decode(raw)["data"]["n"] for raw in got]
 
-    assert asyncio.run(asyncio.wait_for(run(), 20)) == [1, 2, 3, 4]
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == [1, 2, 3, 4]
 
 
 def test_a_follower_that_falls_behind_is_cut_off(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_a_follower_that_falls_behind_is_cut_off(journal: Journal, monkeypatch: 
         with pytest.raises(ApiError, match="12 records behind"):
             await anext(stream)
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_files_are_closed_when_the_stream_ends(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class Rig:
 
         async def run() -> list[Written]:
             found: list[Written] = []
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 async for item in self.answers.records(after):
                     found.append(item)
                     if len(found) == count:
