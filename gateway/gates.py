@@ -92,6 +92,7 @@ class Gates:
         installed: Callable[[str], Installed | None],
         values: Mapping[str, Mapping[str, Any]],
         disabled: Callable[[], Collection[str]] = frozenset,
+        copies_bytes_max: int = 1 << 30,
     ) -> None:
         """Go on as the rows say.
 
@@ -101,10 +102,13 @@ class Gates:
         installed  what devices.toml says of a device
         values     the last values of devices
         disabled   the gates that a person has disabled
+        copies_bytes_max  how many leave at once: they share a batch with the rows that say so
         """
         self._log_id, self._clock, self._limit_ns = log_id, clock, round(limit_s * NS_PER_S)
         self._keep, self._last_sequence = keep, last_sequence
         self._installed, self._values, self._disabled = installed, values, disabled
+        self._bytes_max = copies_bytes_max
+        self.more = False  # some are left of what was to leave: ask again when this is noted
         self._waiting: deque[_Waiting] = deque()
         self._matches: dict[tuple[str, str], tuple[GateInfo, ...]] = {}
         self._kept_after = int(rows.get("after", NEVER))
@@ -200,8 +204,10 @@ class Gates:
         said = {sequence: (verdict, by) for sequence, verdict, by in verdicts}
         lost = {gate.name for gate in self.lost}
         released: list[Event] = []
-        while self._waiting and self._waiting[0].sequence <= upto:
+        left = self._bytes_max
+        while self._waiting and self._waiting[0].sequence <= upto and left > 0:
             held = self._waiting.popleft()
+            left -= len(held.raw)
             verdict, by = said.get(held.sequence, (True, ""))
             if verdict is not False:
                 unasked = held.sequence not in said
@@ -209,19 +215,23 @@ class Gates:
                     if gate.name in lost or (gate.lost and unasked):
                         verdict, by = False, gate.name
             released += self._decide(held, verdict, by)
+        self.more = left <= 0
         return released
 
     def overdue(self) -> list[Event]:
         """Return the copies that leave because nobody has decided in time, or too many wait."""
         now_ns = self._clock.boot_ns()
         released: list[Event] = []
-        while self._waiting and (self._waiting[0].due_ns <= now_ns or len(self._waiting) > HELD_MAX):
+        left = self._bytes_max
+        while left > 0 and self._waiting and (self._waiting[0].due_ns <= now_ns or len(self._waiting) > HELD_MAX):
             held = self._waiting.popleft()
+            left -= len(held.raw)
             closed = next((gate.name for gate in held.gates if gate.closed), None)
             for gate in held.gates:
                 if not gate.lost:
                     self._count(gate.name, "late")
             released += self._decide(held, closed is None, LATE if closed is None else closed)
+        self.more = left <= 0
         return released
 
     def _decide(self, held: _Waiting, verdict: bool | dict[str, Any], by: str) -> list[Event]:

@@ -39,12 +39,12 @@ from gateway.event import Event
 from gateway.gates import Gates
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
+from gateway.last_values import LastValues
 from gateway.letters import not_kept, rejected, too_large
 from gateway.logs.about import about
 from gateway.logs.chain import Chain, followed
 from gateway.profiles.context import Decoded
 from gateway.profiles.decode import Decoder
-from gateway.profiles.report import note_arrival
 from gateway.progress import Mark
 from gateway.rules.worker.supervisor import RuleOutcome
 from gateway.sources.source import Delivery
@@ -99,9 +99,8 @@ class Pipeline:
         self._journal = journal
         self._committer = committer
         self._decoders = decoders
-        self._values = values
         self._clock = clock
-        self._dirty: dict[str, Delivery | None] = {}  # devices whose values changed since the last seal, by what
+        self.values = LastValues(values, self.keep)
         self._waiting: deque[_Unacknowledged] = deque()
         self._waiting_bytes = 0
         self._appended = 0  # sequence of the last record appended here: what an acknowledgement has to wait for
@@ -119,7 +118,7 @@ class Pipeline:
         self.qos: dict[str, list[int]] = {source: [0, 0, 0] for source in decoders}  # messages by QoS, by source
         self.rejected: Counter[str] = Counter()  # dead-lettered, by source
         self.unclaimed: Counter[str] = Counter()  # no profile reads them, by source
-        committer.before_seal.append(self.put_values)
+        committer.before_seal.append(self.values.put)
 
     def inbox(self, deliveries: Sequence[Delivery]) -> None:
         """Take deliveries of one source, in order: decode, append, queue their acknowledgement."""
@@ -128,7 +127,7 @@ class Pipeline:
         raws: list[bytes] = []
         with_blobs: list[tuple[Delivery, Decoded]] = []
         urgent, changed, gates = False, False, self.gates
-        append = self._append_and_tell if followed() else self._append_message
+        append, values = self._append_and_tell if followed() else self._append_message, self.values
         size = sum([len(delivery.payload) for delivery in deliveries])
         self._journal.make_room(size * GROWTH + len(deliveries) * EVENT_BYTES)
         for delivery in deliveries:
@@ -139,8 +138,10 @@ class Pipeline:
             except Exception as error:  # a bug in decoding, or a profile that brings one out: it costs one message
                 log.exception("message on %r: a fault of the gateway", delivery.topic, extra=_fault_at(delivery))
                 decoded = Decoded(rejected=f"a fault of the gateway: {type(error).__name__}: {error}")
+            values.ahead = decoded.changed
             if decoded.blobs and self.blobs is not None:
                 with_blobs.append((delivery, decoded))
+                values.wait(decoded.changed)
             elif decoded.events:
                 if gates is not None and gates.types:
                     gates.hold(decoded.events)
@@ -150,9 +151,10 @@ class Pipeline:
                         urgent = True
             elif decoded.rejected is not None:
                 self._reject(delivery, decoded)
-            if decoded.changed:  # behind the append: a value is never on the disk before its event
+            if decoded.changed:
+                values.ahead = ()
                 for device in decoded.changed:
-                    self._dirty[device] = delivery
+                    values.changed[device] = delivery
                 changed = True
         self._count(deliveries)
         unacknowledged = self._acknowledge_when_durable(deliveries, size, len(with_blobs))
@@ -168,7 +170,7 @@ class Pipeline:
     def _keep_blobs(self, unacknowledged: _Unacknowledged, delivery: Delivery, decoded: Decoded) -> None:
         """Append the events of a message when what they refer to is on the disk; or say in them that it is not."""
         assert self.blobs is not None
-        left = len(decoded.blobs)
+        left, delivery.late = len(decoded.blobs), True
         lost: list[str] = []
 
         def then(sha256: str, kept: bool) -> None:
@@ -178,6 +180,10 @@ class Pipeline:
             if left == 0:
                 unacknowledged.blobs -= 1
                 self._append_late(delivery, [not_kept(event, lost) for event in decoded.events])
+                self.values.appended(decoded.changed)
+                delivery.late = False
+                if delivery.appended is not None:
+                    delivery.appended()
                 unacknowledged.sequence = self._appended
                 self.durable()
 
@@ -285,10 +291,12 @@ class Pipeline:
             log.warning("%d more messages are dead letters", more, extra=about(MESSAGE_REJECTED))
         self._letters = 0
         if self.gates is not None:
-            self._let_go(self.gates, self.gates.overdue())
+            self._let_go(self.gates, self.gates.overdue)
+        self._journal.make_room(0)
         for source, decoder in self._decoders.items():
             try:
                 decoded = decoder.release(self._clock.wall_ns(), self._clock.boot_ns())
+                self.values.ahead = decoded.changed
                 for event in decoded.events:
                     self.record(event)
             except Exception:  # as in `inbox`: a bug costs these values, and is said once, not every second
@@ -296,16 +304,18 @@ class Pipeline:
                     log.exception("values held back: a fault of the gateway", extra=about(GATEWAY_FAULT, source=source))
                 self._said.add(source)
                 continue
+            finally:
+                self.values.ahead = ()
             if decoded.changed:
                 for device in decoded.changed:
-                    self._dirty.setdefault(device)
+                    self.values.changed.setdefault(device)
                 self._committer.wake()
 
     def on_rule_outcome(self, outcome: RuleOutcome) -> None:
         """Append a rule batch: outputs, state and cursor become durable together or not at all."""
         journal, outputs = self._journal, outcome.outputs
         if self.gates is not None:
-            self._let_go(self.gates, self.gates.judge(outcome.upto, outcome.gated))
+            self._let_go(self.gates, partial(self.gates.judge, outcome.upto, outcome.gated))
         try:
             raws = journal.append_all(outputs) if outputs else []
         except JournalError as error:  # no batch holds them: the next worker would make them again, for ever
@@ -320,16 +330,23 @@ class Pipeline:
             self.rules.feed(outputs, raws)
         self.on_outputs(outputs)
 
-    def _let_go(self, gates: Gates, released: Sequence[Event]) -> None:
-        """Append copies of held events that leave; rules have seen them."""
-        for event in released:
+    def _let_go(self, gates: Gates, decide: Callable[[], Sequence[Event]]) -> None:
+        """Append copies of held events that leave, in one batch with how far they are; rules have seen them."""
+        gates.more = True
+        while gates.more:
+            released = decide()
             try:
-                self._journal.append(event)
-            except JournalError as error:  # the copy is larger than its event, by an id and a name
-                self._journal.append(too_large(event, str(error)))
-        gates.note()
-        if released:
-            self._committer.wake(any(event.lane == "alarm" for event in released))
+                if released:
+                    self._journal.append_all(released)
+            except JournalError:  # a copy is larger than its event, by an id and a name
+                for event in released:
+                    try:
+                        self._journal.append(event)
+                    except JournalError as error:
+                        self._journal.append(too_large(event, str(error)))
+            gates.note()
+            if released:
+                self._committer.wake(any(event.lane == "alarm" for event in released))
 
     def record(self, event: Event) -> None:
         """Append an event of the gateway's own making (timers, command results, what a person did)."""
@@ -344,27 +361,6 @@ class Pipeline:
         self._committer.wake(any(event.lane in ("alarm", "command") for event in events))
         if self.rules is not None:
             self.rules.feed(events, raws)
-
-    def adopt(self, values: Mapping[str, dict[str, Any]]) -> None:
-        """Take last values of devices that have none."""
-        for device, known in values.items():
-            if device not in self._values:
-                self._values[device] = known
-                self._dirty[device] = None
-
-    def forget(self, device: str) -> None:
-        """Forget the last values of a device."""
-        if self._values.pop(device, None) is not None:
-            self._dirty[device] = None
-
-    def put_values(self) -> None:
-        """Journal the last values of devices that changed, in the block of their events."""
-        for device, delivery in self._dirty.items():
-            known = self._values.get(device)
-            if known is not None and delivery is not None:
-                note_arrival(known, delivery.qos, delivery.topic)
-            self.keep("values", device, known)
-        self._dirty.clear()
 
     def keep(self, table: str, key: str, value: Any) -> None:
         """Put a row; where the tables are full (made-up devices?) it stays in memory only, and events go on."""

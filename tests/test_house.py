@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
     {"profiles", "journal"},
     {"importers"},
     {"sources", "rules", "targets", "history", "blobs"},
-    {"routes", "gates", "letters"},
+    {"routes", "gates", "letters", "last_values"},
     {"forward", "commands", "notify", "offers"},
     {"replay"},
     {"audit"},

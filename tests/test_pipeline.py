@@ -369,7 +369,7 @@ def test_a_device_that_fell_silent_is_offline_in_the_journal(tmp_path: Path) -> 
         for hours in (20, 26.5, 30):
             made.clock.ahead_ns = round(hours * 3600 * 1_000_000_000)
             made.pipeline.release()
-        made.pipeline.put_values()
+        made.pipeline.values.put()
         made.commit()
         assert [event.type for event in made.events()] == ["door_opened", "device_offline"]
         assert made.journal.table("values")["house/shelly:shellydw-1"]["online"] is False

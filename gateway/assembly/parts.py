@@ -78,7 +78,7 @@ def decode_again(daemon: Daemon, delivery: Delivery) -> Decoded:
         return decoder.decode(delivery)  # what a device says about itself is not older than what is known
     daemon.pipeline.release()
     decoded = decoder_of(daemon, delivery.source, decoder.catalogue, values).decode(delivery)
-    daemon.pipeline.adopt({device: values[device] for device in decoded.changed if device in values})
+    daemon.pipeline.values.adopt({device: values[device] for device in decoded.changed if device in values})
     return decoded
 
 
@@ -161,6 +161,7 @@ def gates_of(daemon: Daemon) -> Gates:
         journal.log_id, daemon.clock, daemon.config.rules.gate_s, journal.table(GATES),
         keep=daemon.pipeline.keep, last_sequence=lambda: journal.last_sequence,
         installed=daemon.config.devices.get, values=daemon.values, disabled=daemon.rules.disabled,
+        copies_bytes_max=journal.batch_bytes_max // 4,
     )  # fmt: skip
     with contextlib.closing(Merged(journal, ROUTED)) as found:
         gates.restore(found.read, journal.durable_sequence)

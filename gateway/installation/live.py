@@ -175,7 +175,7 @@ class Installation:
         """
         daemon = self._daemon
         known = device in daemon.values
-        daemon.pipeline.forget(device)
+        daemon.pipeline.values.forget(device)
         for decoder in daemon.decoders.values():
             decoder.installed(self.devices)  # bindings remember that the device is known
         daemon.pipeline.keep("observed", device, None)

@@ -82,7 +82,7 @@ class Journal:
         self.limit = self._writer.limit  # of lanes, while it runs
         self._segments: dict[int, Entry] = dict(found.image.segments)
         self._active = found.entry
-        self._batch_bytes_max = options.segment_size // BATCH_SHARE
+        self.batch_bytes_max = options.segment_size // BATCH_SHARE
         self.flight: Block | None = None  # sealed and not settled
         self._open, self._sealing = Batch(blocks.START), False
         self._closed: list[Block] = []  # batches closed because they were full, oldest first
@@ -144,7 +144,7 @@ class Journal:
         size = len(raw)
         if size > self._event_bytes_max:
             raise JournalError(f"an event of {size} bytes; {self._event_bytes_max} is the limit")
-        if self._open.size + size > self._batch_bytes_max:
+        if self._open.size + size > self.batch_bytes_max:
             self._close_batch()
             assert sequence == self.last_sequence + 1, "before_seal puts rows, it does not append"
         batch = self._open
@@ -172,9 +172,9 @@ class Journal:
                 raise JournalError(f"an event of {len(raw)} bytes; {self._event_bytes_max} is the limit")
             size += len(raw)
             raws.append(raw)
-        if self._open.size + size > self._batch_bytes_max:
-            if size > self._batch_bytes_max:
-                raise JournalError(f"{len(raws)} events of {size} bytes in all; a batch holds {self._batch_bytes_max}")
+        if self._open.size + size > self.batch_bytes_max:
+            if size > self.batch_bytes_max:
+                raise JournalError(f"{len(raws)} events of {size} bytes in all; a batch holds {self.batch_bytes_max}")
             self._close_batch()  # calls before_seal: what belongs to the events before goes with them
             assert sequence == self.last_sequence + len(raws), "before_seal puts rows, it does not append"
         batch = self._open
@@ -186,8 +186,8 @@ class Journal:
         return raws
 
     def make_room(self, size: int) -> None:
-        """Close the open batch if it can't take `size` more bytes, so that what comes now shares one."""
-        if self._open.size and self._open.size + size > self._batch_bytes_max:
+        """Close the open batch if it can't take about `size` more bytes, so that what comes now shares one."""
+        if self._open.size and self._open.size + size > self.batch_bytes_max * 3 // 4:  # it may be more than thought
             self._close_batch()
 
     def put(self, table: str, key: str, value: Any | None) -> None:
@@ -262,7 +262,7 @@ class Journal:
         """
         assert block is self.flight, "reopen what was sealed"
         self._chores.futile = False
-        if self._closed or block.size + self._open.size > self._batch_bytes_max:
+        if self._closed or block.size + self._open.size > self.batch_bytes_max:
             block.make_way(self._open.lanes, *(each.lanes for each in self._closed))
             return False
         self.flight = None

@@ -84,6 +84,7 @@ class Broker:
         self._subscriptions: Subscriptions[ServerSession] = Subscriptions()
         self._wills: dict[str, _DelayedWill] = {}
         self._handed: dict[ServerSession, int] = {}  # lasting sessions with news -> their last message in the inbox
+        self._late: dict[ServerSession, list[int]] = {}  # how many the inbox appends later, the last message it has
         self._traced_at = float("-inf")  # when rows of traces were last put
         self._committed_at = 0.0  # when the time of a commit was last put
 
@@ -333,8 +334,24 @@ class Broker:
     def handed(self, sessions: Iterable[ServerSession]) -> None:
         """Note that the inbox has every message of these sessions so far."""
         for session in sessions:
-            if session.expiry_s:
+            if session in self._late:
+                self._late[session][1] = session.inbound.taken
+            elif session.expiry_s:
                 self._handed[session] = session.inbound.taken
+
+    def postpone(self, session: ServerSession) -> Callable[[], None]:
+        """Hand nothing more of a session on until what is returned is called: a message of it is appended later."""
+        late = self._late.setdefault(session, [0, session.inbound.taken])
+        late[0] += 1
+
+        def appended() -> None:
+            late[0] -= 1
+            if not late[0]:
+                del self._late[session]
+                if session.expiry_s and self.sessions.get(session.client_id) is session:
+                    self._handed[session] = late[1]
+
+        return appended
 
     def put_traces(self, now: float) -> None:
         """Put what came lately; must be called before each commit, and only then."""

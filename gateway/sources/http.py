@@ -260,10 +260,25 @@ class HttpSource:
                 self._failed.set_exception(error)
             return
         if key:
+            self._remember_behind(key, [each for each in deliveries if each.late])
+
+    def _remember_behind(self, key: str, late: list[Delivery]) -> None:
+        """Keep an identity when the last event is appended: on the disk with them or after them, never before."""
+        left = len(late)
+
+        def appended() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._remember(key)
+
+        for each in late:
+            each.appended = appended
+        if not late:
             self._remember(key)
 
     def _remember(self, key: str) -> None:
-        """Keep an identity, behind its events: on the disk with them or after them, never before."""
+        """Put an identity into the open batch, and let the oldest go."""
         self._number += 1
         self._put(key, self._number)
         while len(self._keys) > KEYS_MAX:

@@ -198,6 +198,9 @@ class Listener:
             if not self._failed.done():
                 self._failed.set_exception(error)
             return
+        for each in arrived:
+            if each.late:
+                each.appended = self.broker.postpone(cast("_Origin", each.origin).session)
         self.broker.handed(senders)
 
     def _touched(self, connection: ServerConnection) -> None:

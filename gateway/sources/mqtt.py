@@ -216,6 +216,9 @@ class MqttSource:
                 if self._failed is not None and not self._failed.done():
                     self._failed.set_exception(error)
             else:
+                for delivery in deliveries:
+                    if delivery.late:
+                        delivery.appended = self.seen.postpone(delivery.token & 0xFFFF, exactly=delivery.qos == 2)
                 self.seen.arrived()  # only now: what is remembered must not be on the disk before its events
         for topic, reason_code in received.answers:
             if reason_code >= Reason.UNSPECIFIED_ERROR:

@@ -18,7 +18,8 @@ block of its messages' events, as one value of 10 bytes a message; a chunk whose
 or all replaced by later ones. Within a chunk all messages get their PUBACK together, so chunks are what dies.
 
 **No entry is durable before its events**, or a kill between the two would lose them: between `arriving` and `arrived`,
-when messages are known here and not yet in the journal, `changes` gives out what came before them only.
+when messages are known here and not yet in the journal, `changes` gives out what came before them only.  What has
+arrived and is appended later is `postponed`.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Seen:
         self._changes: dict[str, bytes | None] = {}
         self._arriving: tuple[int, int] | None = None  # before what is arriving: entries in `_open`, messages in all
         self._held: dict[str, bytes | None] = {}  # changes with entries of what is arriving
+        self._late: dict[int, tuple[int, int]] = {}  # QoS 1: packet id -> bits, and which message: postponed
 
     # -- the session ---------------------------------------------------------------------------
 
@@ -104,6 +106,7 @@ class Seen:
         self._open = _Chunk("")
         self._where.clear()
         self._exactly.clear()
+        self._late.clear()
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -118,10 +121,44 @@ class Seen:
             self._changes.update(self._held)
             self._held.clear()
 
+    def postpone(self, packet_id: int, *, exactly: bool) -> Callable[[], None]:
+        """Keep what is known of a message that is arriving off the disk until what is returned is called.
+
+        It is to be called right behind the append of the message's events.
+        """
+        if exactly:
+            key, bits = f"{_EXACTLY}{packet_id}", self._exactly.get(packet_id)
+            row = self._held.pop(key, None)
+
+            def put() -> None:
+                if row is not None and self._exactly.get(packet_id) == bits:
+                    self._exact_changes()[key] = row
+
+            return put
+        chunk = self._where.pop(packet_id)
+        self._late[packet_id] = late = chunk.bits.pop(packet_id), self._received
+        if chunk is not self._open:  # so many arrived that it is closed
+            chunk.living -= 1
+            self._held[chunk.name] = _pack(chunk.bits)
+
+        def remember() -> None:
+            if self._late.get(packet_id) is late:
+                del self._late[packet_id]
+                self._open.bits[packet_id] = late[0]
+                self._where[packet_id] = self._open
+
+        return remember
+
     def known(self, packet_id: int, dup: bool, topic: str, payload: bytes) -> bool:
         """Remember a QoS 1 message; return whether it is surely in the journal already."""
         bits = self._bits(topic, payload)
         known = False
+        if self._late and (late := self._late.get(packet_id)) is not None:
+            if dup and late[0] == bits:
+                self._received += 1
+                self.dropped += 1
+                return True
+            del self._late[packet_id]
         chunk = self._where.get(packet_id)
         if dup:
             known = chunk is not None and chunk.bits.get(packet_id) == bits

@@ -3,6 +3,10 @@
 A source never touches the journal. It hands deliveries to the inbox in the order they came and may
 acknowledge to its device only when `Delivery.ack` is called, which the pipeline does in one place,
 after the commit. Per connection, acks come in the order of the deliveries (one FIFO).
+
+What a source remembers of a message, to know it again over a kill, is never on the disk before the message's
+events, or it would be taken for known and be lost. So it is put when the inbox has returned, and of a delivery that
+is then still `late`, in `appended`.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ class Delivery(msgspec.Struct, gc=False):
     duplicate: bool = False  # DUP flag
     token: int = 0  # the origin's own mark (MQTT packet id)
     known: bool = False  # surely in the journal already: acknowledge in its turn, do not decode
+    late: bool = False  # the inbox has it and will append its events later, when a blob is on the disk
+    appended: Callable[[], None] | None = None  # a source's, of what is late: called right behind the append
 
     def ack(self) -> None:
         """Acknowledge to the sender: the events in this message are on the disk."""

@@ -55,6 +55,32 @@ def test_message_that_missed_the_commit_is_new() -> None:
     assert served.payloads() == [b"2", b"3"]
 
 
+def test_message_that_is_appended_later_is_new_until_then() -> None:
+    """While the inbox has a message and not its events, nothing of its session from there on is in a row."""
+    served = Served()
+    client = lasting(served)
+    client.publish("a", b"1", 1)
+    served.hand_over()
+    client.publish("camera", b"2", 2)
+    appended = [served.broker.postpone(served.inbox[-1][0]) for _ in range(2)]
+    served.hand_over()
+    client.publish("a", b"3", 3)
+    served.hand_over()
+    appended.pop()()
+    client.publish("a", b"4", 4)
+    for known, late in ((1, appended), (3, [])):
+        served.commit()
+        again = Served()
+        again.now, again.rows = served.now, dict(served.rows)
+        again.restart()
+        client = lasting(again)
+        for packet_id in (1, 2, 3, 4):
+            client.publish("camera" if packet_id == 2 else "a", b"%d" % packet_id, packet_id, dup=True)
+        assert again.payloads() == [b"%d" % number for number in range(known + 1, 5)]
+        for appended_now in late:
+            appended_now()
+
+
 def test_commit_after_a_quiet_message_ends_its_trace() -> None:
     """A message older than the last commit by some seconds was answered: the next equal one is a new message."""
     served = Served()

@@ -395,3 +395,48 @@ def test_repeats_replace_what_they_repeat() -> None:
         committed(seen, rows)
     assert sum(map(len, rows.values())) == 10 * 3 * CHUNK_ENTRIES_MAX
     assert seen.dropped == 3 * CHUNK_ENTRIES_MAX
+
+
+@pytest.mark.parametrize("before", [0, 5, CHUNK_ENTRIES_MAX])
+def test_what_is_appended_later_is_not_on_the_disk_before(before: int) -> None:
+    """A message whose events wait for a picture is known here at once, and over a kill when they are appended."""
+    seen, _ = made(window=10_000)
+    rows: dict[str, bytes] = {}
+    seen.arriving()
+    for packet_id in range(100, 100 + before):
+        seen.known(packet_id, False, "t", b"on")
+    seen.known(1, False, "camera", b"picture")
+    seen.known_exactly(2, "camera", b"picture")
+    appended = [seen.postpone(1, exactly=False), seen.postpone(2, exactly=True)]
+    seen.arrived()
+    for known in (False, True):
+        committed(seen, rows)
+        again, _ = made(window=10_000)
+        again.load(rows)
+        again.connected(session_present=True)
+        assert again.known(1, True, "camera", b"picture") is known
+        assert again.known_exactly(2, "camera", b"picture") is known
+        assert all(again.known(packet_id, True, "t", b"on") for packet_id in range(100, 100 + before))
+        reconnect(seen)
+        assert seen.known(1, True, "camera", b"picture")
+        assert seen.known_exactly(2, "camera", b"picture")
+        while appended:
+            appended.pop()()
+
+
+def test_what_is_appended_later_may_be_given_up_meanwhile() -> None:
+    """Another message took its identifier, or the session is another one: then nothing is put of it."""
+    for give_up in (lambda seen: seen.known(1, False, "t", b"new"), lambda seen: reconnect(seen, present=False)):
+        seen, _ = made()
+        rows: dict[str, bytes] = {}
+        seen.arriving()
+        seen.known(1, False, "camera", b"picture")
+        appended = seen.postpone(1, exactly=False)
+        seen.arrived()
+        give_up(seen)
+        appended()
+        committed(seen, rows)
+        again, _ = made()
+        again.load(rows)
+        again.connected(session_present=True)
+        assert not again.known(1, True, "camera", b"picture")
