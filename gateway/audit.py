@@ -10,7 +10,8 @@ hash of a config is the one in the heartbeat).  Changes that are events with an 
 input_changed, command_requested, device_adopted …) are not recorded twice: `TYPES` is all that `edge-gateway audit`
 lists.
 
-What is changed while no gateway runs (a restore) is left in a file of the state folder, and recorded at the next start.
+What is changed while no gateway runs (a restore) is left in a file of the state folder, and recorded at the next start:
+the file goes when that is on the disk, and a row says what of it is, should a kill come between.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ TYPES = (
 ALSO = {"rules_changed": "rules_changed", "rule_disabled": "rule_disabled", "rule_enabled": "rule_enabled"}
 """Events of the lane of time, which does not leave: a copy of what they say does."""
 LEFT = "changes.ndjson"  # in the state folder
-TABLE, CONFIG_KEY = "audit", "config"
+TABLE, CONFIG_KEY, LEFT_KEY = "audit", "config", "left"
 LEFT_BYTES_MAX = 64 * 1024
 TEXT_CHARS_MAX = 500
 HASH_DIGITS = 16
@@ -67,6 +68,7 @@ class Audit:
         self._gateway = gateway
         self._rules = rules
         self._hide = Redaction()
+        self._taken: tuple[Path, int] | None = None  # what was left, and the batch that takes it over
 
     def record(
         self, what: str, actor: str, *, before: Any = None, after: Any = None, cause: str | None = None, **of: Any
@@ -139,8 +141,25 @@ class Audit:
             last = _last_written(file)
             self.record("config_changed", by_file(last), before=row["hash"], after=now, at="start", file=last.name)
         self.config_is(config, rows)
-        for left in _left(state / LEFT):
-            self.record(left.what, left.actor, at=left.time, **left.of)
+        self._take_left(state / LEFT, rows)
+
+    def _take_left(self, file: Path, rows: Rows) -> None:
+        """Record what was changed while no gateway ran, unless that is on the disk already."""
+        with suppress(OSError):
+            text = file.read_bytes()[:LEFT_BYTES_MAX]
+            taken = {"hash": hashlib.sha256(text).hexdigest()}
+            if rows.get(TABLE, LEFT_KEY) != taken:
+                for left in _left(text):
+                    self.record(left.what, left.actor, at=left.time, **left.of)
+                rows.put(TABLE, LEFT_KEY, taken)
+            self._taken = file, rows.batch
+
+    def durable(self, batch: int) -> None:
+        """Forget what was left when it is on the disk, with the batch that it was recorded in."""
+        if self._taken is not None and self._taken[1] <= batch:
+            with suppress(OSError):
+                self._taken[0].unlink()
+            self._taken = None
 
     def config_is(self, config: Mapping[str, Any], rows: Rows) -> None:
         """Take note of the config that counts from now on; a reload does, when it has recorded what it did."""
@@ -161,6 +180,11 @@ class Audit:
 
 class Rows(Protocol):
     """Durable tables."""
+
+    @property
+    def batch(self) -> int:
+        """The open batch."""
+        ...
 
     def get(self, table: str, key: str) -> Any:
         """Return a row or None."""
@@ -199,14 +223,9 @@ def _last_written(file: Path) -> Path:
     return written[max(written)] if written else file
 
 
-def _left(file: Path) -> Iterator[Left]:
-    """Yield what was changed while no gateway ran, and forget it."""
-    try:
-        lines = file.read_bytes()[:LEFT_BYTES_MAX].splitlines()
-        file.unlink()
-    except OSError:
-        return
-    for line in lines:
+def _left(text: bytes) -> Iterator[Left]:
+    """Yield what was changed while no gateway ran."""
+    for line in text.splitlines():
         with suppress(msgspec.DecodeError, msgspec.ValidationError):
             yield msgspec.json.decode(line, type=Left)
 

@@ -111,6 +111,7 @@ class ClockWatch:
     def _changed(self, moved_ns: int, *, stepped: bool, synced: bool) -> None:
         before, was_synced = self._stretch, self._synced
         journal = self._journal
+        journal.make_room(0)  # the stretch and what is told of it share a batch
         self._stretch = journal.timeline.note(
             journal, self._clock, journal.last_sequence + 1, epoch=journal.epoch, not_before_ns=self._not_before_ns
         )

@@ -310,6 +310,7 @@ class Daemon:
             forwarder.durable(batch)
         self.commands.wake()
         self.web_calls.wake()
+        self.audit.durable(batch)
 
     def _clock_set(self, last: int, offset_ns: int) -> None:
         self.rules.clock_set(last, offset_ns)

@@ -25,6 +25,11 @@ class Rows(dict[tuple[str, str], Any]):
         """Return a row."""
         return super().get((table, key))
 
+    @property
+    def batch(self) -> int:
+        """The open batch."""
+        return 7
+
     def put(self, table: str, key: str, value: Any) -> None:
         """Set a row."""
         self[table, key] = value
@@ -121,8 +126,15 @@ def test_what_was_changed_while_nothing_ran(audit: Audit, told: list[Event], tmp
     leave(tmp_path, "backup_restored", "person:anna", "2026-11-23T06:00:00.000Z", file=Path("pi.tar"))
     with (tmp_path / "changes.ndjson").open("ab") as file:
         file.write(b"{ no JSON\n")
-    for _ in range(2):
-        audit.begin({}, tmp_path / "gateway.toml", tmp_path, Rows())
+    rows, config = Rows(), tmp_path / "gateway.toml"
+    audit.begin({}, config, tmp_path, Rows())
+    told.clear()  # killed before it was on the disk: it is recorded again
+    for _ in range(2):  # killed when it was: it is not
+        audit.begin({}, config, tmp_path, rows)
+        audit.durable(rows.batch - 1)
+    assert (tmp_path / "changes.ndjson").exists()
+    audit.durable(rows.batch)
+    assert not (tmp_path / "changes.ndjson").exists()
     (event,) = told
     assert event.actor == "person:anna"
     assert event.data == {"what": "backup_restored", "at": "2026-11-23T06:00:00.000Z", "file": "pi.tar"}

@@ -64,8 +64,15 @@ class Building:
         from gateway.sources.listener import Listener
 
         listener, journal = Listener(name, options, self._clock), self._journal
+
+        def keep(table: str, key: str, row: Any) -> None:
+            """Put a row; traces ride on a commit, the others need one."""
+            self._keep(f"{table}:{name}", key, row)
+            if table != "traces":
+                self._committer.wake()
+
         listener.keep_rows(
-            lambda table, key, row: self._keep(f"{table}:{name}", key, row),
+            keep,
             dict(journal.table(f"sessions:{name}")),
             dict(journal.table(f"retained:{name}")),
             dict(journal.table(f"traces:{name}")),

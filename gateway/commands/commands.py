@@ -32,7 +32,7 @@ from gateway.codes.sources import COMMAND_FAILED
 from gateway.commands.confirmations import Awaiting, Confirmations, Expected, Step, awaiting_of
 from gateway.commands.pace import Pace
 from gateway.commands.position import Position
-from gateway.errors import DiskRefused, GatewayError
+from gateway.errors import DiskRefused, GatewayError, JournalError
 from gateway.event import Event, Lane, decode
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
@@ -132,10 +132,13 @@ class Commands:
                 async with asyncio.timeout(timeout):  # not wait_for: before 3.12 it may swallow a cancellation
                     await self._more.wait()
             self._more.clear()
+            before = self._position.after, self.sent
             await self._step()
             if self.awaited and asyncio.get_running_loop().time() >= self._look_at:
                 self._look_at = asyncio.get_running_loop().time() + LOOK_S
                 self._look()
+            if (self._position.after, self.sent) != before:
+                self._committer.wake()  # for the cursor: after a kill it would be sent again, or said to be too late
 
     def observe_devices(self, observed: Collection[str]) -> None:
         """Send nothing to these devices from now on, and to all others again."""
@@ -184,9 +187,7 @@ class Commands:
                 done = await self._try(sequence, event)
             except GatewayError as error:
                 done = self._over(event, "command_failed", str(error))
-            except (
-                Exception
-            ) as error:  # a bug, or a profile that brings one out: it costs one command, not all for ever
+            except Exception as error:  # a bug, or a profile that brings one out, costs one command, not all for ever
                 said = about(GATEWAY_FAULT, device=device, event_id=event.id)
                 log.exception("command %s to %r: a fault of the gateway", event.id, device, extra=said)
                 done = self._over(event, "command_failed", f"a fault of the gateway: {type(error).__name__}: {error}")
@@ -281,7 +282,6 @@ class Commands:
         for command_id, awaiting in mine:
             if refusal.final or not awaiting.left:
                 self.failed += 1
-                self.awaited.give_up(command_id)
                 self._ended(command_id, awaiting, "command_failed", refusal.why)
         if not awaited:
             self.failed += 1
@@ -295,12 +295,8 @@ class Commands:
             if step is Step.CONFIRMED:
                 self.confirmed += 1
                 self._ended(command_id, awaiting, "command_confirmed", "")
-            elif step is Step.FAILED:
+            elif step is Step.FAILED or self._is_past(awaiting.sequence, awaiting.until):
                 self.failed += 1
-                self._ended(command_id, awaiting, "command_failed", _unconfirmed(awaiting))
-            elif self._is_past(awaiting.sequence, awaiting.until):
-                self.failed += 1
-                self.awaited.give_up(command_id)
                 self._ended(command_id, awaiting, "command_failed", _unconfirmed(awaiting))
             elif self._again(awaiting):
                 self.sent += 1
@@ -322,11 +318,12 @@ class Commands:
         return sent
 
     def _ended(self, command_id: str, awaiting: Awaiting, outcome: str, reason: str) -> None:
-        """Record how an awaited command ended, in the block in which it stops being awaited."""
+        """Record how an awaited command ended, and behind it, in the same block, that it is awaited no more."""
         data = {"command": awaiting.command, "value": awaiting.value, "field": awaiting.field, "by": awaiting.by}
         event = self._about(awaiting.device, command_id, outcome, reason, data)
         event.data.update(sent=awaiting.sent, reported=self._outlet.reported(awaiting.device, awaiting.field))
         self._record(event)
+        self.awaited.give_up(command_id)
 
     def _is_past(self, sequence: int, until: str) -> bool:
         """Return whether a time is over that a command names: by the boot clock, as long as the machine runs."""
@@ -348,7 +345,8 @@ class Commands:
         self.observed += 1
         row = self._journal.get("observed", event.subject) or {"count": 0, "last": []}
         last = [*row["last"], {"time": about.time, **about.data}][-OBSERVED_KEPT_MAX:]
-        self._journal.put("observed", event.subject, {"count": row["count"] + 1, "last": last})
+        with contextlib.suppress(JournalError):  # its tables are full: the event says it, too
+            self._journal.put("observed", event.subject, {"count": row["count"] + 1, "last": last})
 
     def _report_rest(self) -> None:
         """Report marks whose commands are not in the journal any more: it was damaged."""

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import NS_PER_S
+from gateway.errors import JournalError
 from gateway.event import Event
 
 AWAITING_MAX = 1000  # commands; of further ones nothing is known
@@ -84,16 +85,16 @@ class Confirmations:
         """Await a command that was just sent; False when too many are."""
         if len(self._awaited) >= AWAITING_MAX:
             return False
+        try:
+            self._save(command_id, msgspec.to_builtins(awaiting))
+        except JournalError:  # its tables are full
+            return False
         self._await(command_id, awaiting, now_ns)
-        self._save(command_id, msgspec.to_builtins(awaiting))
         return True
 
     def overtaken(self, device: str, field: str) -> list[tuple[str, Awaiting]]:
-        """Stop awaiting what a newer command for the same field takes over, and return it."""
-        found = [(key, each) for key, (each, _) in self._awaited.items() if each.key == (device, field)]
-        for command_id, _ in found:
-            self._end(command_id)
-        return found
+        """Return what a newer command for the same field takes over."""
+        return [(key, each) for key, (each, _) in self._awaited.items() if each.key == (device, field)]
 
     def of(self, device: str, command: str) -> list[tuple[str, Awaiting]]:
         """Return what is awaited of a command to a device."""
@@ -104,19 +105,16 @@ class Confirmations:
     def look(self, reported: Callable[[str, str], Any], now_ns: int) -> list[tuple[str, Awaiting, Step]]:
         """Return what is over or has to be sent again; `reported(device, field)` is what a device last said.
 
-        What is confirmed or has failed is not awaited any more; what is to be sent again has to be `repeated`,
-        `put_off` or given up.
+        What is confirmed or has failed has to be given up; what is to be sent again `repeated`, `put_off` or given up.
         """
         found: list[tuple[str, Awaiting, Step]] = []
         for command_id, (awaiting, due_ns) in list(self._awaited.items()):
             if awaiting.met_by(reported(awaiting.device, awaiting.field)):
                 found.append((command_id, awaiting, Step.CONFIRMED))
-                self._end(command_id)
             elif now_ns >= due_ns and awaiting.left:
                 found.append((command_id, awaiting, Step.AGAIN))
             elif now_ns >= due_ns:
                 found.append((command_id, awaiting, Step.FAILED))
-                self._end(command_id)
         return found
 
     def repeated(self, command_id: str, now_ns: int) -> None:
@@ -131,15 +129,12 @@ class Confirmations:
         self._await(command_id, self._awaited[command_id][0], now_ns)
 
     def give_up(self, command_id: str) -> None:
-        """Stop awaiting a command."""
-        self._end(command_id)
+        """Stop awaiting a command, behind the event that says how it ended."""
+        if self._awaited.pop(command_id, None) is not None:
+            self._save(command_id, None)
 
     def _await(self, command_id: str, awaiting: Awaiting, now_ns: int) -> None:
         self._awaited[command_id] = awaiting, now_ns + round(awaiting.confirm_s * NS_PER_S)
-
-    def _end(self, command_id: str) -> None:
-        if self._awaited.pop(command_id, None) is not None:
-            self._save(command_id, None)
 
 
 class Expected(msgspec.Struct, frozen=True):

@@ -296,9 +296,9 @@ class WebCalls:
         del self._waiting[call.sequence]
         self.answered += not error
         self.failed += bool(error)
-        if event.data.get("once"):
-            self._journal.put(TABLE, event.id, None)
         self._record(self._about(event, HTTP_ANSWERED, data, lane="timer"))
+        if event.data.get("once"):  # in the block of the answer and the cursor: without its mark it is made again
+            self._journal.put(TABLE, event.id, None)
         if len(self._waiting) == WAITING_MAX - 1:
             self._more.set()
 

@@ -186,11 +186,11 @@ class Notifier:
         if outcome.verdict is Verdict.DELIVERED:
             self.errors.pop(notice.to, None)
             self.sent += 1
+            self._over(notice, SENT)
             self.outbox.done(notice)
-            self._end(notice, SENT)
         elif outcome.verdict is Verdict.REJECTED:
+            self._over(notice, FAILED, outcome.reason)
             self.outbox.done(notice)
-            self._end(notice, FAILED, outcome.reason)
         else:
             if self.errors.get(notice.to) != outcome.reason:
                 things = about(NOT_TOLD, rule=notice.rule)

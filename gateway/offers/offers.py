@@ -40,6 +40,7 @@ OFFERED = "offered"  # the table
 LOOK_S = 0.25
 PUBLISH_MAX = 200  # messages a look
 OFFERED_MAX = 3000  # topics
+EVENT_BYTES = 3 * 1024  # of a mode or an input, about
 
 
 class Offers:
@@ -122,6 +123,7 @@ class Offers:
             row = {"source": source, **self._alert_of(topic)}
             if rows.get(topic) != row:
                 self._daemon.pipeline.keep(OFFERED, topic, row)
+                self._daemon.committer.wake()  # what is forgotten stays on the broker for ever
             reached = sender.send(topic, payload, 1, retain=True)
             left -= 1
             if not left or not (reached or self._keeps(source)):
@@ -215,6 +217,7 @@ class Offers:
         if self._daemon.rules.state not in (State.NONE, State.STOPPED):
             return
         now_ns = self._daemon.clock.wall_ns()
+        self._daemon.journal.make_room(EVENT_BYTES)  # the event comes behind it: with the row alone it would be lost
         if table == MODES:
             self._daemon.pipeline.keep(MODES, MODE_KEY, {"mode": event.data["mode"], "since": now_ns})
         else:
