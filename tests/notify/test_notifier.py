@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from gateway.mqtt.options import TlsOptions
 from gateway.notify.options import RecipientOptions
 from gateway.secrets import Secret
-from simulators.cloud_http import CloudHttp
+from simulators.cloud_http import Answer, CloudHttp, Taken
 from tests.mqtt.authority import Authority
-from tests.notify.scene import MovedClock, Scene, nobody, play, reached_at, texts
+from tests.notify.scene import PATIENCE_S, MovedClock, Scene, nobody, play, reached_at, texts
 
 PLUGINS = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of apprise's plugins, all of which are loaded
 
@@ -455,6 +456,19 @@ def test_apprise_tells_in_a_thread(tmp_path: Path) -> None:
         play(tmp_path, people, act)
 
 
+class Slow(CloudHttp):
+    """A phone that takes nothing before it is `free`."""
+
+    def __init__(self, *, plain: bool) -> None:
+        super().__init__(plain=plain)
+        self.free = threading.Event()
+
+    def take(self, taken: Taken) -> tuple[Answer, bytes]:
+        """Wait, then take it."""
+        self.free.wait(PATIENCE_S)
+        return super().take(taken)
+
+
 @PLUGINS
 def test_what_apprise_ends_late_is_not_sent_again(tmp_path: Path) -> None:
     """A try that takes longer than its time is left to end; when it has sent after all, that is what counts."""
@@ -462,9 +476,10 @@ def test_what_apprise_ends_late_is_not_sent_again(tmp_path: Path) -> None:
     async def act(scene: Scene) -> None:
         scene.want("anna", "slow")
         await scene.until(lambda: "longer than" in scene.notifier.errors.get("anna", ""))
+        anna.free.set()
         await scene.until(scene.outcomes)
         assert scene.outcomes() == [("sent", "anna", "slow")]
         assert len(anna.requests) == 1
 
-    with phone("slow:1") as anna:
-        play(tmp_path, {"anna": reached_at(tmp_path, f"json://127.0.0.1:{anna.port}/?rto=30", timeout_s=0.2)}, act)
+    with Slow(plain=True) as anna:
+        play(tmp_path, {"anna": reached_at(tmp_path, f"json://127.0.0.1:{anna.port}/?rto=60", timeout_s=0.2)}, act)

@@ -204,7 +204,7 @@ def test_who_changed_what_is_on_the_record(tmp_path: Path, capsys: Any) -> None:
         until(lambda: "device_adopted" in listed(house, capsys), house.said)
     house.file.write_text(house.file.read_text() + "\n[history]\nenabled = false\n")
     with running(house):
-        found = listed(house, capsys)
+        found = until(lambda: said if "config_changed" in (said := listed(house, capsys)) else None, house.said)
     assert found["mode_changed"] == myself_here()
     assert found["rules_changed"] == by_file(rule)
     assert found["device_adopted"] == by_file(tmp_path / "devices.toml")
