@@ -7,8 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from gateway import secrets
 from tests.mqtt.authority import Authority
 from tests.mqtt.broker import Broker, brokers
+
+
+def _forgotten() -> Iterator[None]:
+    """Forget the secrets that are read meanwhile: a log of another test hides no word because of them."""
+    before = secrets._known
+    yield
+    secrets._known = before
+
+
+forgotten_by_tests = pytest.fixture(_forgotten, autouse=True)
+forgotten_by_modules = pytest.fixture(_forgotten, autouse=True, scope="module")
 
 
 @pytest.fixture

@@ -46,8 +46,7 @@ def test_what_was_read_as_a_secret_is_never_shown(tmp_path: Path) -> None:
     assert "Gr" not in said
 
 
-def test_ordinary_words_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ordinary_words_stay() -> None:
     """A line that only speaks about secrets is not touched."""
-    monkeypatch.setattr("gateway.secrets.known", tuple)  # other tests have read some that are words
     text = "cannot read the secret in file kafka.password: the token of rule tokens is spent, pins 1 and 2"
     assert Redaction()(text) == text
