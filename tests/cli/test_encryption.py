@@ -12,8 +12,8 @@ from gateway.clock import SystemClock
 from gateway.config.load import load
 from gateway.event import Event
 from gateway.journal.journal import Journal
+from tests.cli.backup.test_backup import restore, tree
 from tests.cli.site import Site, command
-from tests.cli.test_backup import restore, tree
 
 CONFIG = """\
 [gateway]

@@ -1,15 +1,12 @@
-"""What the verbs that run rules at the desk show, and how they are ended."""
+"""The bar of what takes its time."""
 
 from __future__ import annotations
 
 import io
-import os
-import signal
 import time
 
 import pytest
 
-from gateway.cli.rules.desk import Stop
 from gateway.cli.terminal.progress import DRAW_S, Progress
 
 
@@ -35,15 +32,3 @@ def test_a_bar_on_a_terminal_and_nothing_elsewhere(monkeypatch: pytest.MonkeyPat
     half, full = "#" * 15 + "." * 15, "#" * 30
     assert terminal.getvalue() == f"\r[{half}]  50%  1,000 records\x1b[K\r[{full}] 100%  2,000 records\x1b[K\r\x1b[K"
     assert file.getvalue() == ""
-
-
-def test_ctrl_c_once_is_a_wish_twice_an_order() -> None:
-    """The first is taken note of, the second interrupts; afterwards it is as before."""
-    before, stop = signal.getsignal(signal.SIGINT), Stop()
-    with stop.armed():
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0)
-        assert stop.wanted
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before

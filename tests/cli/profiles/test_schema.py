@@ -18,7 +18,7 @@ from gateway.cli.profiles.schema import profile_schema
 from gateway.profiles.catalogue import BUILTIN
 from gateway.profiles.language import Field
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "profile.schema.json"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "profile.schema.json"
 SCHEMA = json.loads(PAGE.read_text())
 KINDS = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
 

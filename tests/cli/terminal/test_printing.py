@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-
 import pytest
 
 from gateway.cli.devices.send import value_of
 from gateway.cli.events.listing import line
 from gateway.cli.terminal.printing import printable, table
-from gateway.cli.times import moment
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,12 +34,3 @@ def test_a_devices_text_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str
 def test_a_commands_value(text: str | None, value: object) -> None:
     """A value on the command line is JSON where it is JSON, else a text."""
     assert value_of(text) == value
-
-
-def test_moments() -> None:
-    """A time is a moment with its zone, or how long ago."""
-    assert moment("2026-11-23T07:00:00+01:00") == "2026-11-23T06:00:00.000Z"
-    assert moment("2h") < moment("1h")
-    for wrong in ("yesterday", "2026-11-23T07:00:00", ""):
-        with pytest.raises(ArgumentTypeError, match="is not a time"):
-            moment(wrong)
