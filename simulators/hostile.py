@@ -43,7 +43,7 @@ from simulators.subject import Gateway, config
 RATE = 100.0  # messages a second
 SECONDS = 4.0  # of traffic around each harm
 AT_S = 1.0  # when in it the harm happens
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 CALL_S_MAX = 0.5  # the gateway's default limit of a call
 STOP_S_MAX = CALL_S_MAX + 1.0
 PAUSE_S_MAX = 1.0

@@ -42,8 +42,8 @@ GAP_S = 1.0  # mean time between kills; a start takes some of it
 READY_TIMEOUT_S = 60.0
 STALL_S = 60.0  # nothing new at the far end for so long: what is missing is lost
 SETTLE_S = 1.0  # for late repeats, behind the last reading
-ARRIVES_S = 0.03  # what a killed gateway had sent is at the far end by then; the next one is not up yet
-ORPHAN_S = 5.0  # a child of a killed gateway has so long to notice
+ARRIVES_S = 0.1  # what a killed gateway had sent is at the far end by then; the next one is not up yet
+ORPHAN_S = 30.0  # a child of a killed gateway has so long to notice
 RULES = Path(__file__).parent / "torture_rules"
 RULE = "rule:notice"  # its numbers are judged like the readings of a device
 PROBE = "probe"  # device whose messages ask whether the path is open; not judged
@@ -235,10 +235,11 @@ class Rig:
         """Kill at each moment of the schedule; then wait for the end of the stream."""
         options = self._options
         rng = random.Random(options.seed)
-        moments = sorted(rng.uniform(0, options.kills * options.gap_s) for _ in range(options.kills))
-        start = time.monotonic()
+        moments = sorted(rng.uniform(0, 1) for _ in range(options.kills))
+        sent = traffic.Moments(self._folder / "sent", options.messages).values
         for number, moment in enumerate(moments, 1):
-            time.sleep(max(0.0, start + moment - time.monotonic()))
+            last = int(moment * options.messages)
+            wait_until(lambda: bool(sent[last]) or not load.alive(), self._limit_s, step_s=0.002)  # noqa: B023
             self._kill()
             self._say(f"kill {number} of {options.kills}; {self._far_end.judge.readings} readings arrived")
         load.process.wait(self._limit_s + READY_TIMEOUT_S)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import shutil
@@ -27,6 +28,8 @@ from typing import IO, Any
 
 import aiomqtt
 
+from gateway.api.client import ApiClient
+from gateway.api.line import ApiError
 from simulators.clock.bent import BentClock, compiler
 from simulators.clock.judge import WAIT_S, Published, Verdict, judge
 from simulators.cloud_http import CloudHttp
@@ -93,6 +96,7 @@ class Rig:
         self._log: IO[bytes] = (folder / "gateway.log").open("ab")
         self._n = 0
         self._humidity = 0
+        self._steps, self._synced = 0, False  # what the gateway that runs has to have seen
         self.published: list[Published] = []
         (folder / "rules").mkdir()
         (folder / "rules" / "readings.py").write_text(RULES.format(wait=f"{WAIT_S:g}", crowd=CROWD))
@@ -112,13 +116,13 @@ class Rig:
             await self._publish("1970, some time later", crowd=1)
             await self._waited_for_the_clock(starts=1 if short else 2)
             await self._publish("set", crowd=1)  # the window holds, though the clock leaps over 56 years in it
-            self._clock.bend(YEARS_S * self._chance.uniform(0.5, 1.5), synced=False)
+            self._bend(YEARS_S * self._chance.uniform(0.5, 1.5), synced=False)
             await self._publish("years ahead")
-            self._clock.bend(-60.0 * self._chance.uniform(2, 30), synced=False)
+            self._bend(-60.0 * self._chance.uniform(2, 30), synced=False)
             await self._publish("minutes behind")
             if not short:
                 await self._again("minutes behind, started again", kill=True)
-            self._clock.bend(0.0, synced=True)
+            self._bend(0.0, synced=True)
             await self._publish("set again")
             self._cloud.start()
             return await self._arrivals()
@@ -130,14 +134,19 @@ class Rig:
     async def _waited_for_the_clock(self, starts: int) -> None:
         """Set the clock; over TLS nothing left before, nobody stormed the cloud, and everything goes on at once."""
         self.early, self.storm = len(self._cloud.accepted), max(0, self._cloud.connections - CONNECTIONS_MAX * starts)
-        self._clock.bend(0.0, synced=True)
+        self._bend(0.0, synced=True)
         if self._tls:
             await asyncio.to_thread(wait_until, lambda: bool(self._cloud.accepted), PATIENCE_S)
             self._cloud.stop()
 
+    def _bend(self, ahead_s: float, *, synced: bool) -> None:
+        self._clock.bend(ahead_s, synced=synced)
+        self._steps, self._synced = self._steps + 1, synced
+
     # ---- the gateway ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
+        self._steps = 0
         command, environment = self._clock.command(["run", "--config", str(self._config)])
         self._gateway = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)  # noqa: S603 - our own program
 
@@ -190,11 +199,17 @@ class Rig:
         self.published.append(Published(device, self._n, began, time.time(), phase))
 
     async def _noticed(self, client: aiomqtt.Client, phase: str) -> None:
-        """Go on until the gateway has seen what the clock is now: it looks once a second."""
+        """Go on for a moment, and until the gateway has seen what the clock is now: it looks once a second."""
         end = time.monotonic() + 1.3
-        while time.monotonic() < end:
+        while time.monotonic() < end or not await asyncio.to_thread(self._seen):
             await self._reading(client, phase)
             await asyncio.sleep(0.1)
+
+    def _seen(self) -> bool:
+        with contextlib.suppress(ApiError), ApiClient(self._folder / "state" / "api.sock") as gateway:
+            clock = gateway.ask("status")["vitals"]["clock"]
+            return (clock.get("steps", 0), clock["synced"]) == (self._steps, self._synced)
+        return False
 
     # ---- the cloud -----------------------------------------------------------------------------------
 

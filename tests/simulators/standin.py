@@ -18,7 +18,7 @@ from pathlib import Path
 
 from simulators import traffic, wire
 
-HOLD_S = 0.1
+HOLD_S, HASTY_HOLD_S = 0.1, 0.5
 
 
 def event(topic: str, payload: bytes, run: str) -> bytes:
@@ -59,7 +59,7 @@ def serve(edge: socket.socket, cloud: socket.socket, mode: str) -> None:
         readable, _, _ = select.select([edge, cloud], [], [], 0.02)
         if edge in readable:
             messages, from_edge = publishes(from_edge + edge.recv(65_536))
-            due = time.monotonic() + (HOLD_S if mode == "hasty" else 0.0)
+            due = time.monotonic() + (HASTY_HOLD_S if mode == "hasty" else 0.0)
             held += [(due, *message) for message in messages]
             if mode == "hasty":
                 edge.sendall(b"".join(b"\x40\x02" + message[2] for message in messages))

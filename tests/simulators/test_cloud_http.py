@@ -25,7 +25,7 @@ EVENT = {
 
 def post(port: int, body: object, content_type: str = JSON) -> tuple[int, bytes]:
     """POST once."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST", "/events", json.dumps(body), {"Content-Type": content_type})
         answer = connection.getresponse()

@@ -11,7 +11,7 @@ import pytest
 
 from simulators.link import Cut, Link, Outage
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
