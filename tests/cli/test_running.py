@@ -142,29 +142,23 @@ def test_wrong_filters_say_what_is_wrong(gateway: Running) -> None:
 
 def test_follow_shows_what_happens_now(gateway: Running) -> None:
     """A follower sees an event within a moment of its acknowledgement, and ends with Ctrl-C as 130."""
-    words = ["events", "--follow", "--json", "--limit", "0", "--type", "door_*", "--config", str(gateway.config)]
+    words = ["events", "--follow", "--json", "--limit", "1", "--type", "door_*", "--config", str(gateway.config)]
     follower = subprocess.Popen(
         [sys.executable, "-m", "gateway", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         assert follower.stdout is not None
-        until(lambda: _clients(gateway))
+        assert json.loads(follower.stdout.readline())["type"] == "door_closed", "what was: from here on it follows"
         gateway.publish(DOOR, "open")
         assert json.loads(follower.stdout.readline())["type"] == "door_opened"
         gateway.publish(DOOR, "close")
         assert json.loads(follower.stdout.readline())["type"] == "door_closed"
         follower.send_signal(2)
-        _, errors = follower.communicate(timeout=20)
+        _, errors = follower.communicate(timeout=60)
         assert (follower.returncode, errors) == (130, b"")
     finally:
         follower.kill()
         follower.wait()
-
-
-def _clients(gateway: Running) -> bool:
-    """Return whether a follower is connected: it holds a connection to the socket."""
-    connections = Path("/proc/net/unix").read_text().count(str(gateway.config.parent / "state" / "api.sock"))
-    return connections > 1
 
 
 def test_explain_tells_the_story(gateway: Running) -> None:
@@ -219,7 +213,7 @@ def test_send_reaches_the_device(gateway: Running) -> None:
     gateway.publish(TRV, json.dumps(TRV_INFO))
     with subscribed(gateway, "shellies/shellytrv-1/thermostat/0/command/target_t") as received:
         answer = gateway.json("send", "house/shelly:shellytrv-1", "set_setpoint", "21.5")
-        assert received.get(timeout=30) == b"21.5"
+        assert received.get(timeout=60) == b"21.5"
     (record,) = gateway.events("--lane", "command", "--limit", "1")
     assert (record["id"], record["data"]["value"]) == (answer["id"], 21.5)
     assert record["actor"].startswith("person:")
@@ -237,7 +231,7 @@ def subscribed(gateway: Running, topic: str) -> Iterator[Queue[bytes]]:
     device.subscribe(topic, 1)
     device.loop_start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(60)
         yield received
     finally:
         device.disconnect()
