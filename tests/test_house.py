@@ -63,6 +63,7 @@ LAYERS: list[set[str]] = [
     {"assembly"},  # the parts of a gateway, made from its config
     {"reload"},  # all of it made anew, part by part
     {"answers", "doctor"},
+    {"support"},  # what doctor saw and more, for somebody else, without secrets
     {"daemon"},  # builds everything
     {"cli"},
     {"__main__"},

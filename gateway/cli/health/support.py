@@ -23,9 +23,9 @@ from gateway.errors import ConfigError
 from gateway.quantity import size
 
 if TYPE_CHECKING:
-    from gateway.doctor.bundle import Kept, Piece
     from gateway.doctor.examination import Line
     from gateway.doctor.scene import Scene
+    from gateway.support.bundle import Kept, Piece
 
 ID_PART_CHARS_MIN = 5  # of a device's id that is looked for by itself
 
@@ -50,10 +50,10 @@ def add_verbs(verbs: Verbs) -> None:
 
 def support(words: argparse.Namespace) -> int:
     """Make a bundle and list what is in it."""
-    from gateway.doctor.bundle import write
     from gateway.doctor.check import every
     from gateway.doctor.examination import examine
-    from gateway.doctor.scrub import Scrub
+    from gateway.support.bundle import write
+    from gateway.support.scrub import Scrub
 
     scene, faulty = scene_of(words)
     lines = [line for found in examine(scene, every()) for line in found]
@@ -75,8 +75,8 @@ def support(words: argparse.Namespace) -> int:
 
 
 def _pieces(scene: Scene, lines: list[Line], examined: dict[str, Any]) -> Iterator[Piece]:
-    from gateway.doctor.bundle import Piece
-    from gateway.doctor.pieces import pieces
+    from gateway.support.bundle import Piece
+    from gateway.support.pieces import pieces
 
     said = "".join(_text(line) for line in lines)
     yield Piece("doctor.txt", "what edge-gateway doctor finds", said, ours=True)

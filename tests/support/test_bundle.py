@@ -19,8 +19,8 @@ from paho.mqtt import publish
 
 from simulators.processes import Session, free_port
 from tests.cli.site import Result, command
-from tests.doctor.planted import DOOR, PLANTED, ROOM, log_lines, write
 from tests.mqtt.authority import Authority
+from tests.support.planted import DOOR, PLANTED, ROOM, log_lines, write
 
 READY_S = 60.0
 AT_QOS_0 = "zigbee2mqtt/back-door"

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from gateway.doctor.scrub import HIDDEN, Scrub
+from gateway.support.scrub import HIDDEN, Scrub
 
 SECRETS = {
     "inline": ('password = "hunter2-inline"', "hunter2-inline"),

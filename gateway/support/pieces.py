@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.doctor.bundle import PIECE_BYTES_MAX, Piece
 from gateway.doctor.scene import SERVICE, Scene, text
-from gateway.doctor.scrub import HIDDEN
 from gateway.event import Lane
 from gateway.journal.reader import Reader
+from gateway.support.bundle import PIECE_BYTES_MAX, Piece
+from gateway.support.scrub import HIDDEN
 
 FILES_MAX: Final = 200  # of one kind
 LETTERS_MAX: Final = 2000

@@ -13,8 +13,8 @@ from typing import IO, Final, Literal, cast
 
 import msgspec
 
-from gateway.doctor.scrub import Scrub
 from gateway.errors import GatewayError
+from gateway.support.scrub import Scrub
 
 PIECE_BYTES_MAX: Final = 2 << 20
 BUNDLE_BYTES_MAX: Final = 24 << 20  # before compression

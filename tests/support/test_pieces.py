@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.doctor.bundle import Piece, write
-from gateway.doctor.pieces import unit_text
-from gateway.doctor.scrub import Scrub
+from gateway.support.bundle import Piece, write
+from gateway.support.pieces import unit_text
+from gateway.support.scrub import Scrub
 
 
 @pytest.mark.parametrize(
