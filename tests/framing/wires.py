@@ -24,6 +24,7 @@ from gateway.framing.modbus_rtu import ModbusRtu
 from gateway.framing.slip import Slip
 from gateway.framing.start_end import StartEnd
 from gateway.framing.telegram import Telegram
+from gateway.framing.ve_direct import VeDirect
 
 TEXT = (string.ascii_letters + string.digits + " ;,.=:-").encode()
 
@@ -140,6 +141,21 @@ def telegram(random: Random) -> bytes:
     return f"/ISK5\\2M550T-{random.randint(1000, 9999)}\r\n\r\n".encode() + "\r\n".join(lines).encode() + b"\r\n!"
 
 
+def ve_records(random: Random) -> bytes:
+    values = {"V": random.randint(0, 60000), "I": random.randint(-9000, 9000), "SOC": random.randint(0, 1000)}
+    return (
+        f"PID\t0x{random.randint(0xA040, 0xA3FF):X}\r\n".encode()
+        + "\r\n".join(f"{label}\t{value}" for label, value in values.items()).encode()
+    )
+
+
+def ve_direct(body: bytes) -> bytes:
+    """Send a block with messages of the other protocol before and in it."""
+    block = b"\r\n" + body + b"\r\nChecksum\t"
+    sent = b":A0102000345\n" + block.replace(b"\r\nI", b":ADBED00CD0AAC\n\r\nI")
+    return sent + bytes([-sum(block) & 255])
+
+
 def rfxtrx(data: bytes) -> bytes:
     return bytes([len(data)]) + data
 
@@ -231,6 +247,7 @@ WIRES: dict[str, Wire] = {
     "telegram": Wire(Telegram(), telegram, lambda body: body + b"%04X\r\n" % arc(body)),
     "telegram, no zeros": Wire(Telegram(crc="always"), telegram, lambda body: body + b"%X\r\n" % arc(body)),
     "telegram, before 4": Wire(Telegram(), telegram, lambda body: body + b"\r\n"),
+    "ve-direct": Wire(VeDirect(), ve_records, ve_direct),
     "gap": Wire(Gap(gap="20ms"), binary, lambda body: body, pauses=True),
     "gap, crc": Wire(
         Gap(gap="20ms", checksum="crc16-modbus"), binary, lambda body: body + modbus_crc(body), pauses=True

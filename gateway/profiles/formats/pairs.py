@@ -1,4 +1,7 @@
-"""``pairs``: keys and values on one line: ``temp=21.5;hum=48``, ``ct1:4.56,ct2:1.23``, ``20;e5;Oregon;ID=5a6d;``."""
+"""``pairs``: keys and values on one line: ``temp=21.5;hum=48``, ``ct1:4.56,ct2:1.23``, ``20;e5;Oregon;ID=5a6d;``.
+
+With a line end for `sep` each pair is a line of its own.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Pairs(Table, frozen=True, tag="pairs"):
         other = cell(self.type_else)
 
         def parse(payload: bytes) -> dict[str, Any]:
-            cells = self._cells(line_of(payload))
+            cells = self._cells(payload)
             document: dict[str, Any] = {}
             for name in self.leading:
                 if not cells or self.equals in cells[0]:
@@ -51,10 +54,13 @@ class Pairs(Table, frozen=True, tag="pairs"):
 
         return parse
 
-    def _cells(self, line: str) -> list[str]:
+    def _cells(self, payload: bytes) -> list[str]:
+        ends = self.sep.encode()
+        lines = payload.strip(ends).split(ends, PAIRS_MAX) if self.sep in ("\n", "\r\n") else [payload]
+        line, *more = map(line_of, lines)
         if not line.startswith(self.begins):
             raise DecodeError(f"{shown(line)} does not begin with {shown(self.begins)}")
-        cells = line[len(self.begins) :].split(self.sep)
+        cells = [*line[len(self.begins) :].split(self.sep), *more]
         if cells[-1].strip() == "":
             cells.pop()  # a separator that ends the line
         if not cells or len(cells) > PAIRS_MAX:
