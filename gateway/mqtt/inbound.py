@@ -10,7 +10,7 @@ the same topic and payload, and it is no older than REPEATED_WITHIN_S before the
 it came over, or TRACES_MAX messages. In doubt it is a new message.
 
 QoS 2: a packet identifier is remembered from PUBLISH to PUBREL, while the process lives; a repetition in between is
-answered again.
+answered again. One that comes to the next process is judged as one of QoS 1.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Inbound:
         self.bytes = 0  # their payloads
         self.pending: deque[Publish] = deque()  # QoS 1 and 2 of this connection, not answered
         self.tracing = False  # for a session that outlives its connection; others have nothing to be sent again
-        self.taken = 0  # QoS 1 messages traced so far: the number of the last one
-        self.traces = Traces()  # of QoS 1 messages
+        self.taken = 0  # messages traced so far: the number of the last one
+        self.traces = Traces()
         self._early: set[int] = set()  # id() of pending messages acknowledged before their turn
         self._orphans: dict[int, Publish] = {}  # packet identifier -> not acknowledged, connection gone
         self._open: dict[int, Publish] = {}  # QoS 2: packet identifier -> message, until PUBREL
@@ -52,19 +52,22 @@ class Inbound:
     def take(self, packet: Publish, now: float) -> bool:
         """Take a message of QoS 1 or 2; return False if it came before: it is (or will be) answered, not delivered."""
         if packet.qos == 2:
-            return self._take_twice(packet)
+            return self._take_twice(packet, now)
         if not packet.dup:
             if self._orphans:
                 self._orphans.pop(packet.packet_id, None)  # the client has given that message up
         elif self._repeated(packet, now):
             return False
+        self._deliver(packet, now)
+        return True
+
+    def _deliver(self, packet: Publish, now: float) -> None:
         if self.tracing:
             self.taken += 1
             self.traces.recent.append((self.taken, packet.packet_id, fingerprint(packet), now))
         self.pending.append(packet)
         self.messages += 1
         self.bytes += len(packet.payload)
-        return True
 
     def _repeated(self, packet: Publish, now: float) -> bool:
         """Judge a message with DUP; a repetition is put in line for its answer."""
@@ -77,21 +80,25 @@ class Inbound:
                 self.pending.append(orphan)  # its own acknowledgement will answer it
                 return True
             return False
-        trace = self.traces.latest(number)
+        return self._traced(packet, now)
+
+    def _traced(self, packet: Publish, now: float) -> bool:
+        """Judge a message with DUP that is not waiting for its answer; a repetition is put in line for it."""
+        trace = self.traces.latest(packet.packet_id)
         if trace is None or trace[0] != fingerprint(packet) or trace[1] < now - REPEATED_WITHIN_S:
             return False
         self.pending.append(packet)
         self._answer_when_due(packet)
         return True
 
-    def _take_twice(self, packet: Publish) -> bool:
+    def _take_twice(self, packet: Publish, now: float) -> bool:
         """Take a QoS 2 message (section 4.3.3, receiver)."""
         before = self._open.get(packet.packet_id)
         if before is None or not packet.dup:
             self._open[packet.packet_id] = packet
-            self.pending.append(packet)
-            self.messages += 1
-            self.bytes += len(packet.payload)
+            if packet.dup and self._traced(packet, now):
+                return False  # a process before this one had it
+            self._deliver(packet, now)
             return True
         orphan = self._orphans.pop(packet.packet_id, None)
         if orphan is not None:

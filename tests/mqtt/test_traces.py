@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gateway.mqtt import packet as p
-from gateway.mqtt.packet import V5, V311, Properties, Puback, Publish
+from gateway.mqtt.packet import V5, V311, Properties, Puback, Pubcomp, Publish, Pubrec
 from gateway.mqtt.traces import PAGE, Traces
 from tests.mqtt.served import VERSIONS, Client, Served
 
@@ -36,6 +36,26 @@ def test_repetition_after_a_restart(version: int) -> None:
     assert client.packets() == [Puback(packet_id) for packet_id in range(1, 41)]
     client.publish("a", b"1", 1)
     assert served.payloads() == [b"1"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_repetition_of_qos_2_after_a_restart(version: int) -> None:
+    """What was in the last commit and not released is answered again and is no second message; then it is released."""
+    served = Served()
+    client = lasting(served, version)
+    for packet_id in (1, 2):
+        client.publish("a", b"%d" % packet_id, packet_id, 2)
+        served.hand_over()
+        if packet_id == 1:
+            served.commit()
+    served.restart()
+    client = lasting(served, version)
+    for packet_id in (1, 2):
+        client.publish("a", b"%d" % packet_id, packet_id, 2, dup=True)
+    assert served.payloads() == [b"2"]
+    assert client.packets() == [Pubrec(1)]
+    client.send(p.Pubrel(1))
+    assert client.packets() == [Pubcomp(1)]
 
 
 def test_message_that_missed_the_commit_is_new() -> None:
