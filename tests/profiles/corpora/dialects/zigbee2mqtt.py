@@ -36,7 +36,7 @@ NAMES: dict[str, Name] = {
 CLASSES: dict[str, tuple[str, ...]] = {
     "thermostat": ("thermostat",), "contact_sensor": ("contact_sensor",), "motion_sensor": ("occupancy_sensor",),
     "leak_sensor": ("water_leak_detector",), "smoke_sensor": ("smoke_co_alarm",), "lock": ("door_lock",),
-    "cover": ("window_covering",), "climate_sensor": ("temperature_sensor", "generic_switch", "siren"),
+    "cover": ("window_covering",), "climate_sensor": ("temperature_sensor", "soil_sensor", "generic_switch", "siren"),
     "siren": ("siren",),
     "air_quality": ("temperature_sensor", "generic_switch"), "vibration_sensor": ("vibration_sensor",),
 }  # fmt: skip
