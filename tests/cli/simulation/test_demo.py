@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from simulators.processes import Session, wait_until
 
-END_S = 60.0
+END_S = 120.0
 DEMO = [sys.executable, "-m", "gateway", "demo"]
 
 
@@ -54,8 +55,9 @@ def test_a_gateway_that_dies_is_said_with_its_log(tmp_path: Path) -> None:
     demo = Session([*DEMO, "--seconds", "60"], out, env=_in(folder))
     assert wait_until(lambda: "messages acknowledged" in out.read_text(), END_S)
     for pid in _started_in(folder):
-        if b"\x00run\x00" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):  # one of the others has ended by now
+            if b"\x00run\x00" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
     assert demo.process.wait(END_S) == 1
     assert "the gateway ended before the show did" in out.read_text()
     assert "INFO" in out.read_text(), "its log"
