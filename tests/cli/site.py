@@ -110,7 +110,7 @@ def command(*words: str, stdin: str | None = None, **environment: str) -> Result
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=240,
         check=False,
         env={**os.environ, **environment},
     )

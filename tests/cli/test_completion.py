@@ -21,7 +21,7 @@ COMP_CWORD={len(words) - 1}
 _edge_gateway
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=240, check=True)
     assert done.stderr == ""
     return set(done.stdout.split())
 
@@ -67,4 +67,4 @@ def test_the_shell_accepts_the_script(shell: str) -> None:
     script = {"bash": bash, "zsh": zsh}[shell](parser())
     assert script.count("{") == script.count("}")
     if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, timeout=30, check=True)
+        subprocess.run([shell, "-n"], input=script, text=True, timeout=240, check=True)

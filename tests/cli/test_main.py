@@ -128,7 +128,7 @@ def test_a_closed_pipe_is_quiet() -> None:
         ["bash", "-c", f"{sys.executable} -m gateway completion bash | head -c 1; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     assert done.stderr == ""
@@ -154,7 +154,7 @@ def test_colour_is_for_terminals(
     ours, theirs = terminal
     given = {**os.environ, "TERM": "xterm", **environment}
     words = [sys.executable, "-m", "gateway", "status", "--config", str(site.config)]
-    subprocess.run(words, stdout=theirs, env=given, timeout=60, check=False)
+    subprocess.run(words, stdout=theirs, env=given, timeout=240, check=False)
     said = os.read(ours, 10_000)
     while b"not running" not in said:  # the kernel hands it over in pieces
         said += os.read(ours, 10_000)

@@ -334,7 +334,7 @@ def verb(site: Path, *words: str, code: int = 0) -> tuple[str, str]:
     """Run `rules backtest` in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "rules", "backtest", *words, "--config", str(site / "gateway.toml")],
-        capture_output=True, timeout=60, check=False, cwd=site, text=True,
+        capture_output=True, timeout=240, check=False, cwd=site, text=True,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout, done.stderr

@@ -18,7 +18,7 @@ COOKBOOK = (Path(__file__).parents[2] / "docs" / "guides" / "cookbook.md").read_
 BLOCKS = re.findall(r"```python\n(.*?)```", COOKBOOK, re.DOTALL)
 NAMED = {found[1]: block for block in BLOCKS if (found := re.match(r"# (\S+\.py)\n", block))}
 RECIPES = [block for block in BLOCKS if block not in NAMED.values()]
-END_S = 120.0
+END_S = 240.0
 PATIENT = """from hypothesis import HealthCheck, settings
 settings.register_profile("patient", suppress_health_check=list(HealthCheck), database=None)
 settings.load_profile("patient")

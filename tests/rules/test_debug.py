@@ -43,7 +43,7 @@ def run(site: Path, *words: str, code: int = 0, typed: str = "continue\n") -> st
     """Run `rules debug` with something typed."""
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "rules", "debug", "counts.py", *words, "--config", "gateway.toml"],
-        capture_output=True, timeout=60, check=False, cwd=site, text=True, input=typed,
+        capture_output=True, timeout=240, check=False, cwd=site, text=True, input=typed,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -74,7 +74,7 @@ def run(folder: Path, *words: str, code: int = 0) -> str:
     """Run pytest in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "gateway.rules.pytest_plugin", "-p", "no:cacheprovider", "-v", *words],
-        capture_output=True, timeout=60, check=False, cwd=folder, text=True,
+        capture_output=True, timeout=240, check=False, cwd=folder, text=True,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout

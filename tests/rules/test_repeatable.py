@@ -56,7 +56,7 @@ def backtest(folder: Path, hash_seed: str) -> bytes:
     words = ["rules", "backtest", "--json", "--rules", str(CATALOGUE), "--config", str(folder / "gateway.toml")]
     done = subprocess.run(
         [sys.executable, "-m", "gateway", *words],
-        capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True, timeout=240, check=False, env={**os.environ, "PYTHONHASHSEED": hash_seed},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b""), done.stderr
     return done.stdout

@@ -25,7 +25,7 @@ def test_the_property_test(tmp_path: Path, rule: str, code: int) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "gateway.rules.pytest_plugin", "-p", "no:cacheprovider",
          "rules/tests"],
-        capture_output=True, timeout=60, check=False, cwd=tmp_path, text=True,
+        capture_output=True, timeout=240, check=False, cwd=tmp_path, text=True,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
 

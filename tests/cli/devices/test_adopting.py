@@ -107,7 +107,7 @@ def test_at_a_terminal_it_asks_what_only_a_person_knows(made: Site) -> None:
     try:
         os.write(ours, b"\nhall\n\nentry, evening\n")
         done = subprocess.run(
-            [sys.executable, "-m", "gateway", *words], stdin=theirs, capture_output=True, timeout=60, check=False
+            [sys.executable, "-m", "gateway", *words], stdin=theirs, capture_output=True, timeout=240, check=False
         )
     finally:
         os.close(ours)

@@ -35,7 +35,7 @@ def run(*words: str, text: str = "", code: int = 0) -> str:
         [sys.executable, "-m", "gateway", "profiles", *words, "--config", "/nowhere.toml"],
         input=text.encode("utf-8", "surrogateescape"),
         capture_output=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == code, done.stderr.decode()

@@ -42,7 +42,7 @@ def run(folder: Path, *words: str, code: int = 0) -> str:
     config = [] if "--config" in words else ["--config", "nowhere.toml"]
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "rules", *words, *config],
-        capture_output=True, timeout=60, check=False, cwd=folder, text=True,
+        capture_output=True, timeout=240, check=False, cwd=folder, text=True,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
