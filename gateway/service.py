@@ -33,9 +33,9 @@ class Service:
         """Say that sources are subscribed or retrying and the journal is open."""
         self._send(f"READY=1\nSTATUS={_line(status)}")
 
-    def status(self, status: str) -> None:
-        """Replace the line that `systemctl status` shows."""
-        self._send(f"STATUS={_line(status)}")
+    def status(self, status: str) -> bool:
+        """Replace the line that `systemctl status` shows; False when nobody took it: say it again."""
+        return self._send(f"STATUS={_line(status)}")
 
     def extend(self, seconds: float) -> None:
         """Ask for so much time from now on, for a start or an end that takes long and gets on."""
@@ -67,13 +67,14 @@ class Service:
             self._socket.close()
             self._socket = None
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
         if self._socket is None or self._address is None:
-            return
+            return True  # there is nobody to be told
         try:
             self._socket.sendto(text.encode(), self._address)
         except OSError:
-            return  # systemd is restarting, or its buffer is full: the next line says the same
+            return False  # systemd is restarting, or its buffer is full
+        return True
 
 
 def _line(text: str) -> str:

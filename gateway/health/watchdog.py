@@ -68,9 +68,8 @@ class Watchdog:
     def say(self) -> None:
         """Refresh the line that `systemctl status` shows, when it has changed."""
         line = f"{self.stuck[0]}; to be restarted" if self.stuck else self._line()
-        if line != self._said:
+        if line != self._said and self._service.status(line):
             self._said = line
-            self._service.status(line)
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -87,17 +86,20 @@ class Watchdog:
 
     def _guard(self, loop: int, over: threading.Event) -> None:
         """Name an event loop that hangs. It pings for nobody: without a beat nothing does."""
-        watch, said = Watch(self._watch.watchdog_s), False
+        watch, line, told = Watch(self._watch.watchdog_s), "", False
         while not over.wait(min(watch.watchdog_s / LOOKS, LOOK_S)):
             found = watch.look(time.monotonic(), {"tick": Mark(work=True, done=self.beats)})
-            if found and not said:
+            if found and not line:
                 stack = stack_of(loop)
                 stage, where = place_of(stack)
-                self._service.status(f"stage {stage} is stuck: the event loop hangs in {where}; to be restarted")
+                line = f"stage {stage} is stuck: the event loop hangs in {where}; to be restarted"
                 lines = "".join(traceback.format_list(stack[-STACK_FRAMES_MAX:]))
                 log.critical("stage %s is stuck: the event loop hangs in %s\n%s", stage, where, lines)
-                self._said = ""  # to be said again when the loop goes on
-            said = bool(found)
+                self._said, told = "", False  # the other line is to be said again when the loop goes on
+            if not found:
+                line = ""
+            elif not told:
+                told = self._service.status(line)
 
 
 def stack_of(thread: int) -> traceback.StackSummary:

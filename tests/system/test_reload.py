@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.diff import ONWARDS
-from simulators.processes import free_port
+from simulators.processes import free_port, listening
 from tests.mqtt.broker import Broker
 from tests.system.rig import (
     House,
@@ -141,6 +141,7 @@ def test_devices_of_a_source_that_goes_and_comes_back(tmp_path: Path, mosquitto:
             write(house, text)
             assert reload(house)["applied"]
             if text:
+                until(lambda: listening("127.0.0.1", attic))
                 with device(attic) as sender:
                     sender.tell("load/meter/cellar", {"temperature": number})
             assert any(name.startswith("attic/") for name in house.ask("table", name="values"))
