@@ -21,8 +21,10 @@ from simulators.processes import Session, free_port
 from tests.cli.site import Result, command
 from tests.mqtt.authority import Authority
 from tests.support.planted import DOOR, PLANTED, ROOM, log_lines, write
+from tests.system.rig import until
 
 READY_S = 60.0
+NOT_IN_TIME = "could not be found out"
 AT_QOS_0 = "zigbee2mqtt/back-door"
 
 
@@ -71,8 +73,14 @@ class House:
                     time.sleep(0.1)
 
     def doctor(self, *words: str) -> Result:
-        """Run the doctor on it."""
-        return command("doctor", "--config", str(self.folder / "gateway.toml"), *words, **self.environment)
+        """Run the doctor on it; again when this machine had too much to do for one of its looks to end in time."""
+        config = ("--config", str(self.folder / "gateway.toml"))
+        found: Result = until(
+            lambda: (
+                None if NOT_IN_TIME in (said := command("doctor", *config, *words, **self.environment)).out else said
+            )
+        )
+        return found
 
     def bundle(self, *words: str) -> dict[str, str]:
         """Make a bundle and return its files by name, without the folder."""
@@ -168,6 +176,7 @@ def test_a_device_that_sends_at_qos_0_is_named(house: House) -> None:
 
 def test_doctor_for_a_person(house: House) -> None:
     """A line each, what to type behind what is not good, a sum at the end; an area that is none gets a hint and 2."""
+    house.doctor("broker")  # until all of it is in time
     said = house.doctor("broker", "--bad")
     assert said.code == 1
     assert said.lines[0].startswith("BAD   source old: 127.0.0.1 port ")
