@@ -10,6 +10,7 @@ the message is on the disk. While the owner has paused, paho's thread waits, at 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from collections import deque
@@ -31,6 +32,7 @@ from gateway.mqtt.packet import NO_PROPERTIES, Reason
 from gateway.mqtt.session import Received, Session, SessionOptions, refusal
 from gateway.mqtt.window import LOST, Answer
 
+FAREWELL_S: Final = 1.0  # how long the answer to our last word may take
 PAUSE_S_MAX: Final = 30.0  # how long paho's thread may be held up at once
 QUEUE_MAX: Final = 65_535  # messages out that paho keeps
 
@@ -46,7 +48,12 @@ async def open_link(
 ) -> Link:
     """Open the network connection and send CONNECT. OSError, ssl.SSLError, ValueError: as `connection` knows them."""
     link = PahoLink(session.options, owner, host, options, version, credentials, context)
-    await asyncio.to_thread(link.open)
+    try:
+        await asyncio.to_thread(link.open)
+    except asyncio.CancelledError:  # the gateway stops, or it takes too long: the thread goes on all the same
+        link.abandon()
+        raise
+    link.start()  # no earlier: whoever is let in must be there to be closed
     return link
 
 
@@ -75,8 +82,11 @@ class PahoLink:
         self._accepted = False
         self._subscribing = 0  # SUBSCRIBE without an answer
         self._ending: Ending | None = None
+        self._farewell: paho.MQTTMessageInfo | None = None  # our last word, on its way
         self._tokens: dict[int, Any] = {}
         self._arrived: deque[p.Publish] = deque()  # bounded by the receive maximum, or by paho's thread waiting
+        self._opening = threading.Lock()
+        self._opened = self._abandoned = False
         self._going = threading.Event()
         self._going.set()
         self._client = self._make(credentials, context)
@@ -116,7 +126,7 @@ class PahoLink:
         return client
 
     def open(self) -> None:
-        """Connect the socket and start paho's thread (blocking)."""
+        """Connect the socket and send CONNECT (blocking)."""
         address, options = self._options.address, self._session
         properties = None
         if self.version == p.V5:
@@ -131,7 +141,22 @@ class PahoLink:
             clean_start=options.clean_start if self.version == p.V5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             properties=properties,
         )
+        with self._opening:
+            self._opened = True
+            if self._abandoned:
+                self._client.disconnect()
+
+    def start(self) -> None:
+        """Start paho's thread."""
         self._client.loop_start()
+
+    def abandon(self) -> None:
+        """Give up what is not started: closed as soon as it is open."""
+        self._ending = Ending("closed", Reason.SUCCESS)
+        with self._opening:
+            self._abandoned = True
+            if self._opened:
+                self._client.disconnect()
 
     # -- paho's thread -------------------------------------------------------------------------
 
@@ -224,7 +249,13 @@ class PahoLink:
         self._loop.run_in_executor(None, self._stop)
 
     def _stop(self) -> None:
-        """End paho's thread, then say so (blocking)."""
+        """End paho's thread, then say so (blocking).
+
+        paho closes right behind DISCONNECT: an answer that comes then would reset the connection under it.
+        """
+        if self._farewell is not None:
+            with contextlib.suppress(RuntimeError, ValueError):  # it never left
+                self._farewell.wait_for_publish(FAREWELL_S)
         self._client.disconnect()
         self._client.loop_stop()
         self._call(self._stopped)
@@ -300,7 +331,7 @@ class PahoLink:
         """Say goodbye and close."""
         if self._ending is None and self._accepted and with_will and self._session.will is not None:
             will = self._session.will  # paho's disconnect would keep the broker from saying it
-            self._client.publish(will.topic, will.payload, min(will.qos, 1), will.retain)
+            self._farewell = self._client.publish(will.topic, will.payload, min(will.qos, 1), will.retain)
         self._end(Ending("closed", Reason.SUCCESS))
 
     def abort(self) -> None:

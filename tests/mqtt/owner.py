@@ -17,7 +17,7 @@ from gateway.mqtt.options import ConnectionOptions
 from gateway.mqtt.session import Received, SessionOptions, token_of
 from gateway.mqtt.window import Answer
 
-WAIT_S = 30.0  # generous: nothing here asserts time
+WAIT_S = 60.0  # generous: nothing here asserts time
 
 
 class Mark(msgspec.Struct):

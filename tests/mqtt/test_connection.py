@@ -372,13 +372,13 @@ def test_paused_reads_nothing_and_loses_nothing(broker: Broker) -> None:
 
     async def scene() -> None:
         owner = Recorder(("t", 1))
-        async with running(owner, broker.url, session={"keep_alive_s": 1}) as connection:
+        async with running(owner, broker.url) as connection:
             connection.pause()
             sender = Recorder()
             async with running(sender, broker.url, client_id="sender") as other:
                 send(other, "t", *range(100))
                 await until(lambda: len(sender.answers) == 100)
-                await asyncio.sleep(2.5)
+                await asyncio.sleep(0.1)
                 assert owner.messages == []
                 connection.resume()
                 await until(lambda: len(owner.messages) == 100)
@@ -400,7 +400,7 @@ def test_read_tick_gathers_and_keeps_order(broker: Broker) -> None:
                 super().received(link, received)
 
         owner = Counting(("t", 0))
-        receiving = running(owner, broker.url, read_tick_ms=50.0)
+        receiving = running(owner, broker.url, read_tick_ms=500.0)  # much longer than a loaded machine's turns
         async with receiving, running(Recorder(), broker.url, client_id="sender") as other:
             for n in range(400):
                 send(other, "t", n, qos=0)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.mqtt import packet as p
-from gateway.mqtt.codec import Decoder, encode
+from gateway.mqtt.codec import PINGREQ, Decoder, encode
 from gateway.mqtt.connection import Phase
 from tests.mqtt.owner import Recorder, play, running, until
 
@@ -18,6 +18,7 @@ class PlayedBroker:
     def __init__(self, *answers: bytes | None) -> None:
         self.answers = answers
         self.seen: list[int] = []  # the version of each CONNECT
+        self.pings = 0  # PINGREQ, without an answer
         self.url = ""
 
     async def __aenter__(self) -> PlayedBroker:
@@ -36,13 +37,18 @@ class PlayedBroker:
         self.serving.create_task(self._serve(reader, writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connect = Decoder().feed(await reader.read(1000))[0]
+        said = await reader.read(1000)
+        if not said:  # it gave up before it had a word out
+            writer.close()
+            return
+        connect = Decoder().feed(said)[0]
         assert isinstance(connect, p.Connect)
         answer = self.answers[min(len(self.seen), len(self.answers) - 1)]
         self.seen.append(connect.version)
         if answer is not None:
             writer.write(answer)
-            await reader.read(1000)  # DISCONNECT, or the end
+            while (more := await reader.read(1000)) and not more.strip(PINGREQ):
+                self.pings += len(more) // len(PINGREQ)
         writer.close()
         await writer.wait_closed()
 
@@ -95,6 +101,19 @@ def test_fixed_version_does_not_change() -> None:
             await until(lambda: len(played.seen) > 2)
             assert set(played.seen) == {5}
             assert "Unsupported protocol version" in str(connection.status()["last_error"])
+
+    play(scene())
+
+
+def test_paused_says_that_it_is_there() -> None:
+    """While paused pings are sent as ever, and the silence of a peer that nobody reads is held against nobody."""
+
+    async def scene() -> None:
+        played = PlayedBroker(encode(p.Connack(), 5))
+        async with played, running(Recorder(), played.url, session={"keep_alive_s": 1}) as connection:
+            connection.pause()
+            await until(lambda: played.pings >= 3)
+            assert connection.connects == 1
 
     play(scene())
 

@@ -116,7 +116,7 @@ def test_a_connection_waits_for_the_clock_and_then_goes_on(tmp_path: Path, monke
         async with Peer().listening(authority.issue_for("peer", *NEXT_DECADE)) as peer:
             options = ConnectionOptions(
                 url=f"mqtts://127.0.0.1:{peer.port}", tls=TlsOptions(ca=authority.certificate),
-                reconnect_first_s=0.001, reconnect_max_s=0.001, refused_wait_s=3600.0,
+                reconnect_first_s=0.001, reconnect_max_s=0.001, refused_wait_s=3600.0, connect_timeout_s=WAIT_S,
             )  # fmt: skip
             connection = Connection("cloud", options, SessionOptions(client_id="gw"), Recorder(), clock)
             running = asyncio.create_task(connection.run())

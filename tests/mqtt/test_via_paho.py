@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 
+from gateway.mqtt import via_paho
 from gateway.mqtt.connection import Phase
 from gateway.mqtt.options import MessageOptions
 from gateway.mqtt.session import token_of
 from gateway.mqtt.window import LOST
+from simulators.processes import wait_until
 from tests.mqtt.broker import Broker
-from tests.mqtt.owner import Mark, Recorder, play, running, until
+from tests.mqtt.owner import WAIT_S, Mark, Recorder, play, running, until
 from tests.mqtt.proxies import proxy
 from tests.mqtt.test_connection import NONE, send
 
@@ -48,7 +53,6 @@ def test_puback_is_withheld_by_websockets(mosquitto: Callable[..., Broker]) -> N
             await until(lambda: len(first.messages) == 10 and len(first.answers) == 10)
             for message in first.messages[:4]:
                 first.links[0].acknowledge(Mark(token_of(message)))
-            await asyncio.sleep(0.3)
         second = Recorder()
         async with running(second, broker.url):
             await until(lambda: len(second.messages) == 6)
@@ -121,7 +125,68 @@ def test_will_at_goodbye_by_websockets(mosquitto: Callable[..., Broker]) -> None
         async with running(watcher, broker.url, client_id="watcher"):
             async with running(Recorder(), broker.url, **messages):
                 await until(lambda: watcher.payloads == ["online"])
-            await until(lambda: watcher.payloads == ["online", "offline"])
+            await until(lambda: list(dict.fromkeys(watcher.payloads)) == ["online", "offline"])
+
+    play(scene())
+
+
+def test_goodbye_waits_for_the_answer_to_the_will(
+    mosquitto: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DISCONNECT leaves behind the PUBACK of our last word, which would reset the closed connection under it."""
+    broker = mosquitto(websockets=True)
+    monkeypatch.setattr(via_paho, "FAREWELL_S", 60.0)
+    order: list[str] = []
+
+    class Telling(paho.Client):
+        def _handle_pubackcomp(self, *arguments: Any) -> Any:
+            order.append("PUBACK")
+            return super()._handle_pubackcomp(*arguments)
+
+        def disconnect(self, *arguments: Any) -> Any:
+            order.append("DISCONNECT")
+            return super().disconnect(*arguments)
+
+    monkeypatch.setattr(via_paho.paho, "Client", Telling)
+
+    async def scene() -> None:
+        async with running(Recorder(), broker.url, will=MessageOptions(topic="gw/state", payload="offline")):
+            assert order == []
+
+    play(scene())
+    assert order == ["PUBACK", "DISCONNECT"]
+
+
+def test_a_try_that_took_too_long_is_closed(mosquitto: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that was given up and gets through later is nobody's connection, and is closed before the next one."""
+    broker = mosquitto(websockets=True)
+    given_up, late = threading.Event(), threading.Event()
+    tries: list[paho.Client] = []
+
+    class Slow(paho.Client):
+        def connect(self, *arguments: Any, **more: Any) -> Any:
+            tries.append(self)
+            if len(tries) == 1:
+                given_up.wait(WAIT_S)
+                try:
+                    return super().connect(*arguments, **more)
+                finally:
+                    late.set()
+            late.wait(WAIT_S)
+            assert wait_until(lambda: tries[0]._sock is None, WAIT_S), "nobody closed it"
+            return super().connect(*arguments, **more)
+
+    monkeypatch.setattr(via_paho.paho, "Client", Slow)
+
+    async def scene() -> None:
+        owner = Recorder(("t", 1))
+        async with running(owner, broker.url, wait=False, connect_timeout_s=1.0) as connection:
+            await until(lambda: "no connection within" in str(connection.status().get("last_error")))
+            given_up.set()
+            await until(lambda: owner.subscribed)
+            send(connection, "t", "a")
+            await until(lambda: owner.payloads == ["a"])
+            assert (len(owner.links), owner.endings) == (1, 0)
 
     play(scene())
 
