@@ -185,15 +185,15 @@ class CloudHttp:
             return Answer("status", 401)
         if self.limit_bytes is not None and len(taken.body) > self.limit_bytes:
             return Answer("status", 413)
-        for pattern, answer in self.poison.items():
+        for pattern, answer in tuple(self.poison.items()):  # a test takes some away meanwhile
             if self.usual.kind != "results" and any(_fits(pattern, event) for event in taken.events):
                 return answer
         return self.usual
 
     def _results(self, taken: Taken) -> bytes:
-        results = []
+        results, poison = [], tuple(self.poison.items())
         for event in taken.events:
-            answer = next((answer for pattern, answer in self.poison.items() if _fits(pattern, event)), OK)
+            answer = next((answer for pattern, answer in poison if _fits(pattern, event)), OK)
             if answer.status < 300:
                 self._accept([event])
             results.append({"id": event["id"], "status": answer.status, "after": answer.seconds})
@@ -240,6 +240,7 @@ class _Server(ThreadingHTTPServer):
         if self.cloud._context:
             connection = self.cloud._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self.cloud.connections += 1
+        self.cloud._living.add(connection)  # here, not in its own thread: `stop` shall miss none
         return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -249,10 +250,6 @@ class _Server(ThreadingHTTPServer):
 class _Requests(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
-
-    def setup(self) -> None:
-        self.server.cloud._living.add(self.request)
-        super().setup()
 
     def finish(self) -> None:
         self.server.cloud._living.discard(self.request)

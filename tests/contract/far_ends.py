@@ -46,7 +46,8 @@ class HttpFarEnd:
 
     def __init__(self, mode: str) -> None:
         self.cloud = CloudHttp(poison={REFUSED: "422"}).start()
-        options = HttpTargetOptions(url=self.cloud.url, mode=mode, reconnect_first_s=0.01, reconnect_max_s=0.05)  # type: ignore[arg-type]
+        quick = {"reconnect_first_s": 0.01, "reconnect_max_s": 0.05}
+        options = HttpTargetOptions(url=self.cloud.url, mode=mode, answer_timeout_s=60.0, **quick)  # type: ignore[arg-type]
         self.target: Target = HttpTarget("cloud", options, SystemClock())
 
     def arrived(self) -> list[dict[str, Any]]:

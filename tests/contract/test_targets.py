@@ -16,7 +16,7 @@ from gateway.targets.target import Verdict
 from tests.contract.far_ends import FAR_ENDS, REFUSED, FarEnd
 from tests.targets.outgoing import outgoing
 
-WAIT_S = 20.0
+WAIT_S = 120.0
 
 every_target = pytest.mark.parametrize("name", FAR_ENDS)
 

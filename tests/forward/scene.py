@@ -12,7 +12,7 @@ from gateway.routes import Route
 from tests.forward.memory import MemoryCommitter, MemoryLog
 from tests.forward.scripted import ScriptedTarget
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 QUICK = {"retry_first_s": 0.002, "retry_longest_s": 0.01, "refused_retry_s": 0.02}
 
 

@@ -25,7 +25,7 @@ from tests.forward.test_drops import TellingTarget, total
 FOLDER = Path("/sim/journal")
 RING = 20 * 16 * 1024
 WINDOW = 50
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class Commits:

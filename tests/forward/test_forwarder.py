@@ -301,7 +301,7 @@ def test_a_poison_event_that_fails_its_whole_batch_is_found() -> None:
         target.judge = whole(lambda numbers: RETRY if 333 in numbers else DELIVERED)
         ids = log.events(1000)
         log.commit()
-        async with running(log, target) as rig:
+        async with running(log, target, attempts_max=10_000) as rig:
             await rig.until(lambda: len(target.arrived) == 999)
             assert rig.forwarder.status().parked == 1
             target.judge = None
@@ -321,7 +321,7 @@ def test_a_poison_event_that_cuts_the_connection_is_found() -> None:
         target.judge = whole(lambda numbers: DOWN if 333 in numbers else DELIVERED)
         log.events(1000)
         log.commit()
-        async with running(log, target) as rig:
+        async with running(log, target, attempts_max=10_000) as rig:
             await rig.until(lambda: len(target.arrived) == 999)
             assert rig.forwarder.status().parked == 1
         assert judge([raw for raw in target.arrived if b'"n":333' not in raw])[2] == 0
@@ -487,7 +487,7 @@ def test_a_parked_event_is_not_given_up_while_nobody_passes() -> None:
         target.judge = each(lambda n: RETRY if n == 5 else DELIVERED)
         log.events(50)
         log.commit()
-        async with running(log, target, attempts_max=6) as rig:
+        async with running(log, target, attempts_max=20) as rig:  # more than pass meanwhile: some waited behind it
             start = itertools.count(50)
             while not rig.forwarder.status().parked:
                 log.events(1, start=next(start))

@@ -17,11 +17,11 @@ from gateway.targets.http import HttpTarget, HttpTargetOptions
 from simulators.cloud_http import Answer, CloudHttp
 from simulators.processes import free_port
 from tests.forward.memory import judge
-from tests.forward.rig import running
+from tests.forward.rig import WAIT_S, running
 
 ROOT = Path(__file__).parent.parent.parent
 WINDOW = 1000
-TARGET = {"reconnect_first_s": 0.01, "reconnect_max_s": 0.1, "answer_timeout_s": 0.5}
+TARGET = {"reconnect_first_s": 0.01, "reconnect_max_s": 0.1, "answer_timeout_s": WAIT_S}
 
 BOTH = pytest.mark.parametrize("mode", ["structured", "batched"])
 
@@ -41,18 +41,21 @@ def raws(cloud: CloudHttp) -> list[bytes]:
                                    "garbage"])  # fmt: skip
 def test_a_passing_fault_loses_nothing(tmp_path: Path, mode: str, fault: str) -> None:
     """Whatever the server answers for a while, all events arrive once it works, in order, none dead-lettered."""
+    silent = fault == "silent"
+    options = {"answer_timeout_s": 0.5} if silent else {}  # so an answer that comes late on its own is given up, too
 
     async def main(cloud: CloudHttp) -> None:
-        async with running(tmp_path, target_at(cloud.url, mode=mode)) as rig:
+        async with running(tmp_path, target_at(cloud.url, mode=mode, **options)) as rig:
             ids = rig.append(100)
-            await rig.until(lambda: len(cloud.accepted) == 100)
+            await rig.until(lambda: len(cloud.accepted) >= 100)
             cloud.script(*[fault] * 3)
             ids += rig.append(400, start=100)
             await rig.until(rig.over)
             assert rig.letters() == []
             assert not cloud.answers
         seen, repeats, disorder = judge(raws(cloud))
-        assert (seen, repeats, disorder) == (set(ids), 0, 0)
+        assert (seen, disorder) == (set(ids), 0)
+        assert repeats == 0 or silent
 
     with CloudHttp() as cloud:
         asyncio.run(main(cloud))
@@ -203,7 +206,7 @@ def test_the_cloud_is_killed_and_restarted_amid_events(tmp_path: Path, mode: str
             ids = rig.append(count)
             for part in (0.2, 0.5):
                 await rig.until(lambda part=part: rig.forwarder.status().delivered >= count * part)
-                await asyncio.to_thread(cloud.kill)
+                cloud.kill()  # on the loop's thread: nothing is delivered meanwhile
                 await asyncio.sleep(0.05)
                 assert rig.forwarder.status().delivered < count
                 await asyncio.to_thread(cloud.start)
@@ -222,28 +225,35 @@ def test_the_cloud_is_killed_and_restarted_amid_events(tmp_path: Path, mode: str
 
 def test_the_gateway_is_killed_amid_events(tmp_path: Path) -> None:
     """Started again from the journal as the disk had it at some instant, all arrives; repeats within a window."""
+    arrived: list[bytes] = []
 
-    async def main(cloud: CloudHttp) -> None:
-        folder = tmp_path / "0"
-        ids: list[str] = []
-        for n in range(1, 6):
-            async with running(folder, target_at(cloud.url, mode="batched", batch_max=50), window_max=300) as rig:
-                ids += [] if ids else rig.append(8_000)
-                before = len(cloud.accepted)
-                await rig.until(lambda before=before: len(cloud.accepted) > before + 900)
-                folder = tmp_path / str(n)
-                shutil.copytree(tmp_path / str(n - 1), folder)  # what a kill at this instant leaves
-                seen_then = len(cloud.accepted)
-            del cloud.accepted[seen_then + 50 :]  # what left after that instant never did
+    async def fill(folder: Path) -> list[str]:
+        async with running(folder, target_at("http://127.0.0.1:1/", mode="batched")) as rig:
+            ids = rig.append(8_000)
+            await rig.until(lambda: rig.journal.durable_sequence == rig.journal.last_sequence)
+            return ids
+
+    async def life(folder: Path, cloud: CloudHttp, after: Path) -> None:
+        async with running(folder, target_at(cloud.url, mode="batched", batch_max=50), window_max=300) as rig:
+            await rig.until(lambda: len(cloud.accepted) > 900 or rig.over())
+            shutil.copytree(folder, after)  # what a kill at this instant leaves
+            arrived.extend(raws(cloud))  # what arrives after that instant never did
+
+    async def rest(folder: Path, cloud: CloudHttp) -> None:
         async with running(folder, target_at(cloud.url, mode="batched"), window_max=300) as rig:
             await rig.until(rig.over)
             assert rig.letters() == []
-        seen, repeats, disorder = judge(raws(cloud))
-        assert (seen, disorder) == (set(ids), 0)
-        assert repeats <= 5 * 300
+        arrived.extend(raws(cloud))
 
+    ids = asyncio.run(fill(tmp_path / "0"))
+    for n in range(5):
+        with CloudHttp() as cloud:  # each life its own: what is on its way at the kill is seen by nobody
+            asyncio.run(life(tmp_path / str(n), cloud, tmp_path / str(n + 1)))
     with CloudHttp() as cloud:
-        asyncio.run(main(cloud))
+        asyncio.run(rest(tmp_path / "5", cloud))
+    seen, repeats, disorder = judge(arrived)
+    assert (seen, disorder) == (set(ids), 0)
+    assert repeats <= 5 * 300
 
 
 def test_alarms_arrive_while_a_backlog_drains_over_http(tmp_path: Path) -> None:
@@ -254,8 +264,11 @@ def test_alarms_arrive_while_a_backlog_drains_over_http(tmp_path: Path) -> None:
             rig.append(20_000)
             await rig.until(lambda: len(cloud.accepted) > 500)
             ids = set(rig.append(5, start=90_000, lane="alarm"))
+            await rig.until(lambda: rig.journal.durable_sequence >= 20_005)
+            durable = len(cloud.accepted)
             await rig.until(lambda: ids <= set(cloud.arrived()))
-            assert len(cloud.accepted) < 15_000
+            arrived = cloud.arrived()
+            assert max(map(arrived.index, ids)) < durable + 2_000
 
     with CloudHttp() as cloud:
         asyncio.run(main(cloud))

@@ -50,8 +50,8 @@ def test_the_broker_goes_away_amid_events(tmp_path: Path, how: str) -> None:
             for part in (2_000, 9_000):
                 await rig.until(lambda part=part: rig.forwarder.status().delivered >= part)
                 await asyncio.to_thread(getattr(broker, how))
+                ids += rig.append(5_000, start=len(ids))  # before the wait: who has nothing to send waits for nobody
                 await rig.until(lambda: rig.forwarder.status().state == "waiting")
-                ids += rig.append(5_000, start=len(ids))
                 await asyncio.to_thread(broker.start)
             await rig.until(rig.over)
             assert rig.forwarder.status().delivered == len(ids) == 20_000

@@ -168,7 +168,7 @@ def test_live_events_are_not_slowed_by_a_limited_drain() -> None:
         log, target = MemoryLog(), ScriptedTarget()
         log.events(1000)
         log.commit()
-        async with running(log, target, order="fresh", drain_per_s=50) as rig:
+        async with running(log, target, order="fresh", drain_per_s=5) as rig:
             await rig.until(lambda: len(target.arrived) > 0)
             log.events(500, start=5000)
             log.events(1, lane="alarm", start=9000)

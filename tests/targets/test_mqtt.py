@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -208,6 +209,8 @@ def test_broker_killed_with_events_in_flight(mosquitto: Callable[..., Broker]) -
     async def scene() -> None:
         async with sending(broker.url) as target:
             batches = [[outgoing(n * 1000 + i) for i in range(1000)] for n in range(3)]
+            assert broker.process is not None
+            broker.process.send_signal(signal.SIGSTOP)  # it answers nothing any more
             sends = [asyncio.create_task(target.send(batch)) for batch in batches]
             await asyncio.sleep(0)
             broker.kill()
