@@ -16,7 +16,7 @@ from gateway.mqtt.packet import Packet, Publish
 from gateway.sources.listener import Listener, ListenerOptions
 from gateway.sources.source import Delivery
 
-WITHIN_S = 30.0  # generous: a loaded machine
+WITHIN_S = 60.0  # generous: a loaded machine
 T = TypeVar("T")
 
 
@@ -102,17 +102,18 @@ class Rig:
         assert finished.wait(WITHIN_S)
         return done[0]
 
-    def acknowledge(self, *indexes: int) -> None:
-        """Acknowledge deliveries by their place; all that there are, in order, when none is named."""
-        chosen = [self.deliveries[index] for index in indexes] or list(self.deliveries)
-        if not indexes:
-            self.deliveries.clear()
+    def acknowledge(self, *indexes: int) -> list[bytes]:
+        """Acknowledge deliveries by their place; all that there are, in order, when none is named. Return payloads."""
 
-        def run() -> None:
+        def run() -> list[bytes]:  # on the loop's thread: no delivery comes between
+            chosen = [self.deliveries[index] for index in indexes] or list(self.deliveries)
+            if not indexes:
+                self.deliveries.clear()
             for delivery in chosen:
                 delivery.ack()
+            return [delivery.payload for delivery in chosen]
 
-        self.call(run)
+        return self.call(run)
 
     def payloads(self) -> list[bytes]:
         """Return what was delivered."""

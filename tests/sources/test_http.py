@@ -20,7 +20,7 @@ from gateway.secrets import Secret
 from gateway.sources.http import HttpSource, HttpSourceOptions
 from gateway.sources.source import Delivery
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 FILTERS = ("door/+", "cam/#")
 
 
@@ -28,7 +28,9 @@ class Rig:
     """A source in a thread of its own; `hold` keeps acknowledgements back until `acknowledge`."""
 
     def __init__(self, hold: bool = False, **options: Any) -> None:
-        self.source = HttpSource("web", HttpSourceOptions(port=0, **options), lambda: FILTERS, SystemClock())
+        self.source = HttpSource(
+            "web", HttpSourceOptions(port=0, **{"answer_s": WITHIN_S, **options}), lambda: FILTERS, SystemClock()
+        )
         self.deliveries: list[Delivery] = []
         self.hold = hold
         self._began = threading.Event()

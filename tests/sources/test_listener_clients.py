@@ -126,7 +126,7 @@ def test_mosquitto_sub_with_a_lasting_session(version: str) -> None:
             assert output(watcher) == ["first"]
         until(lambda: rig.listener.broker.sessions["watcher"].connection is None)
         mosquitto_pub(rig, "-t", "a/2", "-m", "while away", "-q", "1")
-        command = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(rig.port), *who, "-C", "1", "-W", "20"]
+        command = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(rig.port), *who, "-C", "1", "-W", "60"]
         again = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=True)
         assert again.stdout == "while away\n"
 

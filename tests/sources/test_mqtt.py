@@ -109,10 +109,14 @@ def test_a_piece_is_one_call(broker: Broker) -> None:
     """Messages that arrive together are handed over together, in order."""
 
     async def scene() -> None:
-        async with running(Recorder(), broker.url, client_id="device") as device:
+        answered = Recorder()
+        async with running(answered, broker.url, client_id="device") as device:
             inbox = Inbox()
-            async with reading(broker.url, inbox):
+            async with reading(broker.url, inbox) as source:
+                source.pause()  # until all are there
                 send(device, "t/1", *range(500))
+                await until(lambda: len(answered.answers) == 500)
+                source.resume()
                 await until(lambda: len(inbox.deliveries) == 500)
             assert inbox.new == [str(n) for n in range(500)]
             assert len(inbox.calls) < 250
