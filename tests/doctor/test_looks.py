@@ -208,7 +208,7 @@ def _tls_server(certificate: Path, key: Path, *, tls_13_only: bool = False) -> I
         def get_request(self) -> Any:
             """Wrap the connection."""
             connection, address = super().get_request()
-            connection.settimeout(20)
+            connection.settimeout(60)
             return context.wrap_socket(connection, server_side=True), address
 
         def handle_error(self, *_: object) -> None:
@@ -236,7 +236,7 @@ def test_tls_that_is_good(authority: Authority) -> None:
     """A server whose certificate is trusted is reached, and how long it still is."""
     certificate, key = authority.issue("good")
     with _tls_server(certificate, key) as port:
-        found = reach("localhost", port, TlsOptions(ca=authority.certificate), 20)
+        found = reach("localhost", port, TlsOptions(ca=authority.certificate), 60)
     assert (found.failed, found.local, found.tls_version) == ("", True, "TLSv1.3")
     assert 1 < found.chain[0].days_left(time.time()) < 3
 
@@ -246,7 +246,7 @@ def test_tls_of_an_unknown_authority(authority: Authority, tls_13_only: bool) ->
     """An authority that is not known here is named, also by a server that hides its certificates."""
     certificate, key = authority.issue("unknown")
     with _tls_server(certificate, key, tls_13_only=tls_13_only) as port:
-        found = reach("localhost", port, TlsOptions(), 20)
+        found = reach("localhost", port, TlsOptions(), 60)
     assert found.failed == "certificate"
     assert "its authority (CN=Test CA) is not known here" in _why(found)
     assert "tls.ca" in _why(found)
@@ -257,7 +257,7 @@ def test_tls_that_is_for_somebody_else(authority: Authority) -> None:
     certificate, key = authority.issue("other")
     with _tls_server(certificate, key) as port:
         tls = TlsOptions(ca=authority.certificate, server_name="cloud.example")
-        assert "is for 127.0.0.1, localhost" in _why(reach("localhost", port, tls, 20))
+        assert "is for 127.0.0.1, localhost" in _why(reach("localhost", port, tls, 60))
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_tls_out_of_time(tmp_path: Path, start: str, end: str, words: str) -> No
     made = tmp_path / "server.pem"
     made.write_bytes(dated.make(start, end, "/CN=localhost", "leaf", "DNS:localhost"))
     with _tls_server(made, dated.key) as port:
-        why = _why(reach("localhost", port, TlsOptions(ca=made), 20))
+        why = _why(reach("localhost", port, TlsOptions(ca=made), 60))
     assert words in why
     assert "the clock here says 20" in why
 
@@ -283,12 +283,12 @@ def test_tls_where_there_is_none() -> None:
     with _web(200) as port:
         found = reach("127.0.0.1", port, TlsOptions(), 20)
     assert found.failed in ("tls", "timeout")
-    assert "edge-gateway" in _why(reach("127.0.0.1", port, TlsOptions(ca=Path("/nowhere.pem")), 20))
+    assert "edge-gateway" in _why(reach("127.0.0.1", port, TlsOptions(ca=Path("/nowhere.pem")), 60))
 
 
 def test_a_name_nobody_knows() -> None:
     """A name that cannot be resolved is told apart from a server that does not answer."""
-    found = reach("no-such-host.invalid", 443, None, 20)
+    found = reach("no-such-host.invalid", 443, None, 60)
     assert found.failed in ("name", "nameserver")
     assert found.addresses == ()
 
@@ -462,7 +462,7 @@ class Hanging:
 
 def test_a_check_that_hangs_or_breaks_costs_only_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not answer in time is said so, what breaks too, and the others have their lines."""
-    monkeypatch.setattr("gateway.doctor.examination.LOOK_S_MAX", 0.2)
+    monkeypatch.setattr("gateway.doctor.examination.LOOK_S_MAX", 1.0)
     ended = threading.Event()
     checks = {"a": Hanging(ended, breaks=True), "b": Hanging(ended, breaks=False), "walls": every()["walls"]}
     lines = [line for found in examine(scene_of(tmp_path, ""), checks) for line in found]
