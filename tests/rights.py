@@ -13,11 +13,15 @@ NOBODY = 65534
 
 @contextmanager
 def shared_folder() -> Iterator[Path]:
-    """Make a folder that every user reaches, which pytest's own are not."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
+    """Make a folder that every user reaches, which pytest's own are not, whatever mask whoever tests has."""
+    before = os.umask(0o022)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            yield folder
+    finally:
+        os.umask(before)
 
 
 @contextmanager
