@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gateway import secrets
 from tests.mqtt.authority import Authority
 from tests.mqtt.broker import Broker, brokers
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no time is asserted
+settings.load_profile("patient")
 
 
 def _forgotten() -> Iterator[None]:
