@@ -71,6 +71,8 @@ class HttpConnection(asyncio.Protocol):
             async with asyncio.timeout(timeout_s):
                 return await self._answer
         except TimeoutError:
+            if not self._answer.cancelled():  # it came while this machine stood still for so long
+                return self._answer.result()
             self.timed_out = True
             self.close()
             if self._began:

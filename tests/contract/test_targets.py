@@ -176,7 +176,8 @@ def test_cancelled_it_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
         before = asyncio.all_tasks()
         async with open_(name, tmp_path) as far_end:
             await far_end.target.send(outgoing(5))
-        await asyncio.sleep(0.01)
-        assert asyncio.all_tasks() <= before
+        async with asyncio.timeout(WAIT_S):
+            while not asyncio.all_tasks() <= before:
+                await asyncio.sleep(0.005)
 
     asyncio.run(main())

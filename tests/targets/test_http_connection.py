@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+import time
 import traceback
 
 import pytest
@@ -36,3 +39,31 @@ def test_a_secret_that_is_no_header_is_in_no_text_and_costs_one_request() -> Non
         server.close()
 
     asyncio.run(run())
+
+
+def test_an_answer_that_came_while_the_machine_stood_still_counts() -> None:
+    """Whoever finds an answer behind its timeout, because nobody could look, sends nothing again."""
+    answered = threading.Event()
+
+    def serve() -> None:
+        with listener.accept()[0] as peer:
+            peer.recv(65_536)
+            peer.sendall(ANSWER)
+            answered.set()
+            peer.recv(1)  # until the other side closes
+
+    async def run() -> None:
+        host, port = listener.getsockname()
+        _, connection = await asyncio.get_running_loop().create_connection(HttpConnection, host, port)
+        asked = asyncio.create_task(connection.request("POST", "/", [(b"host", b"a")], b"", 0.2))
+        await asyncio.sleep(0)
+        assert answered.wait(60)  # on the loop's thread: it stands still
+        time.sleep(0.3)
+        assert (await asked).status == 204
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        asyncio.run(run())
+        serving.join(60)
