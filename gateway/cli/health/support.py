@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
 import re
-import secrets as chance
 import sys
 import time
 from collections.abc import Iterator
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from gateway.doctor.examination import Line
     from gateway.doctor.scene import Scene
     from gateway.support.bundle import Kept, Piece
-
-ID_PART_CHARS_MIN = 5  # of a device's id that is looked for by itself
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -53,15 +49,13 @@ def support(words: argparse.Namespace) -> int:
     from gateway.doctor.check import every
     from gateway.doctor.examination import examine
     from gateway.support.bundle import write
-    from gateway.support.scrub import Scrub
+    from gateway.support.private import scrub_of
 
     scene, faulty = scene_of(words)
     lines = [line for found in examine(scene, every()) for line in found]
     bad = any(line.finding.level == "bad" for line in lines)
     examined = report(scene, lines, 78 if faulty else 1 if bad else 0)
-    known, names = _secrets(scene)
-    people = _people(scene) if words.anonymous else ()
-    scrub = Scrub(known, names, people, chance.token_bytes(16))
+    scrub = scrub_of(scene, anonymous=words.anonymous)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     gateway = scrub(scene.config.gateway.name, ours=True) if scene.config is not None else "gateway"
     folder = f"edge-gateway-support-{re.sub(r'[^A-Za-z0-9._-]', '-', gateway)}-{stamp}"
@@ -99,40 +93,6 @@ def _text(line: Line) -> str:
     code = f" [{finding.code}]" if finding.code else ""
     command = f"\n    -> {finding.command}" if finding.command else ""
     return f"{finding.level:<8}{line.area}/{line.subject}: {finding.text}{code}{command}\n"
-
-
-def _secrets(scene: Scene) -> tuple[list[str], list[str]]:
-    """Return every secret that can be read, and the names of variables that hold some."""
-    from gateway.config.named import secrets
-
-    known: list[str] = []
-    names: list[str] = []
-    environment = scene.environment() or {}
-    for _, secret in secrets(scene.config) if scene.config is not None else ():
-        if secret.place == "env":
-            names.append(secret.name)
-            known += [environment[secret.name]] if secret.name in environment else []
-        with contextlib.suppress(ConfigError):
-            known.append(secret())
-    return known, names
-
-
-def _people(scene: Scene) -> set[str]:
-    """Return everything that says whose house it is: names of devices, rooms, the gateway, the machine."""
-    found = {platform.node(), platform.node().partition(".")[0], os.environ.get("SUDO_USER", "")}
-    ids = set(scene.values or ())
-    for known in (scene.values or {}).values():
-        found.add(str(known.get("$", {}).get("name", "")))
-    if scene.config is not None:
-        found.add(scene.config.gateway.name)
-        for device in scene.config.devices:
-            ids.add(device.id)
-            found |= {device.name, device.room or ""}
-    for device_id in ids:
-        rest = device_id.partition("/")[2]
-        parts = {rest.partition(":")[2], *rest.partition(":")[2].split("/")}
-        found |= {part for part in parts if len(part) >= ID_PART_CHARS_MIN}
-    return {each for each in found if each}
 
 
 def _list(file: Path, kept: list[Kept], scene: Scene, *, anonymous: bool) -> None:
