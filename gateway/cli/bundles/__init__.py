@@ -1,0 +1,1 @@
+"""Configurations that travel: `bundle make`, `apply`, and what `check` and `config diff` say of them."""

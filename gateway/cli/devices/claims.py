@@ -6,10 +6,8 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from gateway.cli.asking.running import ask
-from gateway.cli.terminal.printing import say, say_json
+from gateway.cli.terminal.printing import json_text, say, say_json
 from gateway.cli.verb import DEVICE_NAMES, OK, Verbs, add, completed
 
 
@@ -55,12 +53,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     for name, why in found["not_taken"].items():
         yield f"not taken  {name}: {why}"
     for each in found["awaited"]:
-        yield f"awaited    {each['command']} {_json(each['value'])}, sent {each['sent']} times, by {each['by']}"
+        yield f"awaited    {each['command']} {json_text(each['value'])}, sent {each['sent']} times, by {each['by']}"
     if found["observed"]["count"]:
         yield f"observed   {found['observed']['count']} commands were not sent, the last ones:"
     for each in found["observed"]["last"]:
-        yield f"  {each['time']}  {each['command']} {_json(each.get('value'))} by {each['by']}: {each['reason']}"
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+        yield f"  {each['time']}  {each['command']} {json_text(each.get('value'))} by {each['by']}: {each['reason']}"

@@ -6,14 +6,12 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gateway.cli.asking.heard import heard
 from gateway.cli.asking.running import connected
 from gateway.cli.devices import adopting
 from gateway.cli.devices.claims import acting, add_release, lines
 from gateway.cli.devices.strangers import LISTEN_S, unknown
-from gateway.cli.terminal.printing import complain, printable, say, say_json, table
+from gateway.cli.terminal.printing import complain, json_text, printable, say, say_json, table
 from gateway.cli.times import seconds
 from gateway.cli.verb import BAD, DEVICE_NAMES, OK, Verbs, add, completed, group
 from gateway.errors import GatewayError, probably_meant
@@ -124,7 +122,7 @@ def show(words: argparse.Namespace) -> int:
     for key, value in found.items():
         if key == "values":
             for field, last in value.items():
-                say(f"  {field:<24} {msgspec.json.encode(last).decode()}")
+                say(f"  {field:<24} {json_text(last)}")
         elif value or (key == "qos" and value is not None):
             label = key.replace("_", " ")
             say(f"{label:<10} {' '.join(value) if isinstance(value, list) else 'yes' if value is True else value}")
@@ -134,7 +132,7 @@ def show(words: argparse.Namespace) -> int:
         until = f" until {claim['until']}" if claim["until"] else ""
         counts = "" if claim["counts"] else f"; {not_counting(claim)}"
         why = f", {claim['why']}" if claim["why"] else ""
-        held = msgspec.json.encode(claim["value"]).decode()
+        held = json_text(claim["value"])
         say(f"held       {claim['field']}={held} by {claim['by']} as {claim['priority']}{why}{until}{counts}")
     for line in lines(told):
         say(line)
@@ -217,4 +215,4 @@ def _new(device: dict[str, Any]) -> bool:
 
 
 def _values(values: dict[str, Any]) -> str:
-    return " ".join(f"{field}={msgspec.json.encode(value).decode()}" for field, value in values.items())
+    return " ".join(f"{field}={json_text(value)}" for field, value in values.items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.cli.terminal.printing import Colour, printable, say, say_json
+from gateway.cli.terminal.printing import Colour, as_text, printable, say, say_json
 from gateway.cli.times import add_range, seconds
 from gateway.cli.verb import OK, Verbs, add
 from gateway.errors import GatewayError
@@ -98,5 +98,5 @@ def line(event: dict[str, Any], *, whole: str = "") -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = as_text(value)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,1 @@
+"""How the gateway is: `status`, `doctor`, fault codes, and `support` for somebody else."""

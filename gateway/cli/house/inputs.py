@@ -6,10 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from gateway.cli.asking.running import ask
-from gateway.cli.terminal.printing import complain, say, say_json, table
+from gateway.cli.terminal.printing import as_text, complain, say, say_json, table
 from gateway.cli.verb import BAD, OK, Verbs, add
 from gateway.errors import GatewayError, probably_meant
 
@@ -83,9 +81,7 @@ def inputs(words: argparse.Namespace) -> int:
 
 
 def _shown(found: Mapping[str, Any]) -> str:
-    value = found["value"]
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return f"{text} {found['unit']}".rstrip()
+    return f"{as_text(found['value'])} {found['unit']}".rstrip()
 
 
 def _say_taken_over(found: Mapping[str, Any]) -> None:

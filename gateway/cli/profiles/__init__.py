@@ -1,0 +1,1 @@
+"""`profiles`: what is known of kinds of devices, and what it makes of messages."""

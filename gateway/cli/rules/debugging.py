@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli.events.listing import line as event_line
 from gateway.cli.rules import desk
 from gateway.cli.rules.place import Place
-from gateway.cli.terminal.printing import complain, printable, say, say_json
+from gateway.cli.terminal.printing import complain, json_text, printable, say, say_json
 from gateway.cli.verb import BAD, OK, USAGE, Verbs, add
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class _Case:
         for each in done:
             say(printable(f"  did      {line(each)}"))
         for table, key, row in puts:
-            say(printable(f"  kept     {table} {key} = {msgspec.json.encode(row, enc_hook=str).decode()}"), "dim")
+            say(printable(f"  kept     {table} {key} = {json_text(row)}"), "dim")
         for fault in faults:
             say(f"  fault    {fault}\n{fault.stack}", "red")
         return BAD if faults else OK

@@ -1,0 +1,1 @@
+"""Without hardware: `demo`, `simulate`, `verify`."""

@@ -46,7 +46,17 @@ def complain(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print one JSON document on one line."""
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+    sys.stdout.write(json_text(value) + "\n")
+
+
+def json_text(value: Any) -> str:
+    """Write a value as JSON; what JSON has no word for as its text."""
+    return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def as_text(value: Any) -> str:
+    """Write a value for a person: a text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json_text(value)
 
 
 def fault_json(fault: Fault) -> dict[str, Any]:
