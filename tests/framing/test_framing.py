@@ -30,6 +30,7 @@ from gateway.framing.options import FRAMINGS, Framing, framer_of
 from gateway.framing.slip import Slip
 from gateway.framing.start_end import StartEnd
 from gateway.framing.telegram import Telegram
+from gateway.framing.ve_direct import VeDirect
 from tests.framing import wires
 from tests.framing.fuzz import fed, pieces, run
 from tests.framing.wires import WIRES, Wire
@@ -283,6 +284,20 @@ def test_a_hostile_telegram_is_searched_once(monkeypatch: pytest.MonkeyPatch) ->
     for byte in b"/" + b"!" * 3000:
         assert framer.feed(bytes([byte])) == []
     assert len(looks) < 10 * 3000
+
+
+def test_ve_direct() -> None:
+    """HEX messages before and in a block are no part of its sum; half a block and one that is too long say nothing."""
+    records = b"PID\t0xA381\r\nV\t13720\r\nI\t-1252"
+    body = b"\r\n" + records + b"\r\nChecksum\t"
+    block = body + bytes([-sum(body) & 0xFF])
+    asked = b":A0102000543\n"
+    assert framed(VeDirect(), block + asked + block[:9] + asked + block[9:]) == ([records, records], {})
+    assert framed(VeDirect(), block.replace(b"13720", b"13730") + block) == ([records], {"checksum": 1})
+    assert framed(VeDirect(), block[7:] + block) == ([records], {"noise": 1})
+    assert framed(VeDirect(), block + block[:-1], silence=True) == ([records], {"cut short": 1})
+    assert framed(VeDirect(), asked, silence=True) == ([], {})
+    assert framed(VeDirect(bytes_max=64), b"\r\nV\t" + b"1" * 99 + block + block) == ([records], {"too long": 1})
 
 
 def test_gaps() -> None:

@@ -53,6 +53,11 @@ EXAMPLES: dict[str, tuple[dict[str, Any], bytes, Any]] = {
         b"ct1:4.56, ct2:-1,armed\n",
         {"ct1": 4.56, "ct2": -1, "armed": True},
     ),
+    "pairs, each a line": (
+        {"type": "pairs", "sep": "\r\n", "equals": "\t", "types": {"V": "int", "I": "int"}},
+        b"PID\t0xA381\r\nV\t13720\r\nI\t-1252\r\nBMV\t712 Smart",
+        {"PID": "0xA381", "V": 13720, "I": -1252, "BMV": "712 Smart"},
+    ),
     "pattern": (
         {"type": "pattern", "lines": {"zone": "609{zone:int*3}", "rfx": "!RFX:{serial:word},{flags:bytes}",
                                       "key": '[{bits}],{code:text*3},"{text?}"'},
