@@ -17,6 +17,7 @@ HEAD_BYTES_MAX: Final = 16 * 1024
 REQUEST_S: Final = 30.0
 IDLE_S: Final = 75.0
 REFUSED_S: Final = 1.0  # before a wrong password is answered
+LINGER_S: Final = 10.0  # for a client that still sends behind its answer: closed earlier, it would hear of a reset
 
 Headers = Sequence[tuple[str, str]]
 
@@ -48,6 +49,7 @@ class HttpClient(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._answered = True  # nothing waits for an answer
+        self._leaving = False  # the last answer is given: what still comes is dropped
 
     # ---- asyncio ------------------------------------------------------------------------------------
 
@@ -65,6 +67,8 @@ class HttpClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
+        if self._leaving:
+            return
         try:
             self._http.receive_data(data)
             self._read()
@@ -131,7 +135,7 @@ class HttpClient(asyncio.Protocol):
         self._send(h11.Data(data=body))
         self._send(h11.EndOfMessage())
         if close:
-            self._transport.close()
+            self._leave(self._transport)
             return
         self._http.start_next_cycle()
         self._wait(IDLE_S)
@@ -144,6 +148,16 @@ class HttpClient(asyncio.Protocol):
         if self._transport is not None:
             self._transport.pause_reading()
         loop.call_later(REFUSED_S, lambda: self.answer(status, headers=headers, close=True, **said))
+
+    def _leave(self, transport: asyncio.Transport) -> None:
+        """Close behind the last answer, when the client has sent all that it had to (RFC 9112 section 9.6)."""
+        if self._http.their_state is h11.DONE or not transport.can_write_eof():
+            transport.close()
+            return
+        self._leaving = True
+        transport.write_eof()
+        transport.resume_reading()
+        self._wait(LINGER_S)
 
     def _broken(self, error: h11.RemoteProtocolError) -> None:
         """Say that this is no HTTP, as far as that can be said, and close."""

@@ -17,6 +17,7 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.secrets import Secret
+from gateway.sources import http_client
 from gateway.sources.http import HttpSource, HttpSourceOptions
 from gateway.sources.source import Delivery
 
@@ -134,6 +135,17 @@ def test_what_nobody_reads_and_what_is_too_large_is_refused() -> None:
         client.close()
         assert rig.post(body=b"x" * 1000)[0] == 200
         assert len(rig.deliveries) == 1
+
+
+def test_who_sends_on_behind_a_refusal_hears_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends all of a large picture before it looks finds the answer there, and no reset."""
+    monkeypatch.setattr(http_client, "LINGER_S", WITHIN_S)
+    with Rig(body_bytes_max=1000) as rig:
+        assert rig.post(body=b"x" * 5_000_000) == (413, {"error": "at most 1000 bytes"})
+        rig.call(rig.source.pause)
+        assert rig.post(body=b"x" * 1000)[0] == 503
+        rig.call(rig.source.resume)
+        assert rig.post()[0] == 200
 
 
 def test_a_body_of_unknown_length_is_bounded_too() -> None:
