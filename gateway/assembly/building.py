@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -102,6 +103,8 @@ class Building:
         table = f"seen:{name}"
         source.seen.load(self._journal.table(table))
         source.flush = self._committer.flush
+        held = f"subscribed:{name}"
+        source.keep_filters(partial(self._keep, held), self._journal.table(held))
 
         def remember() -> None:
             """Put what the source remembers of messages into the block of their events, never into one before."""

@@ -58,6 +58,10 @@ class Link(Protocol):
         """Send SUBSCRIBE; SUBACK comes to the owner as news."""
         ...
 
+    def unsubscribe(self, topic_filters: tuple[str, ...]) -> None:
+        """Send UNSUBSCRIBE; UNSUBACK comes to the owner as news."""
+        ...
+
     def acknowledge(self, delivery: Marked) -> None:
         """Answer a message that came over this connection."""
         ...

@@ -258,6 +258,11 @@ class SocketLink(asyncio.BufferedProtocol):
         self._session.subscribe(subscriptions)
         self._flush_soon()
 
+    def unsubscribe(self, topic_filters: tuple[str, ...]) -> None:
+        """Send UNSUBSCRIBE."""
+        self._session.unsubscribe(topic_filters)
+        self._flush_soon()
+
     def acknowledge(self, delivery: Marked) -> None:
         """Answer a message of this connection; nothing happens after its end."""
         token = delivery.token

@@ -306,6 +306,10 @@ class PahoLink:
         else:
             self._client.subscribe([(s.topic_filter, min(s.qos, 1)) for s in subscriptions])
 
+    def unsubscribe(self, topic_filters: tuple[str, ...]) -> None:
+        """Send UNSUBSCRIBE; nobody is told of its answer."""
+        self._client.unsubscribe(list(topic_filters))
+
     def acknowledge(self, delivery: Marked) -> None:
         """Send PUBACK for a message of this connection."""
         if self._ending is None and delivery.token:

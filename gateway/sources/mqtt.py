@@ -13,6 +13,10 @@ acknowledged, in the order of receipt; one that is surely in the journal already
 that it is answered in its turn and makes no second event. A delivery's origin is the link it came over: after that
 link's end its acknowledgement does nothing.
 
+A session keeps subscriptions, too, and where filters overlap a broker may send a copy for each. What was subscribed to
+and is not wanted any more (profiles were changed, perhaps while we were away) is taken out of it behind the SUBSCRIBE
+of what is: nothing is missed between the two.
+
 Bounds: `receive_maximum` unacknowledged messages in MQTT 5; in 3.1.1, where a broker cannot be told, the pipeline
 pauses reading.
 """
@@ -22,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -120,9 +124,16 @@ class MqttSource:
         self._failed: asyncio.Future[None] | None = None
         self._completing: Origin | None = None
         self._asked: deque[tuple[str, ...]] = deque()  # filters of SUBSCRIBEs without an answer
+        self._leaving: deque[tuple[str, ...]] = deque()  # of UNSUBSCRIBEs
+        self._held: frozenset[str] = frozenset()  # what the session may have, as the broker knows it
+        self._keep_held: Callable[[str, bool | None], None] = lambda _filter, _held: None
         self._refused: dict[str, str] = {}  # filter -> why
         self._command_error = ""
         self._commands_refused = 0
+
+    def keep_filters(self, keep: Callable[[str, bool | None], None], held: Iterable[str]) -> None:
+        """Go on with a session that has been subscribed to `held`; `keep` is told what comes to that and what goes."""
+        self._keep_held, self._held = keep, frozenset(held)
 
     async def run(self, inbox: Inbox) -> None:
         """Connect, deliver, reconnect, until cancelled; an inbox that raises ends it with that exception."""
@@ -184,7 +195,10 @@ class MqttSource:
         self.seen.connected(session_present=session_present)
         self._completing = link if self.flush is None else _Completing(link, self.flush)
         self._asked.clear()
+        self._leaving.clear()
         self._refused.clear()
+        if not session_present:
+            self._hold(frozenset())
         self._subscribe(link, self._filters)
 
     def follow(self, filters: Sequence[str]) -> None:
@@ -193,7 +207,7 @@ class MqttSource:
             return
         known = frozenset(self._filters)
         news = tuple(f for f in filters if f not in known)
-        self._filters = tuple(filters)  # what is not wanted any more goes with the next connection
+        self._filters = tuple(filters)
         link = self._connection.link
         if link is not None:
             self._subscribe(link, news)
@@ -203,6 +217,21 @@ class MqttSource:
             filters = wanted[at : at + FILTERS_A_SUBSCRIBE]
             link.subscribe(tuple(self._subscription(topic_filter, link.version) for topic_filter in filters))
             self._asked.append(filters)
+        gone = sorted(self._held - self._current)
+        for at in range(0, len(gone), FILTERS_A_SUBSCRIBE):
+            self._leaving.append(tuple(gone[at : at + FILTERS_A_SUBSCRIBE]))
+            link.unsubscribe(self._leaving[-1])
+        self._hold(self._held | self._current)
+
+    @property
+    def _current(self) -> frozenset[str]:
+        return frozenset(map(self._shared, self._filters))
+
+    def _hold(self, held: frozenset[str]) -> None:
+        """Take note of what the session may have."""
+        for topic_filter in sorted(held ^ self._held):
+            self._keep_held(topic_filter, True if topic_filter in held else None)
+        self._held = held
 
     def received(self, link: Link, received: Received) -> None:
         """Hand a whole piece's messages to the inbox at once."""
@@ -226,6 +255,8 @@ class MqttSource:
         for news in received.news:
             if type(news) is p.Suback and self._asked:
                 self._subscribed(self._asked.popleft(), news.reason_codes)
+            elif type(news) is p.Unsuback and self._leaving:
+                self._hold(self._held.difference(self._leaving.popleft()) | self._current)
 
     def acknowledged(self, count: int) -> None:
         """Note that answers left."""
@@ -258,10 +289,12 @@ class MqttSource:
             )
         return deliveries
 
+    def _shared(self, topic_filter: str) -> str:
+        return topic_filter if self.options.share is None else f"$share/{self.options.share}/{topic_filter}"
+
     def _subscription(self, topic_filter: str, version: int) -> p.Subscription:
         options = self.options
-        if options.share is not None:
-            topic_filter = f"$share/{options.share}/{topic_filter}"
+        topic_filter = self._shared(topic_filter)
         if version != p.V5:
             return p.Subscription(topic_filter, options.qos)
         handling = ("always", "new", "never").index(options.retained)

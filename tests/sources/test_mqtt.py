@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from gateway.sources.source import Delivery
 from tests.mqtt.broker import Broker
 from tests.mqtt.owner import Recorder, play, running, until
 from tests.mqtt.test_connection import send
+
+Kept = tuple[Callable[[str, bool | None], None], Mapping[str, bool]]
 
 
 class Inbox:
@@ -59,12 +61,15 @@ async def reading(
     inbox: Callable[[Sequence[Delivery]], None],
     filters: Sequence[str] = ("t/#",),
     flush: Callable[[], Awaitable[None]] | None = None,
+    kept: Kept | None = None,
     **options: Any,
 ) -> AsyncIterator[MqttSource]:
     """Run a source until the end of the block."""
     known = MqttSourceOptions(url=url, **{"reconnect_first_s": 0.05, "reconnect_max_s": 0.2, **options})
     source = MqttSource("house", known, filters, SystemClock(), "gw")
     source.flush = flush
+    if kept is not None:
+        source.keep_filters(*kept)
     if isinstance(inbox, Inbox):
         source.seen.load(inbox.rows)
     task = asyncio.create_task(source.run(inbox))
@@ -391,3 +396,41 @@ def test_options_say_what_is_wrong(options: dict[str, Any], what: str) -> None:
     """Options that cannot work are refused with words."""
     with pytest.raises(ValueError, match=what):
         MqttSourceOptions(**options)
+
+
+def test_what_is_not_wanted_any_more_is_taken_out_of_the_session(broker: Broker) -> None:
+    """Other filters, at run time or behind a restart, bring each message once: the session has the old ones no more."""
+    held: dict[str, bool] = {}
+
+    def keep(topic_filter: str, row: bool | None) -> None:
+        if row is None:
+            del held[topic_filter]
+        else:
+            held[topic_filter] = row
+
+    async def came(source: MqttSource, inbox: Inbox, *topics: str) -> list[str]:
+        """Publish on topics; return on which something came, up to a last one."""
+        async with running(Recorder(), broker.url, client_id="device") as device:
+            assert device.link is not None
+            for topic in (*topics, "t/end"):
+                device.link.publish(topic.encode(), b"1", 1, b"\0", None)
+            await until(lambda: any(delivery.topic == "t/end" for delivery in inbox.deliveries))
+        found = [delivery.topic for delivery in inbox.deliveries if delivery.topic != "t/end"]
+        inbox.commit(source)
+        return found
+
+    async def scene() -> None:
+        inbox = Inbox()
+        async with reading(broker.url, inbox, ("t/+/a", "t/end"), kept=(keep, held)) as source:
+            assert await came(source, inbox, "t/x/a", "t/x/b") == ["t/x/a"]
+            source.follow(("t/+/a", "t/x/#", "t/end"))
+            source.follow(("t/#",))
+            await until(lambda: held.keys() == {"t/#"})
+            assert await came(source, inbox, "t/x/a", "t/y") == ["t/x/a", "t/y"]
+        async with reading(broker.url, inbox, ("t/x/#", "t/end"), kept=(keep, held)) as source:
+            await until(lambda: held.keys() == {"t/x/#", "t/end"})
+            assert await came(source, inbox, "t/x/a", "t/y") == ["t/x/a"]
+        async with reading(broker.url, Inbox(), ("t/x/#",), kept=(keep, held), clean_start=True):
+            assert held.keys() == {"t/x/#"}, "a new session has nothing of before"
+
+    play(scene())
