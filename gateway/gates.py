@@ -93,6 +93,7 @@ class Gates:
         values: Mapping[str, Mapping[str, Any]],
         disabled: Callable[[], Collection[str]] = frozenset,
         copies_bytes_max: int = 1 << 30,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         """Go on as the rows say.
 
@@ -103,11 +104,12 @@ class Gates:
         values     the last values of devices
         disabled   the gates that a person has disabled
         copies_bytes_max  how many leave at once: they share a batch with the rows that say so
+        wake       commits the open batch now
         """
         self._log_id, self._clock, self._limit_ns = log_id, clock, round(limit_s * NS_PER_S)
         self._keep, self._last_sequence = keep, last_sequence
         self._installed, self._values, self._disabled = installed, values, disabled
-        self._bytes_max = copies_bytes_max
+        self._bytes_max, self._wake = copies_bytes_max, wake
         self.more = False  # some are left of what was to leave: ask again when this is noted
         self._waiting: deque[_Waiting] = deque()
         self._matches: dict[tuple[str, str], tuple[GateInfo, ...]] = {}
@@ -128,6 +130,7 @@ class Gates:
                 self._put_after(self._last_sequence())
             self._declare(wanted)
             self._keep(TABLE, "declared", msgspec.to_builtins(self._gates) or None)
+            self._wake()  # killed before it is on the disk, the next start would hold nothing until rules are loaded
 
     def _lost(self, gates: Sequence[GateInfo], left_out: Collection[str]) -> list[GateInfo]:
         """Return the closed gates that nobody runs any more, though nobody removed them."""

@@ -30,6 +30,7 @@ class Log:
         self.records: list[tuple[int, bytes]] = []
         self.devices = Devices([Device(id="house/z2m:bath", room="bath", kind="door")])
         self.disabled: set[str] = set()
+        self.woken = 0
         self.gates = self.start()
 
     def start(self) -> Gates:
@@ -37,10 +38,13 @@ class Log:
         self.gates = Gates(
             "log", self.clock, LIMIT_S, dict(self.rows), keep=self._keep, last_sequence=lambda: len(self.records),
             installed=self.devices.get, values={FRONT: {"$": {"class": "contact_sensor"}}},
-            disabled=lambda: self.disabled,
+            disabled=lambda: self.disabled, wake=self._wake,
         )  # fmt: skip
         self.gates.restore(self._read, len(self.records))
         return self.gates
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     def _keep(self, table: str, key: str, row: Any) -> None:
         assert table == "gates"
@@ -144,6 +148,15 @@ def test_what_was_held_is_counted_once_over_a_kill(log: Log) -> None:
     again.judge(2, [(1, True, ""), (2, False, "secret")])
     again.note()
     assert log.start().report() == {"people": {"held": 2}, "secret": {"held": 1, "dropped": 1}}
+
+
+def test_a_change_of_gates_is_committed_now(log: Log) -> None:
+    """The next start holds events by what is on the disk: a gate that is new there waits for no other event."""
+    woken = log.woken
+    log.gates.declare([OPEN])
+    assert log.woken == woken + 1
+    log.gates.declare([OPEN])
+    assert log.woken == woken + 1
 
 
 def test_events_are_held_from_the_first_moment_of_a_start(log: Log) -> None:

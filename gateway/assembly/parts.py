@@ -161,7 +161,7 @@ def gates_of(daemon: Daemon) -> Gates:
         journal.log_id, daemon.clock, daemon.config.rules.gate_s, journal.table(GATES),
         keep=daemon.pipeline.keep, last_sequence=lambda: journal.last_sequence,
         installed=daemon.config.devices.get, values=daemon.values, disabled=daemon.rules.disabled,
-        copies_bytes_max=journal.batch_bytes_max // 4,
+        copies_bytes_max=journal.batch_bytes_max // 4, wake=partial(daemon.committer.wake, urgent=True),
     )  # fmt: skip
     with contextlib.closing(Merged(journal, ROUTED)) as found:
         gates.restore(found.read, journal.durable_sequence)

@@ -84,7 +84,6 @@ class Broker:
         self._subscriptions: Subscriptions[ServerSession] = Subscriptions()
         self._wills: dict[str, _DelayedWill] = {}
         self._handed: dict[ServerSession, int] = {}  # lasting sessions with news -> their last message in the inbox
-        self._late: dict[ServerSession, list[int]] = {}  # how many the inbox appends later, the last message it has
         self._traced_at = float("-inf")  # when rows of traces were last put
         self._committed_at = 0.0  # when the time of a commit was last put
 
@@ -110,11 +109,16 @@ class Broker:
                 self._send(receiver.key, publish, min(publish.qos, receiver.qos), retain, receiver.identifiers)
 
     def publish(self, publish: Publish) -> bool:
-        """Send a message of the gateway's own; return whether a connected client was given it."""
+        """Send a message of the gateway's own; return whether a connected client was given it.
+
+        Who is away gets what is retained when it is back, and nothing else: whoever sent it tries again.
+        """
         if publish.retain:
             self._retain(publish)
         reached = False
         for receiver in self._subscriptions.receivers(publish.topic):
+            if receiver.key.connection is None and not publish.retain:
+                continue
             retain = publish.retain and receiver.retain_as_published
             qos = min(publish.qos, receiver.qos)
             sent = self._send(receiver.key, publish, qos, retain, receiver.identifiers)
@@ -334,24 +338,20 @@ class Broker:
     def handed(self, sessions: Iterable[ServerSession]) -> None:
         """Note that the inbox has every message of these sessions so far."""
         for session in sessions:
-            if session in self._late:
-                self._late[session][1] = session.inbound.taken
-            elif session.expiry_s:
-                self._handed[session] = session.inbound.taken
+            session.inbound.handed = session.inbound.taken
+            if session.expiry_s:
+                self._handed[session] = session.inbound.handed
 
-    def postpone(self, session: ServerSession) -> Callable[[], None]:
-        """Hand nothing more of a session on until what is returned is called: a message of it is appended later."""
-        late = self._late.setdefault(session, [0, session.inbound.taken])
-        late[0] += 1
+    def postpone(self, session: ServerSession, publish: Publish) -> Callable[[], None]:
+        """Put no trace of a message until what is returned is called: the inbox has it and will append it later."""
+        appended = session.inbound.traces.postpone(publish.packet_id)
 
-        def appended() -> None:
-            late[0] -= 1
-            if not late[0]:
-                del self._late[session]
-                if session.expiry_s and self.sessions.get(session.client_id) is session:
-                    self._handed[session] = late[1]
+        def put() -> None:
+            appended()
+            if session.expiry_s and self.sessions.get(session.client_id) is session:
+                self._handed.setdefault(session, session.inbound.handed)
 
-        return appended
+        return put
 
     def put_traces(self, now: float) -> None:
         """Put what came lately; must be called before each commit, and only then."""

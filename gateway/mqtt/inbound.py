@@ -29,7 +29,10 @@ PUBACK, PUBREC, PUBCOMP = 0x40, 0x50, 0x70
 class Inbound:
     """The receiving half of a client's session state (MQTT 5 section 4.1)."""
 
-    __slots__ = ("_early", "_open", "_orphans", "answers", "bytes", "messages", "pending", "taken", "traces", "tracing")
+    __slots__ = (
+        *("_early", "_open", "_orphans", "answers", "bytes", "handed"),
+        *("messages", "pending", "taken", "traces", "tracing"),
+    )
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []  # where answers go: the output of the current connection
@@ -38,6 +41,7 @@ class Inbound:
         self.pending: deque[Publish] = deque()  # QoS 1 and 2 of this connection, not answered
         self.tracing = False  # for a session that outlives its connection; others have nothing to be sent again
         self.taken = 0  # messages traced so far: the number of the last one
+        self.handed = 0  # those of them that the inbox has
         self.traces = Traces()
         self._early: set[int] = set()  # id() of pending messages acknowledged before their turn
         self._orphans: dict[int, Publish] = {}  # packet identifier -> not acknowledged, connection gone

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Final
 from zlib import crc32
 
@@ -42,11 +42,13 @@ def fingerprint(publish: Publish) -> int:
 class Traces:
     """The traces of one session, oldest first, at most `size`."""
 
-    __slots__ = ("_put", "recent")
+    __slots__ = ("_late", "_put", "_stale", "recent")
 
     def __init__(self, size: int = TRACES_MAX) -> None:
         self.recent: deque[Trace] = deque(maxlen=size)
         self._put: dict[int, int] = {}  # page -> number of its last trace that is in a row
+        self._late: set[int] = set()  # numbers of traces that are in no row yet
+        self._stale: set[int] = set()  # pages whose row lacks one that was late
 
     @property
     def pages(self) -> Iterable[int]:
@@ -59,6 +61,17 @@ class Traces:
             if its_id == packet_id:
                 return crc, at
         return None
+
+    def postpone(self, packet_id: int) -> Callable[[], None]:
+        """Keep the latest trace of an identifier out of all rows until what is returned is called."""
+        number = next((number for number, its_id, _, _ in reversed(self.recent) if its_id == packet_id), 0)
+        self._late.add(number)
+
+        def appended() -> None:
+            self._late.discard(number)
+            self._stale.add(number // PAGE)
+
+        return appended
 
     def restamp(self, now: float) -> None:
         """Let every trace be of now: its client is about to send again what it has no answer to."""
@@ -92,17 +105,20 @@ class Traces:
             self._put[page] = last[0]
             entries = (_ENTRY.pack(number % PAGE, packet_id, crc) for number, packet_id, crc, _ in reversed(traces))
             yield page, _TIME.pack(last[3]) + b"".join(entries)
+        self._stale.clear()
 
     def _news(self, handed: int) -> dict[int, list[Trace]]:
         """Return the traces of pages whose row lacks some, newest first; the oldest page first."""
         pages: dict[int, list[Trace]] = {}
         for trace in reversed(self.recent):
             number = trace[0]
-            if number <= handed:
+            if number <= handed and number not in self._late:
                 page = number // PAGE
                 if page not in pages:
-                    if self._put.get(page, -1) >= number:
-                        break  # its row has its last trace, so has every row before
+                    if self._put.get(page, -1) >= number and page not in self._stale:
+                        if not self._stale:
+                            break  # its row has its last trace, so has every row before
+                        continue
                     pages[page] = []
                 pages[page].append(trace)
         return dict(reversed(pages.items()))

@@ -200,7 +200,9 @@ class Listener:
             return
         for each in arrived:
             if each.late:
-                each.appended = self.broker.postpone(cast("_Origin", each.origin).session)
+                each.appended = self.broker.postpone(
+                    cast("_Origin", each.origin).session, cast("_Received", each).publish
+                )
         self.broker.handed(senders)
 
     def _touched(self, connection: ServerConnection) -> None:

@@ -200,8 +200,10 @@ def test_lasting_session(version: int) -> None:
         served.broker.publish(Publish("x", payload, 1))
     assert [(m.payload, m.dup) for m in client.packets() if isinstance(m, Publish)] == [(b"1", False), (b"2", False)]
     client.cut()
-    served.broker.publish(Publish("x", b"4", 1))
-    served.broker.publish(Publish("x", b"lost", 0))
+    other = served.connect("b", version)
+    other.publish("x", b"4", 1)
+    other.publish("x", b"lost")
+    served.acknowledge()
     client = served.connect("a", version, clean_start=False, properties=lasting)
     assert client.connack.session_present
     assert [(m.payload, m.dup) for m in client.later if isinstance(m, Publish)] == [(b"1", True), (b"2", True)]
@@ -247,6 +249,22 @@ def test_commands_reach_devices() -> None:
     assert device.messages() == [("a/set", b"21", 1)]
     device.cut()
     assert not served.broker.publish(Publish("a/set", b"21", 1))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_command_to_a_device_that_is_away_is_not_kept(version: int) -> None:
+    """It was not given to it, so it is tried again: kept as well, the device would do it as often as it was tried."""
+    served = Served()
+    lasting = LASTING if version == V5 else p.NO_PROPERTIES
+    device = served.connect("a", version, clean_start=False, properties=lasting)
+    device.subscribe(Subscription("a/set", 1))
+    device.cut()
+    assert not any(served.broker.publish(Publish("a/set", b"toggle", 1)) for _ in range(3))
+    device = served.connect("a", version, clean_start=False, properties=lasting)
+    assert device.connack.session_present
+    assert device.later == []
+    assert served.broker.publish(Publish("a/set", b"toggle", 1))
+    assert device.messages() == [("a/set", b"toggle", 1)]
 
 
 def _restarted_watcher(served: Served) -> Client:

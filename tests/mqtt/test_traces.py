@@ -75,30 +75,30 @@ def test_message_that_missed_the_commit_is_new() -> None:
     assert served.payloads() == [b"2", b"3"]
 
 
-def test_message_that_is_appended_later_is_new_until_then() -> None:
-    """While the inbox has a message and not its events, nothing of its session from there on is in a row."""
+@pytest.mark.parametrize("before", [1, PAGE - 1, 3 * PAGE])
+def test_message_that_is_appended_later_is_new_until_then(before: int) -> None:
+    """While the inbox has a message and not its events it is in no row; what came before and behind it is."""
     served = Served()
     client = lasting(served)
-    client.publish("a", b"1", 1)
+    late, last = before + 1, before + PAGE
+    for packet_id in range(1, last + 1):
+        client.publish("a", b"%d" % packet_id, packet_id)
+        if packet_id == late:
+            appended = served.broker.postpone(*served.inbox[-1])
+        if packet_id == before:
+            served.hand_over()
+            served.commit()
     served.hand_over()
-    client.publish("camera", b"2", 2)
-    appended = [served.broker.postpone(served.inbox[-1][0]) for _ in range(2)]
-    served.hand_over()
-    client.publish("a", b"3", 3)
-    served.hand_over()
-    appended.pop()()
-    client.publish("a", b"4", 4)
-    for known, late in ((1, appended), (3, [])):
+    for lost in ([b"%d" % late], []):
         served.commit()
         again = Served()
         again.now, again.rows = served.now, dict(served.rows)
         again.restart()
         client = lasting(again)
-        for packet_id in (1, 2, 3, 4):
-            client.publish("camera" if packet_id == 2 else "a", b"%d" % packet_id, packet_id, dup=True)
-        assert again.payloads() == [b"%d" % number for number in range(known + 1, 5)]
-        for appended_now in late:
-            appended_now()
+        for packet_id in range(1, last + 1):
+            client.publish("a", b"%d" % packet_id, packet_id, dup=True)
+        assert again.payloads() == lost
+        appended()
 
 
 def test_commit_after_a_quiet_message_ends_its_trace() -> None:
