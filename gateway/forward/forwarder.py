@@ -190,10 +190,8 @@ class Forwarder:
                     self._quiet.clear()
                     await self._quiet.wait()
         except TimeoutError:
-            sends = counted(sum(len(lane.in_flight) for lane in self._lanes), "send")
-            log.info(
-                "route %s: %s without an answer at the end: again after a start, under the same ids", self.name, sends
-            )
+            unanswered = counted(self.status().in_flight, "event")
+            log.info("route %s: %s without an answer at the end: they go again after a start", self.name, unanswered)
 
     @property
     def caught_up(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
 from gateway.event import Event, Lane
 from gateway.routes import Route
@@ -127,6 +128,22 @@ def test_finish_waits_for_what_is_in_flight() -> None:
         assert len(target.arrived) + len(again.arrived) == 1000
 
     asyncio.run(main())
+
+
+def test_what_the_end_leaves_unanswered_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """An end that does not wait any longer says how many events go again after a start."""
+    caplog.set_level("INFO")
+
+    async def main() -> None:
+        log, target = MemoryLog(), ScriptedTarget(delay_s=3600)
+        log.events(10)
+        log.commit()
+        async with running(log, target) as rig:
+            await rig.until(lambda: bool(target.batches))
+            await rig.forwarder.finish(0.01)
+
+    asyncio.run(main())
+    assert "10 events without an answer at the end" in caplog.text
 
 
 def test_a_new_route_starts_where_it_is_told() -> None:

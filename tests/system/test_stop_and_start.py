@@ -60,7 +60,7 @@ def test_sigterm_under_load_loses_nothing_and_a_clean_restart_repeats_nothing(
         gateway.send_signal(signal.SIGCONT)
         assert gateway.wait(PATIENCE_S) == 0, house.session.tail()
         house.end()
-        unanswered = sum(map(int, re.findall(r"(\d+) sends? without an answer at the end", house.said())))
+        unanswered = sum(map(int, re.findall(r"(\d+) events? without an answer at the end", house.said())))
         house.begin()
         sender.online()
         until(lambda: len(set(ids_of(cloud))) == MESSAGES, lambda: len(cloud.arrived))
