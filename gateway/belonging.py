@@ -6,7 +6,7 @@ the one it came with is kept beside it. Nothing here keeps the gateway from runn
 said (EG-611).
 
     identity_made      a copy that was adopted as one has an id of its own
-    identity_doubted   this is another machine; once for each
+    identity_doubted   this is another machine; once for each: the journal's row of the identity goes with the event
     identity_adopted   a person has decided
 """
 
@@ -86,6 +86,9 @@ class Belonging:
             log.info("first boot: this is gateway %s", self.identity.id)
         if self.identity.log_id != journal.log_id:
             self.identity = msgspec.structs.replace(self.identity, log_id=journal.log_id)
+        undecided = self.identity.undecided
+        if undecided is not None and not self._news and not _said(row, undecided):
+            self._news.append(("identity_doubted", {"code": str(OTHER_MACHINE), "verdict": undecided.verdict}))
         self._keep(journal)
 
     def say(self, record: Callable[[Event], None], gateway: str) -> None:
@@ -183,3 +186,10 @@ class Belonging:
             source=f"/{gateway}/identity", type=kind, time=self._now(), actor=actor,
             data={"identity": self.identity.id, **data},
         )  # fmt: skip
+
+
+def _said(row: Any | None, undecided: Undecided) -> bool:
+    """Return whether the journal has said what is undecided: a start may have been killed before it had."""
+    with suppress(msgspec.ValidationError):
+        return row is not None and msgspec.convert(row, Identity).undecided == undecided
+    return False

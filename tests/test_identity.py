@@ -43,14 +43,17 @@ class Site:
         self.state = state
         self.events: list[Event] = []
 
-    def start(self, root: Path) -> tuple[Belonging, int, str]:
-        """Start and stop; returns what was found, the epoch and the log id."""
+    def start(self, root: Path, *, killed: bool = False) -> tuple[Belonging, int, str]:
+        """Start and stop, or be killed before the first commit; returns what was found, the epoch and the log id."""
         self.events = []
         belonging = Belonging(self.state, self.state / "journal", SystemClock(), root)
         journal = Journal.open(self.state / "journal", OPTIONS, SystemClock())
         belonging.joined(journal)
         belonging.say(self.events.append, "gw")
-        journal.close()
+        if killed:
+            journal._lock.release()
+        else:
+            journal.close()
         return belonging, journal.epoch, journal.log_id
 
     @property
@@ -123,6 +126,17 @@ def test_a_copied_card_never_gives_out_an_id_twice(tmp_path: Path) -> None:
     assert site.types == [], "once"
     back, _, _ = site.start(tmp_path / "a")
     assert back.undecided is None, "the card is where it belongs again"
+
+
+def test_what_a_killed_start_said_is_said_again(tmp_path: Path) -> None:
+    """The file knows the machine before the journal has the event: the next start looks whether it has."""
+    site, elsewhere = Site(tmp_path / "state"), machine(tmp_path / "b", "2000", "b8:27:eb:00:00:02")
+    site.start(machine(tmp_path / "a", "1000", "b8:27:eb:00:00:01"))
+    for killed in (True, False):
+        site.start(elsewhere, killed=killed)
+        assert site.types == ["identity_doubted"]
+    site.start(elsewhere)
+    assert site.types == []
 
 
 def test_a_person_says_that_it_replaces(tmp_path: Path) -> None:
