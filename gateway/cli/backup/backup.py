@@ -100,14 +100,15 @@ def backup(words: argparse.Namespace) -> int:
 
 def restore(words: argparse.Namespace) -> int:
     """Check a backup, then put it back."""
-    from gateway.cli.backup import restore as room
+    from gateway.cli.backup.restore import checked
+    from gateway.cli.backup.restore import restore as put_back
 
     try:
         if words.check:
-            manifest = room.checked(words.file)
+            manifest = checked(words.file)
             _report(words, manifest)
             return OK
-        done = room.restore(words.file, words.to, force=words.force, how=words.how)
+        done = put_back(words.file, words.to, force=words.force, how=words.how)
     except OSError as error:
         raise GatewayError(f"{error.filename or words.file}: {error.strerror or error}") from None
     if words.json:

@@ -1,4 +1,4 @@
-"""Rules loaded in this process, on the desk of whoever types: where they are, and what has to be so before they run."""
+"""Rules of a config, loaded in this process against devices and what was heard of them; what has to be so before."""
 
 from __future__ import annotations
 
