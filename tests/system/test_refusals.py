@@ -11,6 +11,7 @@ from tests.system.rig import (
     House,
     acknowledged,
     broker_target,
+    delivered,
     device,
     own_listener,
     readings,
@@ -44,7 +45,8 @@ def test_what_the_cloud_refuses_is_set_aside_and_can_be_sent_again(
         assert {letter["subject"] for letter in letters} == {"house/load:vault"}
         events = [letter["data"]["event"] for letter in letters]
         assert [event["data"]["temperature"] for event in events] == list(range(3))
-        status = house.status()
+        delivered(house)
+        status = until(lambda: found if (found := house.status())["routes"][0]["state"] == "up" else None, house.status)
         route = status["routes"][0]
         assert (status["dead_letters"], route["dead_lettered"], route["backlog"], route["state"]) == (3, 3, 0, "up")
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.system.rig import House, acknowledged, device, own_listener, running, until
+from tests.system.rig import PATIENCE_S, House, acknowledged, device, own_listener, running, until
 
 LIVE = """\
 from gateway.rules import rule, timer
@@ -47,12 +47,14 @@ def test_the_same_only_live_only_candidate(tmp_path: Path) -> None:
             [*words, "--config", str(house.file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as child:
             assert child.stdout is not None
+            assert child.stderr is not None
             assert json.loads(child.stdout.readline())["rules"] == ["later", "warm"]  # it is where the live rules are
             assert acknowledged(meter.count("meter", range(5, 10)))
             until(lambda: len(house.events("--type", "later_noticed")) == 1)
             lines = [json.loads(child.stdout.readline()) for _ in range(10)]
             os.kill(child.pid, signal.SIGINT)  # what has no partner is told at the end, if not before
-            out, err = child.communicate(timeout=60)
+            out, err = child.stdout.read(), child.stderr.read()  # not `communicate`: it passes over what was read ahead
+            child.wait(PATIENCE_S)
             lines += map(json.loads, out.splitlines()[:-1])
         assert (child.returncode, err) == (1, "")
         found = sorted((line["verdict"], _of(line)) for line in lines)
