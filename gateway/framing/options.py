@@ -16,9 +16,12 @@ from gateway.framing.modbus_rtu import ModbusRtu
 from gateway.framing.slip import Slip
 from gateway.framing.start_end import StartEnd
 from gateway.framing.telegram import Telegram
+from gateway.framing.teleinfo import Teleinfo
 from gateway.framing.ve_direct import VeDirect
 
-Framing = Line | Delimiter | StartEnd | Length | Fixed | Slip | Cobs | Esp3 | ModbusRtu | Telegram | VeDirect | Gap
+Framing = (
+    Line | Delimiter | StartEnd | Length | Fixed | Slip | Cobs | Esp3 | ModbusRtu | Telegram | Teleinfo | VeDirect | Gap
+)
 """What ``[link] framing = { type = "...", ... }`` may be: `type` chooses, the other keys are that type's."""
 
 FRAMINGS: Final[tuple[type[FramingOptions], ...]] = get_args(Framing)

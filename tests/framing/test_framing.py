@@ -30,6 +30,7 @@ from gateway.framing.options import FRAMINGS, Framing, framer_of
 from gateway.framing.slip import Slip
 from gateway.framing.start_end import StartEnd
 from gateway.framing.telegram import Telegram
+from gateway.framing.teleinfo import Teleinfo
 from gateway.framing.ve_direct import VeDirect
 from tests.framing import wires
 from tests.framing.fuzz import fed, pieces, run
@@ -284,6 +285,18 @@ def test_a_hostile_telegram_is_searched_once(monkeypatch: pytest.MonkeyPatch) ->
     for byte in b"/" + b"!" * 3000:
         assert framer.feed(bytes([byte])) == []
     assert len(looks) < 10 * 3000
+
+
+def test_teleinfo() -> None:
+    """A published frame is read; one bit, a group without its check or a frame broken off refuses all of it."""
+    frame = b"\x02\nADCO 021528603314 :\r\nPTEC HP..  \r\nIINST 001 X\r\nPAPP 00200 #\r\x03"
+    lines = b"ADCO\t021528603314\r\nPTEC\tHP..\r\nIINST\t001\r\nPAPP\t00200"
+    assert framed(Teleinfo(), frame + frame) == ([lines, lines], {})
+    assert framed(Teleinfo(), b"\x02\nUMOY1\tE221013203000\t235\t#\r\x03") == ([b"UMOY1\tE221013203000\t235"], {})
+    assert framed(Teleinfo(), frame.replace(b"00200", b"00201") + frame) == ([lines], {"checksum": 1})
+    assert framed(Teleinfo(), frame.replace(b" X\r", b"\r") + frame) == ([lines], {"checksum": 1})
+    assert framed(Teleinfo(), frame[:30] + frame) == ([lines], {"cut short": 1})
+    assert framed(Teleinfo(), b"\x02\x03" + frame) == ([lines], {"checksum": 1})
 
 
 def test_ve_direct() -> None:

@@ -24,6 +24,7 @@ from gateway.framing.modbus_rtu import ModbusRtu
 from gateway.framing.slip import Slip
 from gateway.framing.start_end import StartEnd
 from gateway.framing.telegram import Telegram
+from gateway.framing.teleinfo import Teleinfo
 from gateway.framing.ve_direct import VeDirect
 
 TEXT = (string.ascii_letters + string.digits + " ;,.=:-").encode()
@@ -156,6 +157,21 @@ def ve_direct(body: bytes) -> bytes:
     return sent + bytes([-sum(block) & 255])
 
 
+def tic_groups(random: Random) -> bytes:
+    values = {"ADCO": f"{random.randrange(10**12):012}", "PTEC": "HP..", "PAPP": f"{random.randrange(10**5):05}"}
+    return "\r\n".join(f"{label}\t{value}" for label, value in values.items()).encode()
+
+
+def teleinfo(body: bytes, *, standard: bool) -> bytes:
+    """Send groups with their checks: over the last separator, too, in the standard mode."""
+    sent = b""
+    for line in body.split(b"\r\n"):
+        group = line if standard else line.replace(b"\t", b" ")
+        check = (sum(group) + (9 if standard else 0)) % 64 + 32
+        sent += b"\n" + group + (b"\t" if standard else b" ") + bytes([check]) + b"\r"
+    return b"\x02" + sent + b"\x03"
+
+
 def rfxtrx(data: bytes) -> bytes:
     return bytes([len(data)]) + data
 
@@ -247,6 +263,8 @@ WIRES: dict[str, Wire] = {
     "telegram": Wire(Telegram(), telegram, lambda body: body + b"%04X\r\n" % arc(body)),
     "telegram, no zeros": Wire(Telegram(crc="always"), telegram, lambda body: body + b"%X\r\n" % arc(body)),
     "telegram, before 4": Wire(Telegram(), telegram, lambda body: body + b"\r\n"),
+    "teleinfo": Wire(Teleinfo(), tic_groups, lambda body: teleinfo(body, standard=False)),
+    "teleinfo, standard": Wire(Teleinfo(), tic_groups, lambda body: teleinfo(body, standard=True)),
     "ve-direct": Wire(VeDirect(), ve_records, ve_direct),
     "gap": Wire(Gap(gap="20ms"), binary, lambda body: body, pauses=True),
     "gap, crc": Wire(
