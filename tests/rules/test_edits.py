@@ -14,7 +14,7 @@ from tests.rules.rig import Rig, running
 from tests.rules.test_supervisor import kill
 
 HEAD = "from gateway.rules import *\n"
-STREAM_MAX = 200  # events that wait: a machine with much to do has not always more of them
+STREAM_MAX = 40  # events that wait: a machine with much to do has not always more of them
 SAYS = """
 @rule("door_opened")
 def says(event, ctx):

@@ -41,7 +41,7 @@ PIPE_BYTES = 64 * 1024  # pipe(7)
 ENGINE_S_MAX = 10.0  # between two calls, or behind the last one
 LOOK_S_MAX = 0.2  # of the time between two looks that counts: if it is longer, the machine stood still or was too busy
 STARVED_SHARE = 5  # a call that had less than this part of its limit of the processor, and wants more,
-STARVED_FACTOR = 20  # may take this many limits of wall time
+STARVED_FACTOR = 10  # may take this many limits of wall time
 WAITS_FOR_THE_MACHINE = frozenset("RD")  # proc(5): for the processor, or for pages from the disk
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
