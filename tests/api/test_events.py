@@ -13,13 +13,13 @@ import pytest
 from gateway.api import events as events_module
 from gateway.api.events import answer, follow
 from gateway.api.line import ApiError
-from gateway.clock import SystemClock
 from gateway.event import Event, LaneName
 from gateway.history import query
 from gateway.history.query import EVERY_LANE, EventFilter, Past
 from gateway.journal.journal import Journal
 from gateway.journal.options import JournalOptions
 from gateway.journal.sweep import Sweep
+from tests.rules.recorded import HandClock
 
 OPTIONS = JournalOptions(bytes_max=4 * 1024 * 1024, segment_bytes=256 * 1024, preallocate=False)
 
@@ -27,7 +27,7 @@ OPTIONS = JournalOptions(bytes_max=4 * 1024 * 1024, segment_bytes=256 * 1024, pr
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     """Open an empty journal."""
-    opened = Journal.open(tmp_path / "journal", OPTIONS, SystemClock())
+    opened = Journal.open(tmp_path / "journal", OPTIONS, HandClock("2026-11-23T06:00:00Z"))
     yield opened
     opened.close()
 

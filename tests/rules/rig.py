@@ -19,7 +19,7 @@ from gateway.journal.options import JournalOptions
 from gateway.rules.protocol import DeviceEntry
 from gateway.rules.worker.supervisor import RuleOptions, RuleOutcome, RuleWorker
 
-PATIENCE_S = 60.0  # how long a test waits for what has to happen, while nothing else does
+PATIENCE_S = 120.0  # how long a test waits for what has to happen, while nothing else does
 OPTIONS = JournalOptions(bytes_max=8 * 1024 * 1024, segment_bytes=1024 * 1024, max_delay_ms=2.0, preallocate=False)
 
 
