@@ -35,7 +35,8 @@ from gateway.rules.protocol import (
 from gateway.rules.worker.blame import Activity, Blame, BlameSlot, shared_memory
 from gateway.rules.worker.questions import Questions
 
-STACK_WAIT_S = 0.05  # for faulthandler to write the stack before the kill
+STACK_WAIT_S = 1.0  # at most, for faulthandler to write the stack before the kill; looked for each
+STACK_LOOK_S = 0.02
 STACK_BYTES_MAX = 8192
 PIPE_BYTES = 64 * 1024  # pipe(7)
 ENGINE_S_MAX = 10.0  # between two calls, or behind the last one
@@ -196,13 +197,21 @@ class WorkerProcess(asyncio.Protocol):
         return fields[0] in WAITS_FOR_THE_MACHINE, (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
     async def stack(self) -> str:
-        """Make the worker write its stack and return it; works while Python code hangs."""
-        self.written_stack()  # what was there before is not the stack of now
-        try:
+        """Make the worker write its stack and return it; works while Python code hangs, once it gets its turn."""
+        self.written_stack()
+        self._stack = b""  # what was there before is not the stack of now
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
-        except ProcessLookupError:
-            return self.written_stack()
-        await asyncio.sleep(STACK_WAIT_S)
+        found, until = b"", time.monotonic() + STACK_WAIT_S
+        while time.monotonic() < until:
+            await asyncio.sleep(STACK_LOOK_S)
+            piece = b""
+            with contextlib.suppress(BlockingIOError):
+                piece = os.read(self._stack_fd, PIPE_BYTES)
+            if found and not piece:  # all of it
+                break
+            found += piece
+        self._stack = found[-STACK_BYTES_MAX:]
         return self.written_stack()
 
     def written_stack(self) -> str:
