@@ -173,13 +173,12 @@ class PahoLink:
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._going.wait(PAUSE_S_MAX)
         properties = _ours(message.properties, wire.PUBLISH)
-        first = not self._arrived
         self._arrived.append(
             p.Publish(
                 message.topic, bytes(message.payload), message.qos, message.retain, message.dup, message.mid, properties
             )
         )
-        if first:
+        if len(self._arrived) == 1:  # looked at behind `append`: what was there before may be handed over by now
             self._call(self._hand_over)
 
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:

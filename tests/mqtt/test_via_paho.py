@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
 
+from gateway.mqtt import packet as p
 from gateway.mqtt import via_paho
 from gateway.mqtt.connection import Phase
 from gateway.mqtt.options import MessageOptions
@@ -38,6 +40,29 @@ def test_there_and_back_by_websockets(mosquitto: Callable[..., Broker], version:
             if qos:
                 await until(lambda: len(owner.answers) == 300)
                 assert sorted(owner.answers) == [(n, 0) for n in range(300)]
+
+    play(scene())
+
+
+def test_a_message_that_comes_while_others_are_handed_over(mosquitto: Callable[..., Broker]) -> None:
+    """One that paho has in hand just as those before it are taken waits for no other to come."""
+    broker = mosquitto(websockets=True)
+    in_hand = threading.Event()
+
+    class Arrived(deque[p.Publish]):
+        def append(self, message: p.Publish) -> None:
+            if self:
+                in_hand.set()
+                assert wait_until(lambda: not self, WAIT_S)
+            super().append(message)
+
+    async def scene() -> None:
+        owner = Recorder(("t", 1))
+        async with running(owner, broker.url) as connection:
+            connection.link._arrived = Arrived()  # type: ignore[union-attr]
+            send(connection, "t", "a", "b")
+            assert in_hand.wait(WAIT_S)  # on the loop's thread: nothing is handed over meanwhile
+            await until(lambda: owner.payloads == ["a", "b"])
 
     play(scene())
 
