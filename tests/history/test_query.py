@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.clock import SystemClock
 from gateway.event import Event, Lane, LaneName, derived_id
 from gateway.history import keeper as keeping
 from gateway.history.keeper import HistoryOptions, Keeper
@@ -18,6 +17,7 @@ from gateway.history.query import EVERY_LANE, EventFilter, Past
 from gateway.journal.journal import Journal
 from gateway.journal.options import DeadLetterLimits, JournalOptions
 from gateway.journal.sweep import Sweep
+from tests.rules.rig import MovedClock
 
 OPTIONS = JournalOptions(
     bytes_max=4 * 1024 * 1024, segment_bytes=256 * 1024, preallocate=False, tail_bytes_max=16 * 1024
@@ -34,7 +34,7 @@ def _small_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     """Open an empty journal."""
-    opened = Journal.open(tmp_path / "journal", OPTIONS, SystemClock())
+    opened = Journal.open(tmp_path / "journal", OPTIONS, MovedClock.at("2026-11-24T00:00:00Z"))
     yield opened
     opened.close()
 
@@ -188,7 +188,7 @@ def test_letters_beyond_their_limit_are_not_listed(tmp_path: Path) -> None:
     """A dead letter that is counted as dropped is found by nobody any more, though its bytes may still be there."""
     capped = DeadLetterLimits(bytes_max=32 * 1024, age_max_s=None)
     options = msgspec.structs.replace(OPTIONS, bytes_max=2 * 1024 * 1024, segment_bytes=64 * 1024, dead_letters=capped)
-    journal = Journal.open(tmp_path / "capped", options, SystemClock())
+    journal = Journal.open(tmp_path / "capped", options, MovedClock.at("2026-11-24T00:00:00Z"))
     for number in range(100):
         body = {"n": number, "reason": "unreadable", "raw": random.Random(number).randbytes(700).hex()}
         journal.append(Event(source="/pi/house", type="message_rejected", lane="dead_letter", data=body))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.clock import SystemClock
 from gateway.event import Event, LaneName
 from gateway.history.query import Past
 from gateway.journal.journal import Journal
@@ -15,6 +14,7 @@ from gateway.journal.options import JournalOptions
 from gateway.replay.sender import Way
 from gateway.routes import Route, Selection
 from tests.forward.scripted import ScriptedTarget
+from tests.rules.rig import MovedClock
 
 OPTIONS = JournalOptions(bytes_max=4 * 1024 * 1024, segment_bytes=256 * 1024, preallocate=False)
 PATIENCE_S = 60.0
@@ -36,7 +36,7 @@ class Desk:
     def __init__(self, folder: Path, options: JournalOptions = OPTIONS) -> None:
         self.folder = folder
         self.options = options
-        self.clock = SystemClock()
+        self.clock = MovedClock.at("2026-11-24T00:00:00Z")  # behind the events
         self.target = ScriptedTarget()
         self.live = LiveRoute("all")
         self.alarms = LiveRoute("alarms", lanes=("alarm",))

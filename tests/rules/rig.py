@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.clock import NS_PER_S, SystemClock, rfc3339
+from gateway.clock import NS_PER_S, SystemClock, rfc3339, wall_ns_of
 from gateway.event import Event, Lane
 from gateway.journal.committer import Committer
 from gateway.journal.journal import Journal
@@ -39,6 +39,13 @@ class MovedClock(SystemClock):
     def synced(self) -> bool:
         """Believe it."""
         return True
+
+    @classmethod
+    def at(cls, wall: str) -> MovedClock:
+        """Return one that shows a time now, whatever day it is here, and goes on."""
+        made = cls()
+        made.wall_moved_ns = wall_ns_of(wall) - made.wall_ns()
+        return made
 
     @classmethod
     def sleep(cls, seconds: float) -> None:
