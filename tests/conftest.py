@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def _forgotten() -> Iterator[None]:
 
 forgotten_by_tests = pytest.fixture(_forgotten, autouse=True)
 forgotten_by_modules = pytest.fixture(_forgotten, autouse=True, scope="module")
+
+
+@pytest.fixture(autouse=True)
+def at_its_priority(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep the niceness of the tests' own process: nobody gets it back, and all that follow would run behind others."""
+    before = os.nice(0)
+    monkeypatch.setattr(os, "nice", lambda more: before)
+    yield
+    monkeypatch.undo()
+    assert os.nice(0) == before
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,7 @@ from gateway.errors import probably_meant
 
 OK, BAD, USAGE, CONFIG_FAULT = 0, 1, 2, 78  # exit codes, see main.py
 INTERRUPTED, PIPE_CLOSED = 130, 141
+NICE = 10  # added to the niceness of a verb that works for long
 
 CONFIG = Path("/etc/edge-gateway/gateway.toml")
 HERE = "gateway.toml"  # what is asked about when the config is missing and this lies in the working directory
@@ -72,6 +74,13 @@ def add(
 def completed(argument: argparse.Action, by: str) -> None:
     """Say which words of ours print, one a line, what may stand for an argument: for the shell's completion."""
     argument.completed_by = by  # type: ignore[attr-defined] # argparse lets an action carry more
+
+
+def step_aside() -> None:
+    """Let the gateway on this machine go first, from now on: for a verb that works for long."""
+    if hasattr(os, "nice"):
+        with suppress(OSError):
+            os.nice(NICE)
 
 
 def _config() -> Path:

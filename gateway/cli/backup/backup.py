@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from gateway import __version__
 from gateway.cli.terminal.printing import complain, say, say_json
 from gateway.cli.terminal.progress import Progress
-from gateway.cli.verb import OK, Verbs, add
+from gateway.cli.verb import OK, Verbs, add, step_aside
 from gateway.errors import ConfigError, GatewayError
 from gateway.quantity import size
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STDOUT = Path("-")
 RULE_VERSIONS = "rules"  # in the state folder: good versions of rule files, what `rules rollback` goes back to
-NICE = 10  # the gateway goes first
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -87,8 +86,7 @@ def backup(words: argparse.Namespace) -> int:
         complain(f"{fault}; backing up all the same")
     if config_of(words.base) != words.base and trying(config.places.state):
         complain("an applied bundle is only being tried; after a restore of this backup it counts for good")
-    with suppress(OSError):
-        os.nice(NICE)
+    step_aside()
     try:
         with _output(words.file) as raw:
             manifest = _archive(Placed(config, words.base), raw, secrets=words.with_secrets)

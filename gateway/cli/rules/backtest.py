@@ -17,7 +17,7 @@ from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import Colour, complain, printable, say, say_json, table
 from gateway.cli.terminal.progress import Progress
 from gateway.cli.times import add_range
-from gateway.cli.verb import BAD, INTERRUPTED, OK, USAGE, Verbs, add
+from gateway.cli.verb import BAD, INTERRUPTED, OK, USAGE, Verbs, add, step_aside
 from gateway.clock import rfc3339, wall_ns_of
 from gateway.quantity import counted
 
@@ -65,7 +65,7 @@ def backtest(words: argparse.Namespace) -> int:
     from gateway.rules.desk.candidate import CallLimit
     from gateway.rules.desk.comparison import Comparison
 
-    desk.step_aside()
+    step_aside()
     place = Place(words)
     loaded = place.load(words.files)
     if loaded is None:

@@ -6,18 +6,16 @@ All run a candidate in this process, on the side: nothing is executed, nothing o
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from gateway.cli.times import seconds
 
-NICE: Final = 10  # the gateway beside comes first
 CALL_S_MAX: Final = 5.0  # for a call, when nothing else is said
 
 
@@ -42,13 +40,6 @@ def call_limit(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help=f"interrupt a call of a rule that takes longer (default: {CALL_S_MAX:g}s; 0s: never)",
     )
-
-
-def step_aside() -> None:
-    """Let the gateway on this machine go first."""
-    if hasattr(os, "nice"):
-        with suppress(OSError):
-            os.nice(NICE)
 
 
 class Stop:

@@ -16,7 +16,7 @@ from gateway.cli.rules.desk import Stop
 from gateway.cli.rules.place import Place
 from gateway.cli.terminal.printing import complain, say, say_json
 from gateway.cli.times import seconds
-from gateway.cli.verb import BAD, OK, USAGE, Verbs, add
+from gateway.cli.verb import BAD, OK, USAGE, Verbs, add, step_aside
 from gateway.clock import NS_PER_S
 from gateway.errors import GatewayError
 from gateway.quantity import duration
@@ -53,7 +53,7 @@ def shadow(words: argparse.Namespace) -> int:
     from gateway.rules.desk.candidate import CallLimit
     from gateway.rules.desk.comparison import Comparison
 
-    desk.step_aside()
+    step_aside()
     place = Place(words)
     loaded = place.load([words.file])
     if loaded is None:
