@@ -43,7 +43,7 @@ SECONDS_MIN = 6.0
 OUTAGE = (0.35, 0.6)  # share of the time at which the link is cut and restored
 QUIET = 0.8  # share of the time after which devices are silent, so that the rest is delivery
 DRAIN_S_MAX = 30.0
-START_S_MAX = 20.0
+START_S_MAX = 60.0
 LOOK_S = 0.25
 ALERTS_SHOWN = 3
 MESSAGES_PER_S = 60.0  # of all devices together
@@ -239,8 +239,10 @@ class Demo:
             session.process.terminate()
 
     def _settled(self, readers: list[asyncio.Task[None]]) -> bool:
-        """Return whether the devices have closed their books and nothing is on its way any more."""
-        return all(reader.done() for reader in readers) and self._queued() == 0 and bool(self._status)
+        """Return whether the devices have closed their books, rules have seen all, and nothing is on its way."""
+        rules = self._status.get("rules", {})
+        judged = rules.get("state") in ("running", "none") and not rules.get("behind")
+        return all(reader.done() for reader in readers) and self._queued() == 0 and judged
 
     def _queued(self) -> int:
         return sum(lane["queued"] for lane in self._status.get("lanes", ()))
