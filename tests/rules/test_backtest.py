@@ -14,7 +14,6 @@ import msgspec
 import pytest
 
 from gateway.cli.main import main
-from gateway.cli.rules import desk
 from gateway.cli.rules.backtest import say_counts
 from gateway.clock import NS_PER_S, wall_ns_of
 from gateway.event import Lane
@@ -357,9 +356,8 @@ Here = Callable[..., tuple[str, str]]
 
 @pytest.fixture
 def here(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """Return a function that runs `rules backtest` in this process, at its own priority."""
+    """Return a function that runs `rules backtest` in this process."""
     monkeypatch.chdir(site)
-    monkeypatch.setattr(desk, "step_aside", lambda: None)
 
     def run(*words: str, code: int = 0) -> tuple[str, str]:
         assert main(["rules", "backtest", *words, "--config", "gateway.toml"]) == code
